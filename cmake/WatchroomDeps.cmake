@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+# Every dependency is a Debian package (12 and 13); nothing is fetched.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# nng and civetweb ship no usable pkg-config file in Debian 12.
+function(wr_find_library target header libname package)
+  find_path(${target}_INC ${header} REQUIRED)
+  find_library(${target}_LIB ${libname} REQUIRED)
+  add_library(wr_dep_${target} INTERFACE)
+  target_include_directories(wr_dep_${target} SYSTEM INTERFACE ${${target}_INC})
+  target_link_libraries(wr_dep_${target} INTERFACE ${${target}_LIB})
+  if(NOT ${target}_LIB)
+    message(FATAL_ERROR "lib${libname} not found: install the Debian package ${package} (scripts/deps does)")
+  endif()
+endfunction()
+
+wr_find_library(nng nng/nng.h nng libnng-dev)
+wr_find_library(civetweb civetweb.h civetweb libcivetweb-dev)
+pkg_check_modules(WSLAY REQUIRED IMPORTED_TARGET libwslay)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale libswresample)
+find_program(WR_PROTOC NAMES protoc-c REQUIRED)
+if(WR_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+# Compiler flags for everything we write (third-party headers are included as SYSTEM by their packages).
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(WR_CCACHE ccache)
+if(WR_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${WR_CCACHE})
+endif()
+
+add_compile_definitions(_GNU_SOURCE WR_VERSION="${PROJECT_VERSION}")
+add_compile_options(-pedantic -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual
+                    -Wwrite-strings -Wvla -fno-common)
+if(WR_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  add_compile_options(-fno-omit-frame-pointer)
+endif()
+if(WR_SANITIZE)
+  add_compile_options(-fsanitize=${WR_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${WR_SANITIZE})
+  if(WR_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+endif()
+# A shared object with an undefined symbol must fail here, not at dlopen. Sanitizer runtimes live in the
+# executable, so their builds cannot ask for this.
+if(NOT WR_SANITIZE)
+  add_link_options(-Wl,--as-needed $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,MODULE_LIBRARY>:-Wl,-z,defs>)
+endif()

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Claims about the base module: errors, messages, buffers, maps, protobuf wire format, names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "watchroom/v1/hub.pb-c.h"
+#include "wr_buf.h"
+#include "wr_clock.h"
+#include "wr_err.h"
+#include "wr_id.h"
+#include "wr_map.h"
+#include "wr_msg.h"
+#include "wr_pb.h"
+#include "wr_thread.h"
+
+static void test_errno_of_full_disk_is_no_space(void **s)
+{
+    (void)s;
+    assert_int_equal(wr_err_from_errno(ENOSPC), WR_ERR_NO_SPACE);
+    assert_int_equal(wr_err_http(WR_ERR_NO_SPACE), 507);
+    assert_true(wr_err_is_temporary(WR_ERR_NO_SPACE));
+    assert_false(wr_err_is_temporary(WR_ERR_INVALID));
+}
+
+static void test_unknown_wire_code_is_internal(void **s)
+{
+    (void)s;
+    assert_int_equal(wr_err_from_wire(9999), WR_ERR_INTERNAL);
+    assert_int_equal(wr_err_from_wire(4), WR_ERR_CONFLICT);
+}
+
+static void test_msg_push_stops_at_headroom(void **s)
+{
+    (void)s;
+    struct wr_msg *m = wr_msg_new(8, 4);
+    assert_non_null(wr_msg_push(m, 8));
+    assert_int_equal(m->len, 12);
+    assert_null(wr_msg_push(m, 1));
+    wr_msg_pull(m, 10);
+    assert_int_equal(m->len, 2);
+    wr_msg_unref(m);
+}
+
+static int released;
+static void count_release(struct wr_msg *m)
+{
+    (void)m;
+    released++;
+}
+
+static void test_wrapped_msg_is_released_once_at_last_unref(void **s)
+{
+    (void)s;
+    uint8_t bytes[3] = {1, 2, 3};
+    released = 0;
+    struct wr_msg *m = wr_msg_wrap(bytes, 3, count_release, NULL);
+    wr_msg_ref(m);
+    wr_msg_unref(m);
+    assert_int_equal(released, 0);
+    wr_msg_unref(m);
+    assert_int_equal(released, 1);
+}
+
+static void test_map_keeps_entries_through_growth_and_deletes(void **s)
+{
+    (void)s;
+    struct wr_map m = {0};
+    char key[32];
+    for (long i = 1; i <= 2000; i++) {
+        int n = snprintf(key, sizeof key, "room-%ld", i);
+        assert_true(wr_map_put(&m, wr_slice_of(key, (size_t)n), (void *)i));
+    }
+    for (long i = 1; i <= 2000; i += 2) {
+        int n = snprintf(key, sizeof key, "room-%ld", i);
+        assert_ptr_equal(wr_map_del(&m, wr_slice_of(key, (size_t)n)), (void *)i);
+    }
+    assert_int_equal(m.used, 1000);
+    for (long i = 1; i <= 2000; i++) {
+        int n = snprintf(key, sizeof key, "room-%ld", i);
+        assert_ptr_equal(wr_map_get(&m, wr_slice_of(key, (size_t)n)), i % 2 ? NULL : (void *)i);
+    }
+    size_t at = 0, seen = 0;
+    while (wr_map_next(&m, &at, NULL, NULL))
+        seen++;
+    assert_int_equal(seen, 1000);
+    wr_map_free(&m);
+}
+
+static void test_map_that_churns_does_not_grow_without_bound(void **s)
+{
+    (void)s;
+    struct wr_map m = {0};
+    char key[32];
+    for (long i = 1; i <= 100000; i++) {
+        int n = snprintf(key, sizeof key, "%ld", i);
+        assert_true(wr_map_put(&m, wr_slice_of(key, (size_t)n), (void *)i));
+        wr_map_del(&m, wr_slice_of(key, (size_t)n));
+    }
+    assert_true(m.cap <= 64);
+    wr_map_free(&m);
+}
+
+static void test_json_string_is_escaped_and_valid(void **s)
+{
+    (void)s;
+    struct wr_buf b = {0};
+    wr_buf_json(&b, "a\"\\\n\x01\xff\xe4\xbd\xa0", 9);
+    wr_buf_char(&b, '\0');
+    assert_string_equal((char *)b.p, "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xe4\xbd\xa0\"");
+    wr_buf_free(&b);
+}
+
+static void test_utf8_refuses_overlong_and_surrogates(void **s)
+{
+    (void)s;
+    assert_true(wr_utf8_valid("\xf0\x9f\x98\x80", 4));
+    assert_false(wr_utf8_valid("\xc0\x80", 2));
+    assert_false(wr_utf8_valid("\xed\xa0\x80", 3));
+    assert_false(wr_utf8_valid("\xf4\x90\x80\x80", 4));
+    assert_false(wr_utf8_valid("\xe4\xbd", 2));
+}
+
+static void test_pb_reads_what_the_generated_code_writes(void **s)
+{
+    (void)s;
+    Watchroom__V1__RoomTop top = WATCHROOM__V1__ROOM_TOP__INIT;
+    top.room = (char *)"demo";
+    top.offset = 300;
+    struct wr_msg *m = wr_msg_pack(&top.base);
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
+    wr_pb_read(&r, wr_msg_slice(m));
+    assert_true(wr_pb_next(&r, &f));
+    assert_int_equal(f.number, 1);
+    assert_true(wr_slice_is(f.bytes, "demo"));
+    assert_true(wr_pb_next(&r, &f));
+    assert_int_equal(f.number, 3);
+    assert_int_equal(f.value, 300);
+    assert_false(wr_pb_next(&r, &f));
+    assert_false(r.bad);
+    wr_msg_unref(m);
+}
+
+static void test_pb_length_past_the_end_is_bad(void **s)
+{
+    (void)s;
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
+    wr_pb_read(&r, wr_slice_of("\x0a\x05" "abc", 5));
+    assert_false(wr_pb_next(&r, &f));
+    assert_true(r.bad);
+    wr_pb_read(&r, wr_slice_of("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11));
+    assert_false(wr_pb_next(&r, &f));
+    assert_true(r.bad);
+}
+
+static void test_names_that_would_leave_a_path_are_refused(void **s)
+{
+    (void)s;
+    assert_true(wr_name_valid(wr_slice_str("demo")));
+    assert_true(wr_name_valid(wr_slice_str("房间 1")));
+    assert_false(wr_name_valid(wr_slice_str("")));
+    assert_false(wr_name_valid(wr_slice_str("../x")));
+    assert_false(wr_name_valid(wr_slice_str("a/b")));
+    assert_false(wr_name_valid(wr_slice_of("a\0b", 3)));
+}
+
+static void test_cond_wait_ends_at_its_deadline(void **s)
+{
+    (void)s;
+    pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t c;
+    wr_cond_init(&c);
+    pthread_mutex_lock(&m);
+    int64_t at = wr_mono_us() + 20000;
+    while (wr_cond_wait_until(&c, &m, at))
+        ;
+    assert_true(wr_mono_us() >= at);
+    pthread_mutex_unlock(&m);
+    pthread_cond_destroy(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_errno_of_full_disk_is_no_space),
+        cmocka_unit_test(test_unknown_wire_code_is_internal),
+        cmocka_unit_test(test_msg_push_stops_at_headroom),
+        cmocka_unit_test(test_wrapped_msg_is_released_once_at_last_unref),
+        cmocka_unit_test(test_map_keeps_entries_through_growth_and_deletes),
+        cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
+        cmocka_unit_test(test_json_string_is_escaped_and_valid),
+        cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
+        cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
+        cmocka_unit_test(test_pb_length_past_the_end_is_bad),
+        cmocka_unit_test(test_names_that_would_leave_a_path_are_refused),
+        cmocka_unit_test(test_cond_wait_ends_at_its_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

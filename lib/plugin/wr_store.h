@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Plugin kind `store`: the log of rooms. The hub calls it from one writer thread (append) and from reader threads
+ * (the others) at the same time: a store locks what it must. */
+#ifndef WR_PLUGIN_WR_STORE_H
+#define WR_PLUGIN_WR_STORE_H
+
+#include "wr_err.h"
+#include "wr_plugin.h"
+
+struct wr_store_opts {
+    const char *path;       /* a folder of the hub's own; exists and is writable */
+    uint64_t keep_count;    /* entries a room keeps at least; older ones may go; 0 = all */
+    int64_t keep_age_ms;    /* entries younger than this are kept; 0 = any age */
+};
+
+/* One entry to append. All slices are borrowed during the call. */
+struct wr_store_item {
+    struct wr_slice room;
+    uint32_t kind;          /* watchroom.v1.EntryKind */
+    int64_t time_ms;
+    struct wr_slice key;    /* idempotency key, empty = none */
+    struct wr_slice info;   /* encoded watchroom.v1.ClientInfo, may be empty */
+    struct wr_slice data;   /* JSON */
+    /* results: */
+    wr_err code;            /* WR_OK, or why this item alone was refused */
+    uint64_t offset;
+    char epoch[9];          /* 8 letters and a NUL */
+    int64_t stored_ms;      /* time of the stored entry: differs from time_ms for a duplicate */
+    bool duplicate;
+};
+
+/* One entry read back; slices are valid during the callback. */
+struct wr_store_entry {
+    uint64_t offset;
+    uint32_t kind;
+    int64_t time_ms;
+    struct wr_slice key, info, data;
+};
+typedef void (*wr_store_entry_fn)(void *ctx, const struct wr_store_entry *e);
+
+struct wr_store_top {
+    uint64_t offset; /* 0 = empty */
+    char epoch[9];
+    int64_t last_time_ms;
+};
+typedef void (*wr_store_room_fn)(void *ctx, struct wr_slice room, const struct wr_store_top *top);
+
+struct wr_store_range {
+    bool has_since;
+    uint64_t since; /* exclusive */
+    uint64_t until; /* inclusive upper bound when not reverse; 0 = none */
+    uint32_t limit; /* at least 1 */
+    bool reverse;
+};
+
+struct wr_store_plugin {
+    struct wr_plugin base;
+    /* Opens or makes the log; takes the folder's lock. Errors with text: CONFLICT (another instance has it; say what to
+     * use instead), DENIED (not writable), INTERNAL (damaged). Required. */
+    wr_err (*open)(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err);
+    void (*close)(void *state); /* Required. */
+    /* Appends the batch as one transaction; when it returns WR_OK everything is synced to disk. Gives each room dense
+     * offsets in the order of the items. A known key gives the earlier entry's offset. On an error (NO_SPACE, ...) nothing
+     * of the batch is kept. Required. */
+    wr_err (*append)(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
+    /* Calls fn for the entries of a range, in order. NOT_FOUND for an unknown room. Required. */
+    wr_err (*history)(void *state, struct wr_slice room, const struct wr_store_range *range, wr_store_entry_fn fn,
+                      void *ctx, struct wr_errmsg *err);
+    /* The newest position; makes the room (with an epoch) when it is unknown. Required. */
+    wr_err (*top)(void *state, struct wr_slice room, struct wr_store_top *out, struct wr_errmsg *err);
+    /* All rooms with a log. Required. */
+    wr_err (*rooms)(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err);
+    /* Drops entries that retention allows to go; called from time to time from the writer thread. Optional. */
+    wr_err (*trim)(void *state, struct wr_errmsg *err);
+};
+
+#endif
