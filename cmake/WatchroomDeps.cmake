@@ -3,7 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-# nng and civetweb ship no usable pkg-config file in Debian 12.
+# nng, civetweb and wslay ship no usable pkg-config file in Debian 12.
 function(wr_find_library target header libname package)
   find_path(${target}_INC ${header} REQUIRED)
   find_library(${target}_LIB ${libname} REQUIRED)
@@ -17,7 +17,7 @@ endfunction()
 
 wr_find_library(nng nng/nng.h nng libnng-dev)
 wr_find_library(civetweb civetweb.h civetweb libcivetweb-dev)
-pkg_check_modules(WSLAY REQUIRED IMPORTED_TARGET libwslay)
+wr_find_library(wslay wslay/wslay.h wslay libwslay-dev)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)

@@ -130,8 +130,9 @@ static void test_utf8_refuses_overlong_and_surrogates(void **s)
 static void test_pb_reads_what_the_generated_code_writes(void **s)
 {
     (void)s;
+    char room[] = "demo";
     Watchroom__V1__RoomTop top = WATCHROOM__V1__ROOM_TOP__INIT;
-    top.room = (char *)"demo";
+    top.room = room;
     top.offset = 300;
     struct wr_msg *m = wr_msg_pack(&top.base);
     struct wr_pb_reader r;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Claims about the loader: what does not fit is refused with a sentence, and what fits is found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wr_filter.h"
+#include "wr_plugins.h"
+
+struct seen {
+    char good[64];
+    char why[512];
+    unsigned n;
+};
+
+static void note(void *ctx, const struct wr_plugin_entry *e)
+{
+    struct seen *s = ctx;
+    s->n++;
+    if (e->table)
+        snprintf(s->good, sizeof s->good, "%s", e->table->name);
+    else
+        snprintf(s->why, sizeof s->why, "%s", e->why);
+}
+
+static struct seen load(const char *folder)
+{
+    struct wr_plugins *p = NULL;
+    struct seen s = {.n = 0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", WR_TEST_BAD_PLUGINS, folder);
+    assert_int_equal(wr_plugins_load(path, &p), WR_OK);
+    wr_plugins_each(p, note, &s);
+    wr_plugins_free(&p);
+    assert_null(p);
+    return s;
+}
+
+static void test_fitting_plugin_is_found_by_kind_and_name(void **state)
+{
+    (void)state;
+    struct wr_plugins *p = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "/nonexistent:%s/good", WR_TEST_BAD_PLUGINS);
+    assert_int_equal(wr_plugins_load(path, &p), WR_OK);
+    const struct wr_filter_plugin *f = wr_plugins_find(p, WR_KIND_FILTER, "bad");
+    assert_non_null(f);
+    assert_null(wr_plugins_find(p, WR_KIND_STORE, "bad"));
+    const char **names = wr_plugins_names(p, 1u << WR_KIND_FILTER);
+    assert_string_equal(names[0], "bad");
+    assert_null(names[1]);
+    free((void *)names);
+    wr_plugins_free(&p);
+}
+
+static void test_missing_slot_is_named(void **state)
+{
+    (void)state;
+    struct seen s = load("slot");
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.good, "");
+    assert_non_null(strstr(s.why, "lacks the required slot apply"));
+}
+
+static void test_undefined_symbol_is_named(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(load("symbol").why, "wr_there_is_no_such_function"));
+}
+
+static void test_missing_table_is_told(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(load("table").why, "exports no symbol wr_plugin_table"));
+}
+
+static void test_second_plugin_of_a_name_is_refused(void **state)
+{
+    (void)state;
+    struct wr_plugins *p = NULL;
+    struct seen s = {.n = 0};
+    char path[1024];
+    snprintf(path, sizeof path, "%s/good:%s/again", WR_TEST_BAD_PLUGINS, WR_TEST_BAD_PLUGINS);
+    assert_int_equal(wr_plugins_load(path, &p), WR_OK);
+    wr_plugins_each(p, note, &s);
+    assert_int_equal(s.n, 2);
+    assert_non_null(strstr(s.why, "already loaded"));
+    wr_plugins_free(&p);
+}
+
+static void test_other_abi_is_refused(void **state)
+{
+    (void)state;
+    struct wr_errmsg err;
+    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR + 1, .size = sizeof t, .kind = WR_KIND_FILTER,
+                          .name = "x", .version = "1", .description = "x"};
+    assert_int_equal(wr_plugin_check(&t, &err), WR_ERR_INVALID);
+    assert_non_null(strstr(err.text, "rebuild the plugin"));
+    t.abi_major = WR_PLUGIN_ABI_MAJOR;
+    t.abi_minor = WR_PLUGIN_ABI_MINOR + 1;
+    assert_int_equal(wr_plugin_check(&t, &err), WR_ERR_INVALID);
+    assert_non_null(strstr(err.text, "upgrade watchroom"));
+}
+
+static void test_table_shorter_than_its_required_slots_is_refused(void **state)
+{
+    (void)state;
+    struct wr_errmsg err;
+    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR, .size = sizeof t, .kind = WR_KIND_FILTER,
+                          .name = "x", .version = "1", .description = "x"};
+    assert_int_equal(wr_plugin_check(&t, &err), WR_ERR_INVALID);
+    assert_non_null(strstr(err.text, "apply"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fitting_plugin_is_found_by_kind_and_name),
+        cmocka_unit_test(test_missing_slot_is_named),
+        cmocka_unit_test(test_undefined_symbol_is_named),
+        cmocka_unit_test(test_missing_table_is_told),
+        cmocka_unit_test(test_second_plugin_of_a_name_is_refused),
+        cmocka_unit_test(test_other_abi_is_refused),
+        cmocka_unit_test(test_table_shorter_than_its_required_slots_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

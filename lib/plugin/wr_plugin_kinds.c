@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The required slots of each kind, by name, so that a refusal can say which one is missing. */
+#include "wr_plugin_kinds.h"
+#include "wr_filter.h"
+#include "wr_plugins.h"
+#include "wr_service.h"
+#include "wr_store.h"
+
+#define SLOT(type, field) {offsetof(struct type, field), #field}
+#define END {0, NULL}
+
+static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start), SLOT(wr_service_plugin, drain),
+                                                SLOT(wr_service_plugin, stop), END};
+static const struct wr_plugin_slot store[] = {
+    SLOT(wr_store_plugin, open), SLOT(wr_store_plugin, close), SLOT(wr_store_plugin, append),
+    SLOT(wr_store_plugin, history), SLOT(wr_store_plugin, top), SLOT(wr_store_plugin, rooms), END};
+static const struct wr_plugin_slot filter[] = {SLOT(wr_filter_plugin, apply), END};
+
+static const struct {
+    const char *name;
+    const struct wr_plugin_slot *required;
+} kinds[WR_KIND_COUNT] = {
+    [WR_KIND_INVALID] = {"invalid", NULL}, [WR_KIND_SERVICE] = {"service", service},
+    [WR_KIND_CODEC] = {"codec", NULL},     [WR_KIND_STORE] = {"store", store},
+    [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", NULL},
+    [WR_KIND_BLOB] = {"blob", NULL},       [WR_KIND_AUTH] = {"auth", NULL},
+};
+
+const struct wr_plugin_slot *wr_plugin_required_slots(enum wr_plugin_kind kind)
+{
+    return (unsigned)kind < WR_KIND_COUNT ? kinds[kind].required : NULL;
+}
+
+const char *wr_plugin_kind_name(enum wr_plugin_kind kind)
+{
+    return (unsigned)kind < WR_KIND_COUNT ? kinds[kind].name : "unknown";
+}
