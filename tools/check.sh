@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# What a machine can say about the source without building it: format, and the mistakes that were
+# pointed out twice. Says file, line and what to do; ends with 1 when there is anything.
+#
+#   tools/check.sh            check all tracked files
+#   tools/check.sh --fix      format the C files, then check
+#   tools/check.sh --tidy DIR run clang-tidy over what build folder DIR compiled (minutes)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+format_version=14.0.6
+bad=0
+
+say() {
+    printf '%s\n' "$*" >&2
+    bad=1
+}
+
+files() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
+
+# One version, everywhere: clang-format's output differs from release to release.
+find_clang_format() {
+    local tool
+    for tool in clang-format-14 clang-format build/tools/bin/clang-format; do
+        if [[ "$("$tool" --version 2>/dev/null)" == *"version $format_version"* ]]; then
+            echo "$tool"
+            return
+        fi
+    done
+    mkdir -p build
+    python3 -m venv build/tools >/dev/null
+    build/tools/bin/pip install -q --disable-pip-version-check "clang-format==$format_version" >&2
+    echo build/tools/bin/clang-format
+}
+
+# grep_bad WHAT-TO-DO PATTERN FILE-PATTERN...   (extended regular expression)
+grep_bad() {
+    local advice=$1 pattern=$2 hits
+    shift 2
+    hits=$(files "$@" | grep -vxF tools/check.sh | xargs -r -d '\n' grep -nE -e "$pattern" -- /dev/null || true)
+    [ -z "$hits" ] || say "$hits"$'\n'"  -> $advice"$'\n'
+}
+
+check_format() {
+    local tool
+    tool=$(find_clang_format)
+    if [ "${1:-}" = --fix ]; then
+        files '*.c' '*.h' | xargs -r -d '\n' "$tool" -i
+    fi
+    files '*.c' '*.h' | xargs -r -d '\n' "$tool" --dry-run --Werror 2>&1 | grep -E 'error:' >&2 &&
+        say "  -> tools/check.sh --fix formats them"
+    return 0
+}
+
+check_openings() {
+    local f
+    for f in $(files '*.c' '*.h' '*.py' '*.ts' '*.sh' 'scripts/*' '.ci/*' 'tests/*/run'); do
+        [ -s "$f" ] || continue
+        [[ "$f" == *.d.ts ]] && continue
+        head -n 3 "$f" | grep -q 'SPDX-License-Identifier: MIT' ||
+            say "$f:1: the first lines lack 'SPDX-License-Identifier: MIT'"
+    done
+    for f in $(files '*.h'); do
+        grep -qE '^#(ifndef WR_|pragma once)' "$f" || say "$f:1: a header has a guard (#ifndef WR_...)"
+    done
+}
+
+check_scripts() {
+    local f
+    for f in $(files); do
+        case $(head -c 40 "$f" | tr -d '\0' | head -n 1) in
+        '#!'*bash*) bash -n "$f" || say "$f: bash cannot parse it" ;;
+        '#!'*) ;;
+        *) continue ;;
+        esac
+        [ -x "$f" ] || say "$f: starts with #! but is not executable: chmod +x"
+    done
+    files '*.py' | xargs -r -d '\n' python3 -c '
+import ast, sys
+for name in sys.argv[1:]:
+    ast.parse(open(name, encoding="utf-8").read(), name)' || say "  -> Python cannot parse it"
+}
+
+tidy() {
+    local build=$1
+    [ -f "$build/compile_commands.json" ] || {
+        echo "tools/check.sh: $build has no compile_commands.json: build it first" >&2
+        exit 1
+    }
+    python3 - "$build/compile_commands.json" "$PWD" <<'PY' |
+import json, sys
+here = sys.argv[2] + "/"
+for entry in json.load(open(sys.argv[1])):
+    name = entry["file"]
+    if name.startswith(here) and not name.startswith(here + "build/"):
+        print(name[len(here):])
+PY
+        sort -u | xargs -d '\n' -n 8 -P "$(nproc)" clang-tidy --quiet -p "$build"
+}
+
+case ${1:-} in
+--tidy)
+    tidy "${2:?the build folder}"
+    exit
+    ;;
+esac
+
+check_format "${1:-}"
+check_openings
+check_scripts
+grep_bad "trailing white space" '[[:blank:]]+$' '*.c' '*.h' '*.sh' '*.py' '*.ts' '*.css' '*.proto' '*.cmake' '*CMakeLists.txt'
+grep_bad "no tabs: four spaces" $'\t' '*.c' '*.h' '*.proto'
+grep_bad "a TODO names its issue: TODO(#12)" '\b(TODO|FIXME|XXX)\b($|[^(]|\([^#])' '*.c' '*.h' '*.py' '*.ts' '*.sh' '*.proto'
+grep_bad "unbounded or unchecked: use snprintf, memcpy with a length, strtol" \
+    '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll)\(' '*.c' '*.h'
+grep_bad "wait for the event, not the clock (tests poll for what they await)" \
+    '(^|[^_[:alnum:]])(sleep|usleep|nanosleep)\(' '*_test.c'
+grep_bad "assert is for what cannot happen: no side effects in it" 'assert\([^)]*(\+\+|--|[^=!<>]=[^=])' '*.c' '*.h'
+grep_bad "downloads are named by the package, not by the address somebody's mirror had" \
+    '"resolved": "https?://' '*package-lock.json'
+grep_bad "a merge conflict" '^(<<<<<<<|>>>>>>>) ' ':!*.md'
+
+[ "$bad" -eq 0 ] || exit 1
