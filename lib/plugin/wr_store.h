@@ -8,10 +8,18 @@
 #include "wr_err.h"
 #include "wr_plugin.h"
 
+/* How much of a room's log stays: an entry may go when it is not among the newest `count`, or older than `age_ms`. */
+struct wr_store_keep {
+    const char *room;  /* unused in the default */
+    uint64_t count;    /* 0 = any number */
+    int64_t age_ms;    /* 0 = any age */
+};
+
 struct wr_store_opts {
-    const char *path;       /* a folder of the hub's own; exists and is writable */
-    uint64_t keep_count;    /* entries a room keeps at least; older ones may go; 0 = all */
-    int64_t keep_age_ms;    /* entries younger than this are kept; 0 = any age */
+    const char *path;                  /* a folder of the hub's own; exists */
+    struct wr_store_keep keep;         /* for every room that has none of its own */
+    const struct wr_store_keep *rooms; /* rooms with their own; borrowed until close */
+    size_t num_rooms;
 };
 
 /* One entry to append. All slices are borrowed during the call. */
@@ -37,7 +45,8 @@ struct wr_store_entry {
     int64_t time_ms;
     struct wr_slice key, info, data;
 };
-typedef void (*wr_store_entry_fn)(void *ctx, const struct wr_store_entry *e);
+/* False ends the reading: the caller has enough. */
+typedef bool (*wr_store_entry_fn)(void *ctx, const struct wr_store_entry *e);
 
 struct wr_store_top {
     uint64_t offset; /* 0 = empty */
@@ -48,7 +57,7 @@ typedef void (*wr_store_room_fn)(void *ctx, struct wr_slice room, const struct w
 
 struct wr_store_range {
     bool has_since;
-    uint64_t since; /* exclusive */
+    uint64_t since; /* exclusive: entries above it; below it when reverse */
     uint64_t until; /* inclusive upper bound when not reverse; 0 = none */
     uint32_t limit; /* at least 1 */
     bool reverse;
@@ -69,10 +78,12 @@ struct wr_store_plugin {
                       void *ctx, struct wr_errmsg *err);
     /* The newest position; makes the room (with an epoch) when it is unknown. Required. */
     wr_err (*top)(void *state, struct wr_slice room, struct wr_store_top *out, struct wr_errmsg *err);
-    /* All rooms with a log. Required. */
+    /* All rooms that have (or had) an entry. Required. */
     wr_err (*rooms)(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err);
-    /* Drops entries that retention allows to go; called from time to time from the writer thread. Optional. */
-    wr_err (*trim)(void *state, struct wr_errmsg *err);
+    /* One short step of housekeeping: drops entries that retention lets go, and whatever else the store does aside
+     * from answering. Called from the writer thread after batches and about once a second. *more is true when another
+     * step has work at once. Positions and epochs survive it. Optional. */
+    wr_err (*trim)(void *state, bool *more, struct wr_errmsg *err);
 };
 
 #endif
