@@ -5,7 +5,7 @@
 # pointed out twice. Says file, line and what to do; ends with 1 when there is anything.
 #
 #   tools/check.sh            check all tracked files
-#   tools/check.sh --fix      format the C files, then check
+#   tools/check.sh --fix [PATH...]   format the C files (of those folders), then check
 #   tools/check.sh --tidy DIR run clang-tidy over what build folder DIR compiled (minutes)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -46,11 +46,13 @@ check_format() {
     local tool
     tool=$(find_clang_format)
     if [ "${1:-}" = --fix ]; then
-        files '*.c' '*.h' | xargs -r -d '\n' "$tool" -i
+        shift
+        files "${@:-.}" | grep -E '\.[ch]$' | xargs -r -d '\n' "$tool" -i
     fi
-    files '*.c' '*.h' | xargs -r -d '\n' "$tool" --dry-run --Werror 2>&1 | grep -E 'error:' >&2 &&
-        say "  -> tools/check.sh --fix formats them"
-    return 0
+    files '*.c' '*.h' | xargs -r -d '\n' "$tool" --dry-run --Werror 2>&1 |
+        sed -nE 's/^([^:]+:[0-9]+):.*error: .*/\1: not formatted as .clang-format says/p' |
+        sort -u -t: -k1,1 >&2
+    [ "${PIPESTATUS[1]}" -eq 0 ] || say "  -> tools/check.sh --fix formats them (one line a file is shown)"
 }
 
 check_openings() {
@@ -106,7 +108,7 @@ case ${1:-} in
     ;;
 esac
 
-check_format "${1:-}"
+check_format "$@"
 check_openings
 check_scripts
 grep_bad "trailing white space" '[[:blank:]]+$' '*.c' '*.h' '*.sh' '*.py' '*.ts' '*.css' '*.proto' '*.cmake' '*CMakeLists.txt'
