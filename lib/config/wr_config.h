@@ -75,7 +75,7 @@ struct wr_config {
 enum wr_config_shape { WR_SHAPE_ALL_IN_ONE, WR_SHAPE_SPLIT };
 
 /* Defaults, then the file (NULL or "" = none), then the environment. With no streams and no rooms configured there is a
- * room `demo` with the synthetic stream `demo`. Errors with "file:line: key: what is wrong; what to do". */
+ * room `demo` with the synthetic stream `demo`; a stream that no room shows gets a room of its own name. Errors with "file:line: key: what is wrong; what to do". */
 WR_API WR_MUST_USE wr_err wr_config_load(const char *file, enum wr_config_shape shape, struct wr_config **out,
                                          struct wr_errmsg *err);
 /* The same from bytes (`name` stands for the file in errors); environment is not read. For tests and the fuzzer. */

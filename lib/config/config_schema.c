@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The schema: every key that a configuration may hold, where it goes, its bounds and its default. The environment
+ * variable of a key is WATCHROOM_ and the key in capitals with '_' for '.', so it needs no column.
+ * Bus addresses have no default here: they follow from the shape (wr_config.c). */
+#include "config_priv.h"
+
+#define AT(field) offsetof(struct wr_config, field)
+#define MIB (1024u * 1024u)
+#define NO_MAX UINT64_MAX
+
+const struct config_key config__keys[] = {
+    {"data", CONFIG_TEXT, AT(data), 1, 4000, "./data", NULL},
+    {"split", CONFIG_BOOL, AT(split), 0, 0, NULL, NULL},
+    {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
+
+    {"gateway.listen", CONFIG_LISTEN, AT(gateway.listen), 1, 0, "127.0.0.1:8000", NULL},
+    {"gateway.health", CONFIG_LISTEN, AT(gateway.health), 0, 0, "127.0.0.1:8001", NULL},
+    {"gateway.web", CONFIG_TEXT, AT(gateway.web), 0, 4000, "", NULL},
+    {"gateway.plane_threads", CONFIG_COUNT, AT(gateway.plane_threads), 0, 256, "0", NULL},
+    {"gateway.http_threads", CONFIG_COUNT, AT(gateway.http_threads), 4, 4096, "128", NULL},
+    {"gateway.max_connections", CONFIG_COUNT, AT(gateway.max_connections), 1, 10000000, "100000", NULL},
+    {"gateway.max_message_bytes", CONFIG_BYTES, AT(gateway.max_message_bytes), 128, 1 * MIB, "64KiB", NULL},
+    {"gateway.chat_queue_bytes", CONFIG_BYTES, AT(gateway.chat_queue_bytes), 65536, 1024 * MIB, "1MiB", NULL},
+    {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB, "4MiB", NULL},
+    {"gateway.media_queue_ms", CONFIG_MS, AT(gateway.media_queue_ms), 100, 60000, "3s", NULL},
+    {"gateway.max_upload_bytes", CONFIG_BYTES64, AT(gateway.max_upload_bytes), 0, NO_MAX, "0", NULL},
+    {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 4096, "64", NULL},
+    {"gateway.trusted_proxies", CONFIG_LIST, AT(gateway.trusted_proxies), 0, 4000, "", NULL},
+    {"gateway.codecs", CONFIG_LIST, AT(gateway.codecs), 1, 4000, "text,centrifuge-json", NULL},
+    {"gateway.muxers", CONFIG_LIST, AT(gateway.muxers), 1, 4000, "fmp4,flv", NULL},
+
+    {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
+    {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},
+
+    {"ingest.stream_port", CONFIG_COUNT, AT(ingest.stream_port), 1, 65535, "7210", NULL},
+    {"ingest.no_packet_ms", CONFIG_MS, AT(ingest.no_packet_ms), 500, 600000, "8s", NULL},
+
+    {"filestore.blob", CONFIG_TEXT, AT(filestore.blob), 1, 200, "disk", NULL},
+    {"filestore.min_free_bytes", CONFIG_BYTES64, AT(filestore.min_free_bytes), 0, NO_MAX, "64MiB", NULL},
+    {"filestore.expire_hours", CONFIG_HOURS, AT(filestore.expire_hours), 1, 87600, "24", NULL},
+
+    {"bus.hub", CONFIG_BUSES, AT(bus.hub), 1, 0, NULL, NULL},
+    {"bus.ingest", CONFIG_BUSES, AT(bus.ingest), 1, 0, NULL, NULL},
+    {"bus.filestore", CONFIG_BUSES, AT(bus.filestore), 1, 0, NULL, NULL},
+    {"bus.hub_listen", CONFIG_BUS, AT(bus.hub_listen), 1, 0, NULL, NULL},
+    {"bus.ingest_listen", CONFIG_BUS, AT(bus.ingest_listen), 1, 0, NULL, NULL},
+    {"bus.filestore_listen", CONFIG_BUS, AT(bus.filestore_listen), 1, 0, NULL, NULL},
+    {"bus.hub_events", CONFIG_BUS, AT(bus.hub_events), 1, 0, NULL, NULL},
+    {"bus.ingest_events", CONFIG_BUS, AT(bus.ingest_events), 1, 0, NULL, NULL},
+    {"bus.filestore_events", CONFIG_BUS, AT(bus.filestore_events), 1, 0, NULL, NULL},
+};
+const size_t config__num_keys = WR_ARRAY_LEN(config__keys);
+
+const struct config_key config__stream_keys[] = {
+    {"url", CONFIG_URL, offsetof(struct wr_config_stream, url), 1, 2000, NULL, NULL},
+    {"transport", CONFIG_CHOICE, offsetof(struct wr_config_stream, transport), 1, 0, "tcp", "tcp udp"},
+    {"always", CONFIG_BOOL, offsetof(struct wr_config_stream, always), 0, 0, "false", NULL},
+    {"linger", CONFIG_WAIT, offsetof(struct wr_config_stream, linger_ms), 0, 86400000, "10s", NULL},
+};
+const size_t config__num_stream_keys = WR_ARRAY_LEN(config__stream_keys);
+
+const struct config_key config__history_keys[] = {
+    {"count", CONFIG_COUNT64, offsetof(struct wr_config_room, history_count), 1, 1000000000000u, "10000", NULL},
+    {"age", CONFIG_AGE, offsetof(struct wr_config_room, history_age_ms), 1000, 3153600000000u, "30d", NULL},
+};
+const size_t config__num_history_keys = WR_ARRAY_LEN(config__history_keys);
+
+const char *const config__sections[] = {"gateway", "hub", "ingest", "filestore", "bus", "streams", "rooms"};
+const size_t config__num_sections = WR_ARRAY_LEN(config__sections);
