@@ -8,18 +8,18 @@
 
 enum config_type {
     CONFIG_INVALID = 0,
-    CONFIG_TEXT,   /* char * */
-    CONFIG_LIST,   /* char *, comma-separated; a YAML list is joined */
-    CONFIG_LISTEN, /* char *, "ADDR:PORT", normalised */
-    CONFIG_BUS,    /* char *, one bus URL */
-    CONFIG_BUSES,  /* char *, one or several bus URLs with commas */
-    CONFIG_BOOL,   /* bool */
-    CONFIG_COUNT,  /* uint32_t, a plain number */
+    CONFIG_TEXT,    /* char * */
+    CONFIG_LIST,    /* char *, comma-separated; a YAML list is joined */
+    CONFIG_LISTEN,  /* char *, "ADDR:PORT", normalised */
+    CONFIG_BUS,     /* char *, one bus URL */
+    CONFIG_BUSES,   /* char *, one or several bus URLs with commas */
+    CONFIG_BOOL,    /* bool */
+    CONFIG_COUNT,   /* uint32_t, a plain number */
     CONFIG_COUNT64, /* uint64_t, a plain number */
-    CONFIG_BYTES,  /* uint32_t, "64KiB" or a plain number */
+    CONFIG_BYTES,   /* uint32_t, "64KiB" or a plain number */
     CONFIG_BYTES64, /* uint64_t */
-    CONFIG_MS,     /* uint32_t milliseconds, "3s" or a plain number of milliseconds */
-    CONFIG_AGE,    /* int64_t milliseconds, "30d"; a plain number is refused as nobody could tell its unit */
+    CONFIG_MS,      /* uint32_t milliseconds, "3s" or a plain number of milliseconds */
+    CONFIG_AGE, /* int64_t milliseconds, "30d"; a plain number is refused as nobody could tell its unit */
     CONFIG_WAIT,   /* uint32_t milliseconds, "10s"; a plain number is refused */
     CONFIG_HOURS,  /* uint32_t hours, "1d" or a plain number of hours */
     CONFIG_URL,    /* char *, a stream's source */
@@ -46,11 +46,14 @@ extern const size_t config__num_sections;
 
 /* Converts `value` and stores it at `base` + offset; the former text is freed. The sentence in err neither names the key
  * nor repeats a value that may hold a password. */
-WR_MUST_USE wr_err config__store(void *base, const struct config_key *k, const char *value, struct wr_errmsg *err);
+WR_MUST_USE wr_err config__store(void *base, const struct config_key *k, const char *value,
+                                 struct wr_errmsg *err);
 /* The words that are one edit or few away from `word`, for "did you mean"; NULL when none is near. */
-const char *config__nearest(const char *word, const char *(*name_of)(const void *ctx, size_t i), const void *ctx, size_t n);
+const char *config__nearest(const char *word, const char *(*name_of)(const void *ctx, size_t i),
+                            const void *ctx, size_t n);
 /* Reads a YAML document into c. Errors begin with "file:line: key: ". */
-WR_MUST_USE wr_err config__read_yaml(struct wr_config *c, const char *name, struct wr_slice text, struct wr_errmsg *err);
+WR_MUST_USE wr_err config__read_yaml(struct wr_config *c, const char *name, struct wr_slice text,
+                                     struct wr_errmsg *err);
 
 struct wr_config_stream *config__add_stream(struct wr_config *c, const char *name);
 struct wr_config_room *config__add_room(struct wr_config *c, const char *name);

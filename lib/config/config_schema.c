@@ -19,12 +19,17 @@ const struct config_key config__keys[] = {
     {"gateway.web", CONFIG_TEXT, AT(gateway.web), 0, 4000, "", NULL},
     {"gateway.plane_threads", CONFIG_COUNT, AT(gateway.plane_threads), 0, 256, "0", NULL},
     {"gateway.http_threads", CONFIG_COUNT, AT(gateway.http_threads), 4, 4096, "128", NULL},
-    {"gateway.max_connections", CONFIG_COUNT, AT(gateway.max_connections), 1, 10000000, "100000", NULL},
-    {"gateway.max_message_bytes", CONFIG_BYTES, AT(gateway.max_message_bytes), 128, 1 * MIB, "64KiB", NULL},
-    {"gateway.chat_queue_bytes", CONFIG_BYTES, AT(gateway.chat_queue_bytes), 65536, 1024 * MIB, "1MiB", NULL},
-    {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB, "4MiB", NULL},
+    {"gateway.max_connections", CONFIG_COUNT, AT(gateway.max_connections), 1, 10000000, "100000",
+     NULL},
+    {"gateway.max_message_bytes", CONFIG_BYTES, AT(gateway.max_message_bytes), 128, 1 * MIB,
+     "64KiB", NULL},
+    {"gateway.chat_queue_bytes", CONFIG_BYTES, AT(gateway.chat_queue_bytes), 65536, 1024 * MIB,
+     "1MiB", NULL},
+    {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB,
+     "4MiB", NULL},
     {"gateway.media_queue_ms", CONFIG_MS, AT(gateway.media_queue_ms), 100, 60000, "3s", NULL},
-    {"gateway.max_upload_bytes", CONFIG_BYTES64, AT(gateway.max_upload_bytes), 0, NO_MAX, "0", NULL},
+    {"gateway.max_upload_bytes", CONFIG_BYTES64, AT(gateway.max_upload_bytes), 0, NO_MAX, "0",
+     NULL},
     {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 4096, "64", NULL},
     {"gateway.trusted_proxies", CONFIG_LIST, AT(gateway.trusted_proxies), 0, 4000, "", NULL},
     {"gateway.codecs", CONFIG_LIST, AT(gateway.codecs), 1, 4000, "text,centrifuge-json", NULL},
@@ -37,7 +42,8 @@ const struct config_key config__keys[] = {
     {"ingest.no_packet_ms", CONFIG_MS, AT(ingest.no_packet_ms), 500, 600000, "8s", NULL},
 
     {"filestore.blob", CONFIG_TEXT, AT(filestore.blob), 1, 200, "disk", NULL},
-    {"filestore.min_free_bytes", CONFIG_BYTES64, AT(filestore.min_free_bytes), 0, NO_MAX, "64MiB", NULL},
+    {"filestore.min_free_bytes", CONFIG_BYTES64, AT(filestore.min_free_bytes), 0, NO_MAX, "64MiB",
+     NULL},
     {"filestore.expire_hours", CONFIG_HOURS, AT(filestore.expire_hours), 1, 87600, "24", NULL},
 
     {"bus.hub", CONFIG_BUSES, AT(bus.hub), 1, 0, NULL, NULL},
@@ -54,17 +60,21 @@ const size_t config__num_keys = WR_ARRAY_LEN(config__keys);
 
 const struct config_key config__stream_keys[] = {
     {"url", CONFIG_URL, offsetof(struct wr_config_stream, url), 1, 2000, NULL, NULL},
-    {"transport", CONFIG_CHOICE, offsetof(struct wr_config_stream, transport), 1, 0, "tcp", "tcp udp"},
+    {"transport", CONFIG_CHOICE, offsetof(struct wr_config_stream, transport), 1, 0, "tcp",
+     "tcp udp"},
     {"always", CONFIG_BOOL, offsetof(struct wr_config_stream, always), 0, 0, "false", NULL},
     {"linger", CONFIG_WAIT, offsetof(struct wr_config_stream, linger_ms), 0, 86400000, "10s", NULL},
 };
 const size_t config__num_stream_keys = WR_ARRAY_LEN(config__stream_keys);
 
 const struct config_key config__history_keys[] = {
-    {"count", CONFIG_COUNT64, offsetof(struct wr_config_room, history_count), 1, 1000000000000u, "10000", NULL},
-    {"age", CONFIG_AGE, offsetof(struct wr_config_room, history_age_ms), 1000, 3153600000000u, "30d", NULL},
+    {"count", CONFIG_COUNT64, offsetof(struct wr_config_room, history_count), 1, 1000000000000u,
+     "10000", NULL},
+    {"age", CONFIG_AGE, offsetof(struct wr_config_room, history_age_ms), 1000, 3153600000000u,
+     "30d", NULL},
 };
 const size_t config__num_history_keys = WR_ARRAY_LEN(config__history_keys);
 
-const char *const config__sections[] = {"gateway", "hub", "ingest", "filestore", "bus", "streams", "rooms"};
+const char *const config__sections[] = {"gateway", "hub",     "ingest", "filestore",
+                                        "bus",     "streams", "rooms"};
 const size_t config__num_sections = WR_ARRAY_LEN(config__sections);

@@ -25,7 +25,8 @@ static void refused(const char *yaml, const char *sentence)
 {
     struct wr_config *c = NULL;
     struct wr_errmsg err = {""};
-    assert_int_equal(wr_config_parse("w.yml", wr_slice_str(yaml), WR_SHAPE_ALL_IN_ONE, &c, &err), WR_ERR_INVALID);
+    assert_int_equal(wr_config_parse("w.yml", wr_slice_str(yaml), WR_SHAPE_ALL_IN_ONE, &c, &err),
+                     WR_ERR_INVALID);
     assert_null(c);
     assert_string_equal(err.text, sentence);
 }
@@ -33,7 +34,8 @@ static void refused(const char *yaml, const char *sentence)
 static void test_nothing_configured_is_room_and_stream_demo(void **s)
 {
     (void)s;
-    static const char *const empty[] = {"", "# only a comment\n", "---\n", "streams:\nrooms:\n", "gateway: {}\n"};
+    static const char *const empty[] = {"", "# only a comment\n", "---\n", "streams:\nrooms:\n",
+                                        "gateway: {}\n"};
     for (size_t i = 0; i < WR_ARRAY_LEN(empty); i++) {
         struct wr_config *c = parsed(empty[i]);
         assert_int_equal(c->num_streams, 1);
@@ -61,7 +63,10 @@ static void test_shape_decides_where_services_meet(void **s)
     assert_false(c->split);
     wr_config_free(&c);
     struct wr_errmsg err;
-    assert_int_equal(wr_config_parse("w.yml", wr_slice_str("bus: { hub: 'tcp://hub:7101,tcp://hub2:7101' }"), WR_SHAPE_SPLIT, &c, &err), WR_OK);
+    assert_int_equal(wr_config_parse("w.yml",
+                                     wr_slice_str("bus: { hub: 'tcp://hub:7101,tcp://hub2:7101' }"),
+                                     WR_SHAPE_SPLIT, &c, &err),
+                     WR_OK);
     assert_true(c->split);
     assert_string_equal(c->bus.hub, "tcp://hub:7101,tcp://hub2:7101");
     assert_string_equal(c->bus.hub_listen, "tcp://127.0.0.1:7101");
@@ -72,12 +77,13 @@ static void test_shape_decides_where_services_meet(void **s)
 static void test_stream_is_url_or_mapping(void **s)
 {
     (void)s;
-    struct wr_config *c = parsed("streams:\n"
-                                 "  hall: rtsp://admin:secret@192.168.10.129/cam/realmonitor?channel=1&subtype=0\n"
-                                 "  door: { url: 'RTSP://door/1', transport: udp, always: true, linger: 1m }\n"
-                                 "rooms:\n"
-                                 "  大厅: { stream: hall, history: { count: 500, age: 12h } }\n"
-                                 "  quiet:\n");
+    struct wr_config *c = parsed(
+        "streams:\n"
+        "  hall: rtsp://admin:secret@192.168.10.129/cam/realmonitor?channel=1&subtype=0\n"
+        "  door: { url: 'RTSP://door/1', transport: udp, always: true, linger: 1m }\n"
+        "rooms:\n"
+        "  大厅: { stream: hall, history: { count: 500, age: 12h } }\n"
+        "  quiet:\n");
     const struct wr_config_stream *door = wr_config_stream_named(c, wr_slice_str("door"));
     assert_string_equal(wr_config_stream_named(c, wr_slice_str("hall"))->url,
                         "rtsp://admin:secret@192.168.10.129/cam/realmonitor?channel=1&subtype=0");
@@ -136,41 +142,51 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
 static void test_unknown_keys_are_refused_with_the_nearest(void **s)
 {
     (void)s;
-    refused("gateway:\n  listne: 127.0.0.1:1\n", "w.yml:2: gateway.listne: no such key; did you mean listen?");
+    refused("gateway:\n  listne: 127.0.0.1:1\n",
+            "w.yml:2: gateway.listne: no such key; did you mean listen?");
     refused("\n\nstream: {}\n", "w.yml:3: stream: no such key; did you mean streams?");
-    refused("streams: { a: { urll: 'rtsp://a/' } }", "w.yml:1: streams.a.urll: no such key; did you mean url?");
-    refused("rooms: { a: { history: { cuont: 1 } } }", "w.yml:1: rooms.a.history.cuont: no such key; did you mean count?");
-    refused("xylophone: 1\n",
-            "w.yml:1: xylophone: no such key; remove it, or look into examples/watchroom.yml for what there is");
+    refused("streams: { a: { urll: 'rtsp://a/' } }",
+            "w.yml:1: streams.a.urll: no such key; did you mean url?");
+    refused("rooms: { a: { history: { cuont: 1 } } }",
+            "w.yml:1: rooms.a.history.cuont: no such key; did you mean count?");
+    refused("xylophone: 1\n", "w.yml:1: xylophone: no such key; remove it, or look into "
+                              "examples/watchroom.yml for what there is");
 }
 
 static void test_wrong_types_are_refused(void **s)
 {
     (void)s;
-    refused("gateway: 7\n", "w.yml:1: gateway: needs a mapping (key: value lines), here is a single value");
+    refused("gateway: 7\n",
+            "w.yml:1: gateway: needs a mapping (key: value lines), here is a single value");
     refused("data: [a]\n", "w.yml:1: data: needs a single value, here is a list");
     refused("- a\n", "w.yml:1: needs a mapping (key: value lines), here is a list");
     refused("gateway:\n  http_threads: many\n",
             "w.yml:2: gateway.http_threads: \"many\" is not a number; write it like 100");
     refused("gateway: { max_message_bytes: 64Kib }\n",
-            "w.yml:1: gateway.max_message_bytes: \"64Kib\" is not a size; write it like 64KiB, 4MiB or 2GiB");
+            "w.yml:1: gateway.max_message_bytes: \"64Kib\" is not a size; write it like 64KiB, "
+            "4MiB or 2GiB");
     refused("gateway: { max_message_bytes: -1 }\n",
-            "w.yml:1: gateway.max_message_bytes: \"-1\" is not a size; write it like 64KiB, 4MiB or 2GiB");
+            "w.yml:1: gateway.max_message_bytes: \"-1\" is not a size; write it like 64KiB, 4MiB "
+            "or 2GiB");
     refused("gateway: { http_threads: 99999999999999999999 }\n",
-            "w.yml:1: gateway.http_threads: \"99999999999999999999\" is not a number; write it like 100");
-    refused("gateway: { http_threads: 1 }\n", "w.yml:1: gateway.http_threads: 1 is out of bounds; use 4 to 4096");
+            "w.yml:1: gateway.http_threads: \"99999999999999999999\" is not a number; write it "
+            "like 100");
+    refused("gateway: { http_threads: 1 }\n",
+            "w.yml:1: gateway.http_threads: 1 is out of bounds; use 4 to 4096");
     refused("streams: { a: { url: 'rtsp://a', always: maybe } }",
             "w.yml:1: streams.a.always: \"maybe\" is neither true nor false; write one of them");
     refused("streams: { a: { url: 'rtsp://a', transport: tcp udp } }",
             "w.yml:1: streams.a.transport: \"tcp udp\" is not known here; use one of: tcp udp");
     refused("rooms: { a: { history: { age: 30 } } }",
-            "w.yml:1: rooms.a.history.age: \"30\" is not a time; write it like 10s, 12h or 30d, with its unit");
+            "w.yml:1: rooms.a.history.age: \"30\" is not a time; write it like 10s, 12h or 30d, "
+            "with its unit");
     refused("gateway: { listen: '127.0.0.1' }",
-            "w.yml:1: gateway.listen: \"127.0.0.1\" is not ADDRESS:PORT; write it like 127.0.0.1:8000 (or 0.0.0.0:8000 for "
+            "w.yml:1: gateway.listen: \"127.0.0.1\" is not ADDRESS:PORT; write it like "
+            "127.0.0.1:8000 (or 0.0.0.0:8000 for "
             "every address)");
-    refused("bus: { hub: 'http://x' }",
-            "w.yml:1: bus.hub: \"http://x\" is not a bus address; write it like tcp://127.0.0.1:7101, ipc:///run/hub or "
-            "inproc://hub");
+    refused("bus: { hub: 'http://x' }", "w.yml:1: bus.hub: \"http://x\" is not a bus address; "
+                                        "write it like tcp://127.0.0.1:7101, ipc:///run/hub or "
+                                        "inproc://hub");
     refused("data:\n", "w.yml:1: data: has no value; give one, or remove the line for the default");
     refused("data: \"a\\0b\"\n", "w.yml:1: data: holds a NUL byte; remove it");
 }
@@ -180,19 +196,24 @@ static void test_broken_yaml_names_the_line(void **s)
     (void)s;
     struct wr_config *c;
     struct wr_errmsg err;
-    assert_int_equal(wr_config_parse("w.yml", wr_slice_str("gateway:\n  listen: [1\nhub: x\n"), WR_SHAPE_SPLIT, &c, &err), WR_ERR_INVALID);
+    assert_int_equal(wr_config_parse("w.yml", wr_slice_str("gateway:\n  listen: [1\nhub: x\n"),
+                                     WR_SHAPE_SPLIT, &c, &err),
+                     WR_ERR_INVALID);
     assert_memory_equal(err.text, "w.yml:3: not valid YAML: ", 25);
-    assert_int_equal(wr_config_parse("w.yml", wr_slice_of("a: \xff\xfe", 5), WR_SHAPE_SPLIT, &c, &err), WR_ERR_INVALID);
+    assert_int_equal(
+        wr_config_parse("w.yml", wr_slice_of("a: \xff\xfe", 5), WR_SHAPE_SPLIT, &c, &err),
+        WR_ERR_INVALID);
     assert_non_null(strstr(err.text, "not UTF-8"));
-    refused("data: x\n---\ndata: y\n",
-            "w.yml:3: a second document begins here; the configuration is one document, remove the ---");
+    refused("data: x\n---\ndata: y\n", "w.yml:3: a second document begins here; the configuration "
+                                       "is one document, remove the ---");
 }
 
 static void test_duplicates_are_refused(void **s)
 {
     (void)s;
     refused("data: a\ndata: b\n", "w.yml:2: data is here twice, first in line 1; keep one");
-    refused("rooms:\n  a: {}\n  a: {}\n", "w.yml:3: rooms: a is here twice, first in line 2; keep one");
+    refused("rooms:\n  a: {}\n  a: {}\n",
+            "w.yml:3: rooms: a is here twice, first in line 2; keep one");
 }
 
 static void test_room_of_unknown_stream_is_refused(void **s)
@@ -206,16 +227,20 @@ static void test_refused_url_does_not_show_its_password(void **s)
 {
     (void)s;
     refused("streams: { a: 'http://user:hunter2@cam/' }",
-            "w.yml:1: streams.a: this kind of source cannot be opened; use rtsp://..., rtsps://... or synthetic:");
+            "w.yml:1: streams.a: this kind of source cannot be opened; use rtsp://..., rtsps://... "
+            "or synthetic:");
     refused("streams: { a: 'file:///etc/passwd' }",
-            "w.yml:1: streams.a: this kind of source cannot be opened; use rtsp://..., rtsps://... or synthetic:");
+            "w.yml:1: streams.a: this kind of source cannot be opened; use rtsp://..., rtsps://... "
+            "or synthetic:");
 }
 
 static void test_names_that_leave_a_path_are_refused(void **s)
 {
     (void)s;
-    refused("rooms: { ../etc: {} }", "w.yml:1: rooms: \"../etc\" cannot be a name; use up to 255 bytes of text without / and \\ "
-                                     "and without a leading dot");
+    refused(
+        "rooms: { ../etc: {} }",
+        "w.yml:1: rooms: \"../etc\" cannot be a name; use up to 255 bytes of text without / and \\ "
+        "and without a leading dot");
 }
 
 static void test_alias_cycles_do_not_loop(void **s)
@@ -223,7 +248,9 @@ static void test_alias_cycles_do_not_loop(void **s)
     (void)s;
     struct wr_config *c;
     struct wr_errmsg err;
-    assert_int_equal(wr_config_parse("w.yml", wr_slice_str("rooms: &a { a: *a }"), WR_SHAPE_SPLIT, &c, &err), WR_ERR_INVALID);
+    assert_int_equal(
+        wr_config_parse("w.yml", wr_slice_str("rooms: &a { a: *a }"), WR_SHAPE_SPLIT, &c, &err),
+        WR_ERR_INVALID);
 }
 
 static void test_environment_overrides_the_file(void **s)
@@ -279,8 +306,10 @@ static void test_redacted_url_shows_no_credentials(void **s)
         {"rtsp://admin:secret@10.0.0.1/cam?x=1", "rtsp://***@10.0.0.1/cam?x=1"},
         {"rtsp://10.0.0.1:554/cam", "rtsp://10.0.0.1:554/cam"},
         {"rtsp://a:p@ss/w?rd@host/x", "rtsp://***@host/x"},
-        {"rtsp://h/?user=admin&password=secret&channel=1", "rtsp://h/?user=admin&password=***&channel=1"},
-        {"rtsp://h/user=admin_password=tlJwpbo6_channel=1", "rtsp://h/user=admin_password=***_channel=1"},
+        {"rtsp://h/?user=admin&password=secret&channel=1",
+         "rtsp://h/?user=admin&password=***&channel=1"},
+        {"rtsp://h/user=admin_password=tlJwpbo6_channel=1",
+         "rtsp://h/user=admin_password=***_channel=1"},
         {"synthetic:", "synthetic:"},
     };
     char out[128];

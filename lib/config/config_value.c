@@ -14,11 +14,20 @@ struct unit {
     const char *name;
     uint64_t factor;
 };
-static const struct unit byte_units[] = {
-    {"B", 1}, {"KiB", 1024}, {"MiB", 1u << 20}, {"GiB", 1u << 30}, {"TiB", UINT64_C(1) << 40},
-    {"kB", 1000}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000}, {"TB", UINT64_C(1000000000000)}, {NULL, 0}};
-static const struct unit time_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit byte_units[] = {{"B", 1},
+                                         {"KiB", 1024},
+                                         {"MiB", 1u << 20},
+                                         {"GiB", 1u << 30},
+                                         {"TiB", UINT64_C(1) << 40},
+                                         {"kB", 1000},
+                                         {"KB", 1000},
+                                         {"MB", 1000000},
+                                         {"GB", 1000000000},
+                                         {"TB", UINT64_C(1000000000000)},
+                                         {NULL, 0}};
+static const struct unit time_units[] = {{"ms", 1},      {"s", 1000},    {"m", 60000},
+                                         {"min", 60000}, {"h", 3600000}, {"d", 86400000},
+                                         {NULL, 0}};
 
 /* Digits, then nothing (times `bare`, refused when that is 0) or one of the units. */
 static bool parse_number(const char *s, const struct unit *units, uint64_t bare, uint64_t *out)
@@ -46,17 +55,22 @@ static wr_err number(const char *value, const struct unit *units, uint64_t bare,
 {
     if (!parse_number(value, units, bare, out)) {
         wr_errmsg_set(err, "\"%.40s\" is not %s; write it like %s", value,
-                      units == byte_units ? "a size" : units == time_units ? "a time" : "a number", example);
+                      units == byte_units   ? "a size"
+                      : units == time_units ? "a time"
+                                            : "a number",
+                      example);
         return WR_ERR_INVALID;
     }
     return WR_OK;
 }
 
-static wr_err bounded(const struct config_key *k, uint64_t v, const char *what, struct wr_errmsg *err)
+static wr_err bounded(const struct config_key *k, uint64_t v, const char *what,
+                      struct wr_errmsg *err)
 {
     if (v >= k->min && v <= k->max)
         return WR_OK;
-    wr_errmsg_set(err, "%" PRIu64 "%s is out of bounds; use %" PRIu64 " to %" PRIu64 "%s", v, what, k->min, k->max, what);
+    wr_errmsg_set(err, "%" PRIu64 "%s is out of bounds; use %" PRIu64 " to %" PRIu64 "%s", v, what,
+                  k->min, k->max, what);
     return WR_ERR_INVALID;
 }
 
@@ -78,7 +92,8 @@ static bool has_control(const char *s)
     return false;
 }
 
-static wr_err store_text(void *at, const struct config_key *k, const char *value, struct wr_errmsg *err)
+static wr_err store_text(void *at, const struct config_key *k, const char *value,
+                         struct wr_errmsg *err)
 {
     if (strlen(value) < k->min) {
         wr_errmsg_set(err, "must not be empty; give a value or leave the key out for the default");
@@ -137,13 +152,16 @@ static bool normalise_listen(const char *value, char *out, size_t n)
     return snprintf(out, n, "%s:%s", host, port) < (int)n;
 }
 
-static wr_err store_listen(void *at, const struct config_key *k, const char *value, struct wr_errmsg *err)
+static wr_err store_listen(void *at, const struct config_key *k, const char *value,
+                           struct wr_errmsg *err)
 {
     char text[80];
     if (k->min == 0 && (!*value || !strcmp(value, "off") || !strcmp(value, "none")))
         return set_text(at, "");
     if (!normalise_listen(value, text, sizeof text)) {
-        wr_errmsg_set(err, "\"%.60s\" is not ADDRESS:PORT; write it like 127.0.0.1:8000 (or 0.0.0.0:8000 for every address)",
+        wr_errmsg_set(err,
+                      "\"%.60s\" is not ADDRESS:PORT; write it like 127.0.0.1:8000 (or "
+                      "0.0.0.0:8000 for every address)",
                       value);
         return WR_ERR_INVALID;
     }
@@ -169,7 +187,8 @@ static bool bus_url_valid(const char *p, size_t n)
     return false;
 }
 
-static wr_err store_bus(void *at, const struct config_key *k, const char *value, struct wr_errmsg *err)
+static wr_err store_bus(void *at, const struct config_key *k, const char *value,
+                        struct wr_errmsg *err)
 {
     bool ok = *value && !has_control(value) && strlen(value) <= 2000;
     for (const char *p = value; ok && p;) {
@@ -178,21 +197,25 @@ static wr_err store_bus(void *at, const struct config_key *k, const char *value,
         p = comma ? comma + 1 : NULL;
     }
     if (!ok) {
-        wr_errmsg_set(err, "\"%.60s\" is not a bus address; write it like tcp://127.0.0.1:7101, ipc:///run/hub or inproc://hub",
+        wr_errmsg_set(err,
+                      "\"%.60s\" is not a bus address; write it like tcp://127.0.0.1:7101, "
+                      "ipc:///run/hub or inproc://hub",
                       value);
         return WR_ERR_INVALID;
     }
     return set_text(at, value);
 }
 
-static wr_err store_url(void *at, const struct config_key *k, const char *value, struct wr_errmsg *err)
+static wr_err store_url(void *at, const struct config_key *k, const char *value,
+                        struct wr_errmsg *err)
 {
     static const char *const schemes[] = {"rtsp://", "rtsps://", "synthetic:"};
     for (size_t i = 0; i < WR_ARRAY_LEN(schemes); i++)
         if (!strncasecmp(value, schemes[i], strlen(schemes[i])))
             return store_text(at, k, value, err);
     /* The value itself stays out of the sentence: it may hold a password. */
-    wr_errmsg_set(err, "this kind of source cannot be opened; use rtsp://..., rtsps://... or synthetic:");
+    wr_errmsg_set(
+        err, "this kind of source cannot be opened; use rtsp://..., rtsps://... or synthetic:");
     return WR_ERR_INVALID;
 }
 
@@ -208,17 +231,20 @@ static wr_err store_bool(void *at, const char *value, struct wr_errmsg *err)
     return WR_ERR_INVALID;
 }
 
-static wr_err store_choice(void *at, const struct config_key *k, const char *value, struct wr_errmsg *err)
+static wr_err store_choice(void *at, const struct config_key *k, const char *value,
+                           struct wr_errmsg *err)
 {
     size_t n = strlen(value);
     for (const char *p = k->choices; n && (p = strstr(p, value)); p += n)
-        if ((p == k->choices || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0') && !strchr(value, ' '))
+        if ((p == k->choices || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0') &&
+            !strchr(value, ' '))
             return set_text(at, value);
     wr_errmsg_set(err, "\"%.40s\" is not known here; use one of: %s", value, k->choices);
     return WR_ERR_INVALID;
 }
 
-wr_err config__store(void *base, const struct config_key *k, const char *value, struct wr_errmsg *err)
+wr_err config__store(void *base, const struct config_key *k, const char *value,
+                     struct wr_errmsg *err)
 {
     void *at = (char *)base + k->offset;
     uint64_t v = 0;
@@ -245,11 +271,13 @@ wr_err config__store(void *base, const struct config_key *k, const char *value, 
         break;
     case CONFIG_BYTES:
     case CONFIG_BYTES64:
-        if ((e = number(value, byte_units, 1, "64KiB, 4MiB or 2GiB", &v, err)) || (e = bounded(k, v, " bytes", err)))
+        if ((e = number(value, byte_units, 1, "64KiB, 4MiB or 2GiB", &v, err)) ||
+            (e = bounded(k, v, " bytes", err)))
             return e;
         break;
     case CONFIG_MS:
-        if ((e = number(value, time_units, 1, "500ms or 3s", &v, err)) || (e = bounded(k, v, " ms", err)))
+        if ((e = number(value, time_units, 1, "500ms or 3s", &v, err)) ||
+            (e = bounded(k, v, " ms", err)))
             return e;
         break;
     case CONFIG_AGE:
@@ -292,7 +320,8 @@ static unsigned distance(const char *a, const char *b)
         unsigned diagonal = row[0];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= nb; j++) {
-            unsigned swap = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            unsigned swap = diagonal +
+                            (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
             diagonal = row[j];
             row[j] = WR_MIN(swap, WR_MIN(row[j], row[j - 1]) + 1);
         }
@@ -300,7 +329,8 @@ static unsigned distance(const char *a, const char *b)
     return row[nb];
 }
 
-const char *config__nearest(const char *word, const char *(*name_of)(const void *ctx, size_t i), const void *ctx, size_t n)
+const char *config__nearest(const char *word, const char *(*name_of)(const void *ctx, size_t i),
+                            const void *ctx, size_t n)
 {
     const char *best = NULL;
     unsigned best_distance = (unsigned)WR_MIN(strlen(word) / 2 + 1, 4u);

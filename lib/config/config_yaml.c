@@ -27,7 +27,8 @@ static size_t line_of(const yaml_node_t *n)
 }
 
 /* "file:line: key: text"; always WR_ERR_INVALID. */
-static wr_err refuse(struct walk *w, size_t line, const char *key, const char *fmt, ...) WR_PRINTF(4, 5);
+static wr_err refuse(struct walk *w, size_t line, const char *key, const char *fmt, ...)
+    WR_PRINTF(4, 5);
 static wr_err refuse(struct walk *w, size_t line, const char *key, const char *fmt, ...)
 {
     char text[200];
@@ -41,7 +42,9 @@ static wr_err refuse(struct walk *w, size_t line, const char *key, const char *f
 
 static const char *kind_of(const yaml_node_t *n)
 {
-    return n->type == YAML_MAPPING_NODE ? "a mapping" : n->type == YAML_SEQUENCE_NODE ? "a list" : "a single value";
+    return n->type == YAML_MAPPING_NODE    ? "a mapping"
+           : n->type == YAML_SEQUENCE_NODE ? "a list"
+                                           : "a single value";
 }
 
 static bool is_plain_null(const yaml_node_t *n)
@@ -70,12 +73,14 @@ static const char *scalar_text(struct walk *w, const yaml_node_t *n, const char 
     return (const char *)n->data.scalar.value;
 }
 
-static wr_err store_list(struct walk *w, void *base, const struct config_key *k, const char *key, const yaml_node_t *n)
+static wr_err store_list(struct walk *w, void *base, const struct config_key *k, const char *key,
+                         const yaml_node_t *n)
 {
     struct wr_buf b = {0};
     struct wr_errmsg why = {""};
     wr_err e = WR_OK;
-    for (yaml_node_item_t *i = n->data.sequence.items.start; e == WR_OK && i < n->data.sequence.items.top; i++) {
+    for (yaml_node_item_t *i = n->data.sequence.items.start;
+         e == WR_OK && i < n->data.sequence.items.top; i++) {
         const yaml_node_t *item = yaml_document_get_node(w->doc, *i);
         const char *text = scalar_text(w, item, key);
         if (!text)
@@ -94,7 +99,8 @@ static wr_err store_list(struct walk *w, void *base, const struct config_key *k,
     return e;
 }
 
-static wr_err store(struct walk *w, void *base, const struct config_key *k, const char *key, const yaml_node_t *n)
+static wr_err store(struct walk *w, void *base, const struct config_key *k, const char *key,
+                    const yaml_node_t *n)
 {
     struct wr_errmsg why = {""};
     if (k->type == CONFIG_LIST && n->type == YAML_SEQUENCE_NODE)
@@ -106,17 +112,20 @@ static wr_err store(struct walk *w, void *base, const struct config_key *k, cons
     return e == WR_ERR_INVALID ? refuse(w, line_of(n), key, "%s", why.text) : e;
 }
 
-typedef wr_err (*pair_fn)(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                          const yaml_node_t *value);
+typedef wr_err (*pair_fn)(struct walk *w, void *ctx, const char *path, const char *name,
+                          const yaml_node_t *key, const yaml_node_t *value);
 
 /* Calls fn for each pair of a mapping, its name checked to be a text that was not there before. */
-static wr_err each_pair(struct walk *w, const char *path, const yaml_node_t *n, pair_fn fn, void *ctx)
+static wr_err each_pair(struct walk *w, const char *path, const yaml_node_t *n, pair_fn fn,
+                        void *ctx)
 {
     struct wr_map seen = {0};
     wr_err e = WR_OK;
     if (n->type != YAML_MAPPING_NODE)
-        return refuse(w, line_of(n), path, "needs a mapping (key: value lines), here is %s", kind_of(n));
-    for (yaml_node_pair_t *p = n->data.mapping.pairs.start; e == WR_OK && p < n->data.mapping.pairs.top; p++) {
+        return refuse(w, line_of(n), path, "needs a mapping (key: value lines), here is %s",
+                      kind_of(n));
+    for (yaml_node_pair_t *p = n->data.mapping.pairs.start;
+         e == WR_OK && p < n->data.mapping.pairs.top; p++) {
         const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
         const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
         const char *name = key && value ? scalar_text(w, key, path) : NULL;
@@ -126,7 +135,8 @@ static wr_err each_pair(struct walk *w, const char *path, const yaml_node_t *n, 
         }
         const yaml_node_t *before = wr_map_get(&seen, wr_slice_str(name));
         if (before)
-            e = refuse(w, line_of(key), path, "%.60s is here twice, first in line %zu; keep one", name, line_of(before));
+            e = refuse(w, line_of(key), path, "%.60s is here twice, first in line %zu; keep one",
+                       name, line_of(before));
         else if (!wr_map_put(&seen, wr_slice_str(name), (void *)(uintptr_t)key))
             e = WR_ERR_BUSY;
         else
@@ -141,36 +151,43 @@ static const char *name_in_keys(const void *ctx, size_t i)
     return ((const struct config_key *)ctx)[i].key;
 }
 
-static wr_err unknown_key(struct walk *w, const yaml_node_t *key, const char *full, const char *near)
+static wr_err unknown_key(struct walk *w, const yaml_node_t *key, const char *full,
+                          const char *near)
 {
     if (near)
         return refuse(w, line_of(key), full, "no such key; did you mean %s?", near);
-    return refuse(w, line_of(key), full, "no such key; remove it, or look into examples/watchroom.yml for what there is");
+    return refuse(w, line_of(key), full,
+                  "no such key; remove it, or look into examples/watchroom.yml for what there is");
 }
 
-static wr_err stream_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                          const yaml_node_t *value)
+static wr_err stream_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                          const yaml_node_t *key, const yaml_node_t *value)
 {
     char full[320];
     snprintf(full, sizeof full, "%s.%s", path, name);
     for (size_t i = 0; i < config__num_stream_keys; i++)
         if (!strcmp(config__stream_keys[i].key, name))
             return store(w, ctx, &config__stream_keys[i], full, value);
-    return unknown_key(w, key, full, config__nearest(name, name_in_keys, config__stream_keys, config__num_stream_keys));
+    return unknown_key(
+        w, key, full,
+        config__nearest(name, name_in_keys, config__stream_keys, config__num_stream_keys));
 }
 
-static wr_err check_name(struct walk *w, const char *path, const char *name, const yaml_node_t *key, size_t have)
+static wr_err check_name(struct walk *w, const char *path, const char *name, const yaml_node_t *key,
+                         size_t have)
 {
     if (!wr_name_valid(wr_slice_str(name)))
-        return refuse(w, line_of(key), path, "\"%.40s\" cannot be a name; use up to 255 bytes of text without / and \\ and without a leading dot",
+        return refuse(w, line_of(key), path,
+                      "\"%.40s\" cannot be a name; use up to 255 bytes of text without / and \\ "
+                      "and without a leading dot",
                       name);
     if (have >= MAX_NAMED)
         return refuse(w, line_of(key), path, "more than %d entries", MAX_NAMED);
     return WR_OK;
 }
 
-static wr_err streams_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                           const yaml_node_t *value)
+static wr_err streams_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                           const yaml_node_t *key, const yaml_node_t *value)
 {
     char full[300];
     (void)ctx;
@@ -184,22 +201,25 @@ static wr_err streams_pair(struct walk *w, void *ctx, const char *path, const ch
     if (value->type == YAML_SCALAR_NODE)
         return store(w, s, &config__stream_keys[0], full, value);
     if (value->type != YAML_MAPPING_NODE)
-        return refuse(w, line_of(value), full, "needs a URL or a mapping with url:, here is %s", kind_of(value));
+        return refuse(w, line_of(value), full, "needs a URL or a mapping with url:, here is %s",
+                      kind_of(value));
     e = each_pair(w, full, value, stream_pair, s);
     if (e == WR_OK && !*s->url)
         e = refuse(w, line_of(value), full, "has no url; add url: rtsp://...");
     return e;
 }
 
-static wr_err history_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                           const yaml_node_t *value)
+static wr_err history_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                           const yaml_node_t *key, const yaml_node_t *value)
 {
     char full[340];
     snprintf(full, sizeof full, "%s.%s", path, name);
     for (size_t i = 0; i < config__num_history_keys; i++)
         if (!strcmp(config__history_keys[i].key, name))
             return store(w, ctx, &config__history_keys[i], full, value);
-    return unknown_key(w, key, full, config__nearest(name, name_in_keys, config__history_keys, config__num_history_keys));
+    return unknown_key(
+        w, key, full,
+        config__nearest(name, name_in_keys, config__history_keys, config__num_history_keys));
 }
 
 static const char *name_in_words(const void *ctx, size_t i)
@@ -207,22 +227,24 @@ static const char *name_in_words(const void *ctx, size_t i)
     return ((const char *const *)ctx)[i];
 }
 
-static wr_err room_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                        const yaml_node_t *value)
+static wr_err room_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                        const yaml_node_t *key, const yaml_node_t *value)
 {
     static const char *const words[] = {"stream", "history"};
-    static const struct config_key stream_key = {"stream", CONFIG_TEXT, offsetof(struct wr_config_room, stream), 0, 255, NULL, NULL};
+    static const struct config_key stream_key = {
+        "stream", CONFIG_TEXT, offsetof(struct wr_config_room, stream), 0, 255, NULL, NULL};
     char full[320];
     snprintf(full, sizeof full, "%s.%s", path, name);
     if (!strcmp(name, "stream"))
         return store(w, ctx, &stream_key, full, value);
     if (!strcmp(name, "history"))
         return each_pair(w, full, value, history_pair, ctx);
-    return unknown_key(w, key, full, config__nearest(name, name_in_words, words, WR_ARRAY_LEN(words)));
+    return unknown_key(w, key, full,
+                       config__nearest(name, name_in_words, words, WR_ARRAY_LEN(words)));
 }
 
-static wr_err rooms_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                         const yaml_node_t *value)
+static wr_err rooms_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                         const yaml_node_t *key, const yaml_node_t *value)
 {
     char full[300];
     (void)ctx;
@@ -236,8 +258,8 @@ static wr_err rooms_pair(struct walk *w, void *ctx, const char *path, const char
     return is_plain_null(value) ? WR_OK : each_pair(w, full, value, room_pair, r);
 }
 
-static wr_err section_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                           const yaml_node_t *value)
+static wr_err section_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                           const yaml_node_t *key, const yaml_node_t *value)
 {
     char full[300];
     const char *names[64];
@@ -254,8 +276,8 @@ static wr_err section_pair(struct walk *w, void *ctx, const char *path, const ch
     return unknown_key(w, key, full, config__nearest(name, name_in_words, names, n));
 }
 
-static wr_err top_pair(struct walk *w, void *ctx, const char *path, const char *name, const yaml_node_t *key,
-                       const yaml_node_t *value)
+static wr_err top_pair(struct walk *w, void *ctx, const char *path, const char *name,
+                       const yaml_node_t *key, const yaml_node_t *value)
 {
     const char *names[16];
     size_t n = 0;
@@ -290,12 +312,15 @@ static const char *stream_name(const void *ctx, size_t i)
 /* The line of a room's `stream:`, once more through the document: rooms may stand before the streams they name. */
 static size_t line_of_room(struct walk *w, const yaml_node_t *root, const char *room)
 {
-    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
+         p++) {
         const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
         const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
-        if (strcmp((const char *)key->data.scalar.value, "rooms") || value->type != YAML_MAPPING_NODE)
+        if (strcmp((const char *)key->data.scalar.value, "rooms") ||
+            value->type != YAML_MAPPING_NODE)
             continue;
-        for (yaml_node_pair_t *q = value->data.mapping.pairs.start; q < value->data.mapping.pairs.top; q++) {
+        for (yaml_node_pair_t *q = value->data.mapping.pairs.start;
+             q < value->data.mapping.pairs.top; q++) {
             const yaml_node_t *name = yaml_document_get_node(w->doc, q->key);
             if (!strcmp((const char *)name->data.scalar.value, room))
                 return line_of(name);
@@ -314,8 +339,10 @@ static wr_err check_references(struct walk *w, const yaml_node_t *root)
         snprintf(full, sizeof full, "rooms.%s.stream", r->name);
         const char *near = config__nearest(r->stream, stream_name, w->c, w->c->num_streams);
         if (near)
-            return refuse(w, line_of_room(w, root, r->name), full, "no stream is named \"%.60s\"; did you mean %.60s?", r->stream, near);
-        return refuse(w, line_of_room(w, root, r->name), full, "no stream is named \"%.60s\"; add it under streams:", r->stream);
+            return refuse(w, line_of_room(w, root, r->name), full,
+                          "no stream is named \"%.60s\"; did you mean %.60s?", r->stream, near);
+        return refuse(w, line_of_room(w, root, r->name), full,
+                      "no stream is named \"%.60s\"; add it under streams:", r->stream);
     }
     return WR_OK;
 }
@@ -326,10 +353,11 @@ static wr_err syntax_error(struct walk *w, const yaml_parser_t *p)
         return WR_ERR_BUSY;
     size_t line = p->error == YAML_READER_ERROR ? 1 : p->problem_mark.line + 1;
     if (p->error == YAML_READER_ERROR)
-        return refuse(w, line, "", "not UTF-8 text (byte %zu): %s; save the file as UTF-8", p->problem_offset,
-                      p->problem ? p->problem : "unreadable");
-    return refuse(w, line, "", "not valid YAML: %s%s%s; check indentation, colons and quotes", p->problem ? p->problem : "unreadable",
-                  p->context ? " " : "", p->context ? p->context : "");
+        return refuse(w, line, "", "not UTF-8 text (byte %zu): %s; save the file as UTF-8",
+                      p->problem_offset, p->problem ? p->problem : "unreadable");
+    return refuse(w, line, "", "not valid YAML: %s%s%s; check indentation, colons and quotes",
+                  p->problem ? p->problem : "unreadable", p->context ? " " : "",
+                  p->context ? p->context : "");
 }
 
 static wr_err walk_document(struct walk *w)
@@ -341,7 +369,8 @@ static wr_err walk_document(struct walk *w)
     return e == WR_OK ? check_references(w, root) : e;
 }
 
-wr_err config__read_yaml(struct wr_config *c, const char *name, struct wr_slice text, struct wr_errmsg *err)
+wr_err config__read_yaml(struct wr_config *c, const char *name, struct wr_slice text,
+                         struct wr_errmsg *err)
 {
     yaml_parser_t parser;
     yaml_document_t doc;
@@ -364,7 +393,9 @@ wr_err config__read_yaml(struct wr_config *c, const char *name, struct wr_slice 
     }
     const yaml_node_t *second = yaml_document_get_root_node(&doc);
     if (second)
-        e = refuse(&w, line_of(second), "", "a second document begins here; the configuration is one document, remove the ---");
+        e = refuse(
+            &w, line_of(second), "",
+            "a second document begins here; the configuration is one document, remove the ---");
     yaml_document_delete(&doc);
 out:
     yaml_parser_delete(&parser);

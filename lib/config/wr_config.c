@@ -30,8 +30,8 @@ static const struct config_key *find_key(const char *key)
 
 static bool is_text(enum config_type t)
 {
-    return t == CONFIG_TEXT || t == CONFIG_LIST || t == CONFIG_LISTEN || t == CONFIG_BUS || t == CONFIG_BUSES ||
-           t == CONFIG_URL || t == CONFIG_CHOICE;
+    return t == CONFIG_TEXT || t == CONFIG_LIST || t == CONFIG_LISTEN || t == CONFIG_BUS ||
+           t == CONFIG_BUSES || t == CONFIG_URL || t == CONFIG_CHOICE;
 }
 
 static wr_err set_default(void *base, const struct config_key *k)
@@ -94,7 +94,8 @@ static wr_err set_bus_defaults(struct wr_config *c, enum wr_config_shape shape)
     };
     struct wr_errmsg err = {""};
     for (size_t i = 0; i < WR_ARRAY_LEN(table); i++)
-        if (config__store(c, find_key(table[i].key), shape == WR_SHAPE_SPLIT ? table[i].tcp : table[i].inproc, &err))
+        if (config__store(c, find_key(table[i].key),
+                          shape == WR_SHAPE_SPLIT ? table[i].tcp : table[i].inproc, &err))
             return WR_ERR_BUSY;
     return WR_OK;
 }
@@ -176,8 +177,8 @@ static wr_err finish(struct wr_config **c, wr_err e, struct wr_config **out, str
     return e;
 }
 
-wr_err wr_config_parse(const char *name, struct wr_slice text, enum wr_config_shape shape, struct wr_config **out,
-                       struct wr_errmsg *err)
+wr_err wr_config_parse(const char *name, struct wr_slice text, enum wr_config_shape shape,
+                       struct wr_config **out, struct wr_errmsg *err)
 {
     struct wr_config *c = new_config(name, shape);
     return finish(&c, c ? config__read_yaml(c, name, text, err) : WR_ERR_BUSY, out, err);
@@ -191,8 +192,9 @@ static wr_err read_file(const char *file, char **text, size_t *n, struct wr_errm
     *text = NULL;
     if (fd < 0 || fstat(fd, &st) < 0) {
         e = wr_err_from_errno(errno);
-        wr_errmsg_set(err, "%s: cannot be read (%s); check the path behind --config and its permissions", file,
-                      strerror(errno));
+        wr_errmsg_set(err,
+                      "%s: cannot be read (%s); check the path behind --config and its permissions",
+                      file, strerror(errno));
         goto out;
     }
     if (S_ISDIR(st.st_mode)) {
@@ -219,7 +221,8 @@ static wr_err read_file(const char *file, char **text, size_t *n, struct wr_errm
     }
     if (*n > MAX_FILE_BYTES) {
         e = WR_ERR_TOO_BIG;
-        wr_errmsg_set(err, "%s: is longer than %u bytes; is it the right file?", file, MAX_FILE_BYTES);
+        wr_errmsg_set(err, "%s: is longer than %u bytes; is it the right file?", file,
+                      MAX_FILE_BYTES);
     }
 out:
     if (fd >= 0)
@@ -227,7 +230,8 @@ out:
     return e;
 }
 
-wr_err wr_config_load(const char *file, enum wr_config_shape shape, struct wr_config **out, struct wr_errmsg *err)
+wr_err wr_config_load(const char *file, enum wr_config_shape shape, struct wr_config **out,
+                      struct wr_errmsg *err)
 {
     char *text = NULL;
     size_t n = 0;
@@ -252,7 +256,8 @@ wr_err wr_config_set(struct wr_config *c, const char *key, const char *value, st
     const struct config_key *k = find_key(key);
     if (!k) {
         const char *near = config__nearest(key, key_name, config__keys, config__num_keys);
-        wr_errmsg_set(err, "%.60s: no such key%s%s%s", key, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        wr_errmsg_set(err, "%.60s: no such key%s%s%s", key, near ? "; did you mean " : "",
+                      near ? near : "", near ? "?" : "");
         return WR_ERR_INVALID;
     }
     wr_err e = config__store(c, k, value, &why);
@@ -285,7 +290,8 @@ void wr_config_free(struct wr_config **pc)
     *pc = NULL;
 }
 
-const struct wr_config_stream *wr_config_stream_named(const struct wr_config *c, struct wr_slice name)
+const struct wr_config_stream *wr_config_stream_named(const struct wr_config *c,
+                                                      struct wr_slice name)
 {
     for (size_t i = 0; i < c->num_streams; i++)
         if (wr_slice_is(name, c->streams[i].name))

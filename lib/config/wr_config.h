@@ -28,40 +28,42 @@ struct wr_config {
     bool split; /* services find each other on loopback TCP */
 
     struct {
-        char *listen;  /* "127.0.0.1:8000" */
-        char *health;  /* "127.0.0.1:8001"; "" = none */
-        char *web;     /* folder of the built page; "" = found beside the executable or installed */
-        uint32_t plane_threads;   /* 0 = one a core */
-        uint32_t http_threads;    /* civetweb workers, default 128 */
-        uint32_t max_connections; /* default 100,000 */
+        char *listen; /* "127.0.0.1:8000" */
+        char *health; /* "127.0.0.1:8001"; "" = none */
+        char *web;    /* folder of the built page; "" = found beside the executable or installed */
+        uint32_t plane_threads;     /* 0 = one a core */
+        uint32_t http_threads;      /* civetweb workers, default 128 */
+        uint32_t max_connections;   /* default 100,000 */
         uint32_t max_message_bytes; /* default 65,536 */
         uint32_t chat_queue_bytes;  /* default 1 MiB */
         uint32_t media_queue_bytes; /* default 4 MiB */
         uint32_t media_queue_ms;    /* default 3,000 */
         uint64_t max_upload_bytes;  /* default 0 = no limit but the disk */
         uint32_t max_uploads;       /* request bodies in progress at once, default 64 */
-        char *trusted_proxies;      /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-* are believed */
-        char *codecs;               /* plugin names, comma-separated; default "text,centrifuge-json" */
-        char *muxers;               /* default "fmp4,flv" */
+        char *
+            trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-* are believed */
+        char *codecs; /* plugin names, comma-separated; default "text,centrifuge-json" */
+        char *muxers; /* default "fmp4,flv" */
     } gateway;
     struct {
         char *store;   /* plugin name; default "sqlite" */
         char *filters; /* "name" or "name=args", comma-separated, in order; default "" */
     } hub;
     struct {
-        uint32_t stream_port; /* first port of streams' own sockets on TCP; default 7210 */
+        uint32_t stream_port;  /* first port of streams' own sockets on TCP; default 7210 */
         uint32_t no_packet_ms; /* watchdog; default 8,000 */
     } ingest;
     struct {
-        char *blob;               /* plugin name; default "disk" */
-        uint64_t min_free_bytes;  /* floor of free space, default 64 MiB */
-        uint32_t expire_hours;    /* unfinished uploads untouched for so long are removed; default 24 */
+        char *blob;              /* plugin name; default "disk" */
+        uint64_t min_free_bytes; /* floor of free space, default 64 MiB */
+        uint32_t
+            expire_hours; /* unfinished uploads untouched for so long are removed; default 24 */
     } filestore;
     /* Where each service answers calls / publishes; what the others dial. inproc:// in one process, tcp:// split. */
     struct {
-        char *hub, *ingest, *filestore;                               /* dialled */
-        char *hub_listen, *ingest_listen, *filestore_listen;          /* served */
-        char *hub_events, *ingest_events, *filestore_events;          /* pub sockets */
+        char *hub, *ingest, *filestore;                      /* dialled */
+        char *hub_listen, *ingest_listen, *filestore_listen; /* served */
+        char *hub_events, *ingest_events, *filestore_events; /* pub sockets */
     } bus;
     char *plugin_path; /* more folders, colon-separated */
 
@@ -76,17 +78,21 @@ enum wr_config_shape { WR_SHAPE_ALL_IN_ONE, WR_SHAPE_SPLIT };
 
 /* Defaults, then the file (NULL or "" = none), then the environment. With no streams and no rooms configured there is a
  * room `demo` with the synthetic stream `demo`; a stream that no room shows gets a room of its own name. Errors with "file:line: key: what is wrong; what to do". */
-WR_API WR_MUST_USE wr_err wr_config_load(const char *file, enum wr_config_shape shape, struct wr_config **out,
-                                         struct wr_errmsg *err);
+WR_API WR_MUST_USE wr_err wr_config_load(const char *file, enum wr_config_shape shape,
+                                         struct wr_config **out, struct wr_errmsg *err);
 /* The same from bytes (`name` stands for the file in errors); environment is not read. For tests and the fuzzer. */
-WR_API WR_MUST_USE wr_err wr_config_parse(const char *name, struct wr_slice text, enum wr_config_shape shape,
-                                          struct wr_config **out, struct wr_errmsg *err);
+WR_API WR_MUST_USE wr_err wr_config_parse(const char *name, struct wr_slice text,
+                                          enum wr_config_shape shape, struct wr_config **out,
+                                          struct wr_errmsg *err);
 /* Sets one key as a flag does ("gateway.listen"). */
-WR_API WR_MUST_USE wr_err wr_config_set(struct wr_config *c, const char *key, const char *value, struct wr_errmsg *err);
+WR_API WR_MUST_USE wr_err wr_config_set(struct wr_config *c, const char *key, const char *value,
+                                        struct wr_errmsg *err);
 WR_API void wr_config_free(struct wr_config **c);
 /* NULL when the name is not configured. */
-WR_API const struct wr_config_stream *wr_config_stream_named(const struct wr_config *c, struct wr_slice name);
-WR_API const struct wr_config_room *wr_config_room_named(const struct wr_config *c, struct wr_slice name);
+WR_API const struct wr_config_stream *wr_config_stream_named(const struct wr_config *c,
+                                                             struct wr_slice name);
+WR_API const struct wr_config_room *wr_config_room_named(const struct wr_config *c,
+                                                         struct wr_slice name);
 /* Copies a URL with user and password replaced by "***". */
 WR_API void wr_url_redact(const char *url, char *out, size_t n);
 

@@ -9,7 +9,8 @@
 /* Cameras that take the password in path or query: ...?user=admin&password=x, .../user=admin_password=x_channel=1. */
 static void hide_values(char *s)
 {
-    static const char *const words[] = {"password=", "passwd=", "pass=", "pwd=", "token=", "secret=", "key="};
+    static const char *const words[] = {
+        "password=", "passwd=", "pass=", "pwd=", "token=", "secret=", "key="};
     for (size_t i = 0; i < WR_ARRAY_LEN(words); i++) {
         size_t len = strlen(words[i]);
         for (char *p = s; (p = strcasestr(p, words[i])) != NULL;) {

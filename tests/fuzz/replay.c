@@ -44,7 +44,8 @@ static int run(const char *path)
     DIR *dir = opendir(path);
     for (struct dirent *d; dir && (d = readdir(dir));) {
         char inner[PATH_MAX];
-        if (d->d_name[0] != '.' && snprintf(inner, sizeof inner, "%s/%s", path, d->d_name) < (int)sizeof inner)
+        if (d->d_name[0] != '.' &&
+            snprintf(inner, sizeof inner, "%s/%s", path, d->d_name) < (int)sizeof inner)
             bad |= run(inner);
     }
     if (dir)
