@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// The chat column: header, log, composer, tied to one session.
+import { h } from '../base/dom'
+import { t } from '../base/i18n'
+import { Composer } from './composer'
+import { ConnectionView } from './connection-view'
+import { LogView } from './log-view'
+import { NameChip, myName } from './name'
+import { People } from './people'
+import { ChatSession } from './session'
+
+export interface ChatHooks {
+  attach(): void
+  /** The log changed: the file list reads it too. */
+  logChanged(session: ChatSession): void
+}
+
+export class Chat {
+  readonly element: HTMLElement
+  readonly session: ChatSession
+
+  constructor(room: string, hooks: ChatHooks) {
+    const session: ChatSession = new ChatSession(room, myName(), {
+      connection: () => connection.update(),
+      log: (change) => {
+        log.update(change === 'rebuild')
+        hooks.logChanged(session)
+      },
+      members: () => people.update(),
+      pending: () => log.updatePending(),
+    })
+    const log = new LogView(session)
+    const people = new People(session)
+    const connection = new ConnectionView(session)
+    const composer = new Composer(
+      { say: (text) => session.say(text), attach: hooks.attach },
+      new NameChip(myName(), (name) => session.rename(name)).element,
+    )
+    this.session = session
+    this.element = h(
+      'section',
+      { class: 'chat card', id: 'chat', 'aria-labelledby': 'chat-title' },
+      h('header', { class: 'card-head' }, h('h2', { id: 'chat-title' }, t('chat')), connection.pill, people.button),
+      people.panel,
+      connection.banner,
+      log.element,
+      composer.element,
+    )
+    log.update(true)
+  }
+
+  start(): void {
+    this.session.start()
+  }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+// Files on their way up: button, drop, and a line for each with its progress and what can be done.
+import { h, setAttr, setText } from '../base/dom'
+import { percent, size } from '../base/format'
+import { t } from '../base/i18n'
+import { icon } from '../base/icons'
+import { forget, Transfer, unfinished } from './transfer'
+
+/** A finished line stays a moment, so that its end is seen; the file itself then stands in the list. */
+const DONE_MS = 2500
+
+export class Uploads {
+  readonly element = h('ul', { class: 'uploads', 'aria-label': t('uploads') })
+  readonly picker = h('input', { type: 'file', multiple: true, class: 'sr-only', tabindex: -1, 'aria-hidden': 'true', id: 'file-picker' })
+  private readonly lines = new Map<Transfer, TransferLine>()
+
+  constructor(
+    private readonly room: string,
+    private readonly sender: () => string,
+  ) {
+    this.picker.addEventListener('change', () => {
+      this.add([...(this.picker.files ?? [])])
+      this.picker.value = ''
+    })
+    void this.showUnfinished()
+  }
+
+  /** For tests. */
+  get transfers(): Transfer[] {
+    return [...this.lines.keys()]
+  }
+
+  choose(): void {
+    this.picker.click()
+  }
+
+  add(files: File[]): void {
+    for (const file of files) {
+      const transfer = new Transfer(file, this.room, this.sender(), (one) => this.changed(one))
+      const line = new TransferLine(transfer, () => void this.cancel(transfer))
+      this.lines.set(transfer, line)
+      this.removeUnfinished(file)
+      this.element.append(line.element)
+      void transfer.start()
+    }
+  }
+
+  /** Accepts files dropped anywhere on the page; `zone` shows where they go. */
+  acceptDrops(zone: HTMLElement): void {
+    let depth = 0
+    const mark = (on: boolean): void => void zone.classList.toggle('dropping', on)
+    const carriesFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false
+    document.addEventListener('dragenter', (event) => carriesFiles(event) && mark(++depth > 0))
+    document.addEventListener('dragleave', (event) => carriesFiles(event) && mark(--depth > 0))
+    document.addEventListener('dragover', (event) => carriesFiles(event) && event.preventDefault())
+    document.addEventListener('drop', (event) => {
+      if (!carriesFiles(event)) return
+      event.preventDefault()
+      depth = 0
+      mark(false)
+      this.add([...(event.dataTransfer?.files ?? [])])
+    })
+  }
+
+  private changed(transfer: Transfer): void {
+    this.lines.get(transfer)?.update()
+    if (transfer.state === 'done') setTimeout(() => this.remove(transfer), DONE_MS)
+  }
+
+  private async cancel(transfer: Transfer): Promise<void> {
+    this.remove(transfer)
+    await transfer.cancel()
+  }
+
+  private remove(transfer: Transfer): void {
+    this.lines.get(transfer)?.element.remove()
+    this.lines.delete(transfer)
+  }
+
+  private async showUnfinished(): Promise<void> {
+    for (const upload of await unfinished(this.room)) {
+      const name = upload.metadata.filename ?? '?'
+      const item = h(
+        'li',
+        { class: 'upload unfinished', 'data-file': `${name}/${upload.size}` },
+        h('div', { class: 'upload-head' }, icon('file'), h('span', { class: 'upload-name' }, name), h('span', { class: 'upload-numbers' }, size(upload.size ?? 0))),
+        h('p', { class: 'upload-state' }, t('uploadUnfinished')),
+        h(
+          'div',
+          { class: 'upload-actions' },
+          h('button', { class: 'button small', type: 'button', on: { click: () => this.choose() } }, t('chooseAgain')),
+          h('button', { class: 'button small quiet', type: 'button', on: { click: () => void forget(upload).then(() => item.remove()) } }, t('discard')),
+        ),
+      )
+      this.element.append(item)
+    }
+  }
+
+  private removeUnfinished(file: File): void {
+    for (const item of this.element.querySelectorAll<HTMLElement>('.unfinished')) {
+      if (item.dataset.file === `${file.name}/${file.size}`) item.remove()
+    }
+  }
+}
+
+class TransferLine {
+  readonly element: HTMLLIElement
+  private readonly bar = h('progress', { class: 'progress', max: 100, value: 0 })
+  private readonly numbers = h('span', { class: 'upload-numbers' })
+  private readonly state = h('p', { class: 'upload-state', role: 'status' })
+  private readonly toggle = h('button', { class: 'icon-button small', type: 'button' })
+  private readonly cancelButton: HTMLButtonElement
+
+  constructor(
+    private readonly transfer: Transfer,
+    cancel: () => void,
+  ) {
+    const { name } = transfer.file
+    this.cancelButton = h('button', { class: 'icon-button small', type: 'button', 'aria-label': t('uploadCancel', { name }), title: t('cancel'), on: { click: cancel } }, icon('close'))
+    this.toggle.addEventListener('click', () => this.act())
+    setAttr(this.bar, 'aria-label', name)
+    this.element = h(
+      'li',
+      { class: 'upload' },
+      h('div', { class: 'upload-head' }, icon('file'), h('span', { class: 'upload-name' }, name), this.numbers, this.toggle, this.cancelButton),
+      this.bar,
+      this.state,
+    )
+    this.update()
+  }
+
+  update(): void {
+    const { transfer } = this
+    const { file, sent, state } = transfer
+    this.element.dataset.state = state
+    this.bar.value = percent(sent, file.size)
+    setText(this.numbers, `${size(sent)} / ${size(file.size)} · ${percent(sent, file.size)} %`)
+    setText(this.state, this.words())
+    const next = state === 'paused' ? 'play' : state === 'failed' ? 'retry' : 'pause'
+    if (this.toggle.dataset.face !== next) {
+      this.toggle.dataset.face = next
+      const label = next === 'play' ? t('uploadResume', { name: file.name }) : next === 'retry' ? t('retry') : t('uploadPause', { name: file.name })
+      setAttr(this.toggle, 'aria-label', label)
+      setAttr(this.toggle, 'title', label)
+      this.toggle.replaceChildren(icon(next))
+    }
+    this.toggle.hidden = state === 'done'
+    this.cancelButton.hidden = state === 'done'
+  }
+
+  private act(): void {
+    if (this.transfer.state === 'paused' || this.transfer.state === 'failed') this.transfer.resume()
+    else this.transfer.pause()
+  }
+
+  private words(): string {
+    const { state, reason, speed, resumedAt } = this.transfer
+    switch (state) {
+      case 'starting':
+        return t('uploadStarting')
+      case 'sending':
+        return speed > 0 ? t(resumedAt > 0 ? 'uploadResumed' : 'uploadSpeed', { speed: size(Math.round(speed)), from: size(resumedAt) }) : t('uploadStarting')
+      case 'paused':
+        return t('uploadPaused')
+      case 'waiting':
+        return t('uploadWaiting')
+      case 'done':
+        return t('uploadDone')
+      case 'failed':
+        return t('uploadFailed', { reason: reason || t('noReason') })
+    }
+  }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// One room in the lobby: picture or state, name, who is there, how long ago somebody spoke. Updated in place, so that the
+// keyboard's focus stays where it is.
+import { roomPath, type RoomInfo, type StreamInfo } from '../base/api'
+import { fill, h, setAttr, setText } from '../base/dom'
+import { ago, hueOf, initial } from '../base/format'
+import { lang, t } from '../base/i18n'
+import { icon } from '../base/icons'
+
+const FRESH_MS = 120_000
+
+export class Card {
+  readonly element: HTMLLIElement
+  readonly canvas = h('canvas', { class: 'tile-picture', 'aria-hidden': 'true', hidden: true })
+  /** When the picture was taken; 0 for never. */
+  pictured = 0
+  private readonly tile: HTMLElement
+  private readonly badge = h('span', { class: 'badge' })
+  private readonly note = h('p', { class: 'tile-note' })
+  private readonly people = h('span', { class: 'card-people' })
+  private readonly when = h('span', { class: 'card-when' })
+
+  constructor(readonly room: string) {
+    this.tile = h('div', { class: `tile hue-${hueOf(room, 8)}` }, h('span', { class: 'tile-letter', 'aria-hidden': 'true' }, initial(room)), this.canvas, this.note, this.badge)
+    this.element = h(
+      'li',
+      { class: 'room-card' },
+      h('a', { class: 'room-link', href: roomPath(room) }, this.tile, h('div', { class: 'card-text' }, h('h3', { class: 'card-name' }, room), h('p', { class: 'card-facts' }, this.people, this.when))),
+    )
+  }
+
+  update(room: RoomInfo, stream: StreamInfo | undefined, now: number): void {
+    const state = stream?.state ?? (room.stream ? 'idle' : 'none')
+    this.element.dataset.state = state
+    this.canvas.hidden = state !== 'live' || this.pictured === 0 || now - this.pictured > FRESH_MS
+    fill(this.badge, h('i', { class: 'dot' }), t(({ live: 'live', starting: 'stateStarting', retrying: 'stateRetrying', idle: 'stateIdle', none: 'stateNone' } as const)[state]))
+    setText(this.note, state === 'retrying' ? t('sourceDownWhy', { reason: stream?.reason || t('noReason') }) : '')
+    setAttr(this.note, 'hidden', state !== 'retrying')
+    if (this.people.dataset.n !== String(room.members)) {
+      this.people.dataset.n = String(room.members)
+      fill(this.people, icon('people'), room.members ? t('peopleHere', { n: room.members }) : t('nobodyHere'))
+    }
+    setText(this.when, room.last_time ? t('spoke', { when: ago(room.last_time, now, lang) }) : '')
+  }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// One picture of a live stream for the lobby, by the same door as the player: open, wait for the first frame, close.
+import { Feed, canPlay } from '../player/feed'
+import { LiveSocket } from '../player/live-socket'
+
+const LIMIT_MS = 6000
+const WIDTH = 640
+
+export function grab(stream: string, canvas: HTMLCanvasElement): Promise<boolean> {
+  return new Promise((resolve) => {
+    const video = document.createElement('video')
+    video.muted = true
+    video.playsInline = true
+    let feed: Feed | null = null
+    const socket = new LiveSocket(stream, {
+      mime: (type) => {
+        feed?.close()
+        feed = canPlay(type) ? new Feed(video, type, { appended: () => forward(video), failed: () => end(false) }) : null
+        if (!feed) end(false)
+      },
+      media: (data) => feed?.push(data),
+      down: () => end(false),
+    })
+    const timer = setTimeout(() => end(false), LIMIT_MS)
+    let ended = false
+
+    function end(ok: boolean): void {
+      if (ended) return
+      ended = true
+      clearTimeout(timer)
+      socket.stop()
+      feed?.close()
+      resolve(ok)
+    }
+
+    video.addEventListener('seeked', () => {
+      paint(video, canvas)
+      end(true)
+    })
+    socket.start()
+  })
+}
+
+/** The newest picture that is buffered, not the oldest: seek once, then paint. */
+function forward(video: HTMLVideoElement): void {
+  const { buffered } = video
+  if (buffered.length === 0 || video.seeking || video.currentTime > 0) return
+  const last = buffered.length - 1
+  video.currentTime = Math.max(buffered.start(last) + 0.001, buffered.end(last) - 0.05)
+}
+
+function paint(video: HTMLVideoElement, canvas: HTMLCanvasElement): void {
+  canvas.width = WIDTH
+  canvas.height = Math.round((WIDTH * video.videoHeight) / Math.max(1, video.videoWidth))
+  canvas.getContext('2d')?.drawImage(video, 0, 0, canvas.width, canvas.height)
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// The lobby: every room with its people and its picture, and a door to any room by name.
+import '../styles/index'
+import { roomPath, rooms, streams, type RoomInfo, type StreamInfo } from '../base/api'
+import { h, setText } from '../base/dom'
+import { t } from '../base/i18n'
+import { topbar } from '../base/topbar'
+import { Card } from './card'
+import { grab } from './grab'
+
+const POLL_MS = 3000
+const PICTURE_MS = 8000
+/** A stream that nobody watches is left alone this long, so that looking at the lobby does not keep it running. */
+const UNWATCHED_MS = 60_000
+const PICTURES_MAX = 12
+
+class Lobby {
+  private readonly cards = new Map<string, Card>()
+  private readonly list = h('ul', { class: 'room-grid', id: 'rooms' })
+  private readonly state = h('p', { class: 'lobby-state', role: 'status' }, t('loading'))
+  private live: { card: Card; stream: StreamInfo }[] = []
+
+  constructor() {
+    document.title = t('lobbyTitle')
+    document.body.append(
+      topbar({ id: 'rooms', text: t('skipToRooms') }),
+      h('main', { class: 'lobby' }, h('div', { class: 'lobby-head' }, h('div', null, h('h1', null, t('lobbyHead')), h('p', { class: 'muted' }, t('lobbyLead'))), this.door()), this.state, this.list),
+    )
+  }
+
+  async run(): Promise<void> {
+    void this.takePictures()
+    for (;;) {
+      if (!document.hidden) await this.refresh()
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    }
+  }
+
+  private door(): HTMLFormElement {
+    const input = h('input', { class: 'field', id: 'room-input', maxlength: 100, required: true, placeholder: t('roomPlaceholder'), autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' })
+    const form = h('form', { class: 'door' }, h('label', { class: 'sr-only', for: 'room-input' }, t('roomLabel')), input, h('button', { class: 'button primary', type: 'submit' }, t('enter')))
+    form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      const name = input.value.trim()
+      if (name) location.assign(roomPath(name))
+    })
+    return form
+  }
+
+  private async refresh(): Promise<void> {
+    try {
+      const [all, running] = await Promise.all([rooms(), streams()])
+      this.show(all, new Map(running.map((stream) => [stream.stream, stream])))
+      setText(this.state, all.length ? '' : t('noRooms'))
+      this.list.classList.remove('stale')
+    } catch (error) {
+      setText(this.state, t('lobbyFailed', { reason: error instanceof TypeError ? t('serverAway') : (error as Error).message }))
+      this.list.classList.add('stale')
+    }
+  }
+
+  private show(all: RoomInfo[], running: Map<string, StreamInfo>): void {
+    const rank = (room: RoomInfo): number => (running.get(room.stream)?.state === 'live' ? 0 : room.members ? 1 : 2)
+    const sorted = [...all].sort((a, b) => rank(a) - rank(b) || b.members - a.members || a.room.localeCompare(b.room))
+    const now = Date.now()
+    this.live = []
+    sorted.forEach((room, index) => {
+      const card = this.cards.get(room.room) ?? new Card(room.room)
+      this.cards.set(room.room, card)
+      const stream = running.get(room.stream)
+      card.update(room, stream, now)
+      if (stream?.state === 'live') this.live.push({ card, stream })
+      if (this.list.children[index] !== card.element) this.list.insertBefore(card.element, this.list.children[index] ?? null)
+    })
+    const names = new Set(all.map(({ room }) => room))
+    for (const [name, card] of this.cards) {
+      if (names.has(name)) continue
+      card.element.remove()
+      this.cards.delete(name)
+    }
+  }
+
+  /** One at a time, so that a lobby of many rooms costs the server one viewer. */
+  private async takePictures(): Promise<void> {
+    for (;;) {
+      for (const { card, stream } of document.hidden ? [] : this.live.slice(0, PICTURES_MAX)) {
+        const age = Date.now() - card.pictured
+        if (age < (stream.viewers ? PICTURE_MS : UNWATCHED_MS)) continue
+        if (await grab(stream.stream, card.canvas)) {
+          card.pictured = Date.now()
+          card.canvas.hidden = false
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+    }
+  }
+}
+
+void new Lobby().run()

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// Staying at the live edge, as arithmetic: given what is buffered and where playback stands, it says where to seek and how
+// fast to play. No clock, no element: the caller brings both, so every rule is a unit test.
+//
+// The safety margin that matters is the lowest distance to the edge within the last second, because the distance itself saws
+// up and down by one frame. The margin is steered to a target which grows when playback stalls and shrinks while it does not.
+
+export type Range = readonly [start: number, end: number]
+
+export interface EdgeInput {
+  /** Any steady clock, in seconds. */
+  now: number
+  position: number
+  buffered: readonly Range[]
+}
+
+export interface EdgeOrder {
+  seek?: number
+  rate: number
+  why?: 'join' | 'behind' | 'gap' | 'before'
+}
+
+export const TARGET_START_S = 0.06
+export const TARGET_MIN_S = 0.04
+export const TARGET_MAX_S = 1.2
+const TARGET_STEP_S = 0.05
+const SHRINK_STEP_S = 0.01
+const SHRINK_EVERY_S = 4
+const SHRINK_EVERY_MAX_S = 60
+const WINDOW_S = 1
+const TOLERANCE_S = 0.03
+/** Farther behind than this, a jump is kinder than minutes of fast talk. */
+const JUMP_S = 1.5
+const RATE_MAX = 1.25
+const RATE_MIN = 0.92
+
+export class EdgeController {
+  target = TARGET_START_S
+  /** Distance to the edge now, and its lowest value in the window. */
+  gap = 0
+  margin = 0
+  private joined = false
+  private rate = 1
+  private samples: { at: number; gap: number }[] = []
+  private shrinkEvery = SHRINK_EVERY_S
+  private quietSince = 0
+
+  /** Playback ran dry. */
+  stalled(now: number): void {
+    this.target = Math.min(TARGET_MAX_S, this.target + TARGET_STEP_S)
+    this.shrinkEvery = Math.min(SHRINK_EVERY_MAX_S, this.shrinkEvery * 2)
+    this.quietSince = now
+    this.samples = []
+  }
+
+  /** A new timeline, or the page comes back from the background: go to the edge once. */
+  rejoin(): void {
+    this.joined = false
+    this.samples = []
+    this.rate = 1
+  }
+
+  step(input: EdgeInput): EdgeOrder {
+    const last = input.buffered[input.buffered.length - 1]
+    if (!last) return { rate: 1 }
+    this.gap = last[1] - input.position
+    if (!this.joined) return this.join(last)
+    const order = this.repair(input, last)
+    if (order) return order
+    this.measure(input.now)
+    this.shrink(input.now)
+    return { rate: this.steer() }
+  }
+
+  private join(last: Range): EdgeOrder {
+    this.joined = true
+    this.samples = []
+    return this.jump(Math.max(last[0], last[1] - this.target), 'join')
+  }
+
+  private jump(seek: number, why: EdgeOrder['why']): EdgeOrder {
+    this.samples = []
+    this.rate = 1
+    return { seek, rate: 1, why }
+  }
+
+  private repair({ position, buffered }: EdgeInput, last: Range): EdgeOrder | null {
+    if (this.gap > Math.max(JUMP_S, this.target + 1)) return this.jump(Math.max(last[0], last[1] - this.target), 'behind')
+    const inside = buffered.some(([start, end]) => position >= start - TOLERANCE_S && position < end - 0.001)
+    if (inside) return null
+    const next = buffered.find(([start]) => start > position)
+    return next ? this.jump(next[0] + 0.001, position < (buffered[0] as Range)[0] ? 'before' : 'gap') : null
+  }
+
+  private measure(now: number): void {
+    this.samples.push({ at: now, gap: this.gap })
+    while (this.samples.length > 1 && (this.samples[0] as { at: number }).at < now - WINDOW_S) this.samples.shift()
+    this.margin = Math.min(...this.samples.map((sample) => sample.gap))
+  }
+
+  private shrink(now: number): void {
+    if (this.quietSince === 0) this.quietSince = now
+    if (now - this.quietSince < this.shrinkEvery || this.target <= TARGET_MIN_S) return
+    this.target = Math.max(TARGET_MIN_S, this.target - SHRINK_STEP_S)
+    this.quietSince = now
+  }
+
+  /** Proportional, in steps of 0.01, with a dead band: changing the rate at every frame is audible. */
+  private steer(): number {
+    const off = this.margin - this.target
+    const band = this.rate === 1 ? 0.03 : 0.008
+    if (Math.abs(off) <= band) this.rate = 1
+    else if (off > 0) this.rate = Math.min(RATE_MAX, 1.02 + Math.round(off * 50) / 100)
+    else this.rate = Math.max(RATE_MIN, 0.98 + Math.round(off * 50) / 100)
+    return this.rate
+  }
+}

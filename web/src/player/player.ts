@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// The live player without its looks: socket to feed to video element, kept at the edge, rebuilt when the timeline changes or
+// breaks. It states what it is doing; the view puts that in words.
+import { EdgeController } from './edge'
+import { Feed, canPlay, mediaSourceClass } from './feed'
+import { LiveSocket } from './live-socket'
+
+export type PlayerState = 'connecting' | 'buffering' | 'playing' | 'down' | 'paused' | 'unsupported'
+
+export interface PlayerStats {
+  state: PlayerState
+  frames: number
+  /** Media that is buffered ahead of the shown picture, its low point, and what it is steered to. */
+  gapMs: number
+  marginMs: number
+  targetMs: number
+  rate: number
+  stalls: number
+  stalledMs: number
+  jumps: number
+  skips: number
+  rebuilds: number
+  connects: number
+  /** From the call to the first picture on the screen. */
+  firstFrameMs: number
+  mime: string
+}
+
+const STEP_MS = 100
+/** This long without a byte on an open line: ask what became of the stream. */
+const SILENCE_MS = 2500
+const DEAD_MS = 8000
+
+export interface PlayerEvents {
+  state(): void
+  /** No media is coming: a good moment to read why from the stream list. */
+  silent(): void
+  /** About to lose the picture: keep the last one. */
+  hold(): void
+  frame(): void
+}
+
+export class Player {
+  state: PlayerState = 'connecting'
+  reason = ''
+  private readonly edge = new EdgeController()
+  private readonly socket: LiveSocket
+  private feed: Feed | null = null
+  private mime = ''
+  private timer: ReturnType<typeof setInterval> | undefined
+  private lastData = 0
+  private begun = 0
+  private stallBegan = 0
+  private showing = false
+  private readonly counts = { frames: 0, stalls: 0, stalledMs: 0, jumps: 0, skips: 0, rebuilds: 0, firstFrameMs: 0 }
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    stream: string,
+    private readonly events: PlayerEvents,
+  ) {
+    this.socket = new LiveSocket(stream, {
+      mime: (type) => this.newTimeline(type),
+      media: (data) => this.media(data),
+      down: (reason) => this.lineDown(reason),
+    })
+    video.addEventListener('waiting', () => this.waiting())
+    video.addEventListener('playing', () => this.moving())
+    video.addEventListener('error', () => this.rebuild(video.error?.message ?? 'the picture could not be decoded'))
+    document.addEventListener('visibilitychange', () => this.visibility())
+    window.addEventListener('online', () => this.socket.hurry())
+    this.watchFrames()
+  }
+
+  start(): void {
+    if (!mediaSourceClass()) {
+      this.set('unsupported')
+      return
+    }
+    this.begun = performance.now()
+    this.lastData = this.begun
+    this.set('connecting')
+    this.socket.start()
+    clearInterval(this.timer)
+    this.timer = setInterval(() => this.step(), STEP_MS)
+  }
+
+  /** Stops watching altogether: the server may let the source rest. */
+  pause(): void {
+    this.events.hold()
+    this.socket.stop()
+    clearInterval(this.timer)
+    this.closeFeed()
+    this.set('paused')
+  }
+
+  /** The source is live but this line has been silent: it is a dead line, open another. */
+  revive(): void {
+    if (performance.now() - this.lastData < DEAD_MS || this.state === 'paused') return
+    this.lastData = performance.now()
+    this.socket.restart()
+  }
+
+  stats(): PlayerStats {
+    const ms = (seconds: number): number => Math.round(seconds * 1000)
+    return {
+      ...this.counts,
+      state: this.state,
+      gapMs: ms(this.edge.gap),
+      marginMs: ms(this.edge.margin),
+      targetMs: ms(this.edge.target),
+      rate: this.video.playbackRate,
+      connects: this.socket.opens,
+      mime: this.mime,
+    }
+  }
+
+  private newTimeline(mime: string): void {
+    this.lastData = performance.now()
+    if (!canPlay(mime)) {
+      this.socket.stop()
+      this.reason = mime
+      this.set('unsupported')
+      return
+    }
+    if (this.feed) this.counts.rebuilds += 1
+    this.events.hold()
+    this.closeFeed()
+    this.mime = mime
+    this.edge.rejoin()
+    this.feed = new Feed(this.video, mime, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
+    this.set('buffering')
+  }
+
+  private media(data: ArrayBuffer): void {
+    this.lastData = performance.now()
+    this.feed?.push(data)
+  }
+
+  private appended(): void {
+    this.step()
+    if (this.video.paused && this.state !== 'paused') void this.play()
+  }
+
+  /** Sound needs a person's gesture first: without one, play silently rather than not at all. */
+  private async play(): Promise<void> {
+    try {
+      await this.video.play()
+    } catch (error) {
+      if ((error as DOMException).name !== 'NotAllowedError' || this.video.muted) return
+      this.video.muted = true
+      await this.video.play().catch(() => undefined)
+    }
+  }
+
+  private step(): void {
+    const now = performance.now()
+    if (now - this.lastData > SILENCE_MS && this.state !== 'paused') this.events.silent()
+    if (!this.feed || this.video.readyState === 0) return
+    const { buffered, currentTime } = this.video
+    const ranges = Array.from({ length: buffered.length }, (_, i) => [buffered.start(i), buffered.end(i)] as const)
+    const order = this.edge.step({ now: now / 1000, position: currentTime, buffered: ranges })
+    if (order.seek !== undefined) this.seek(order.seek, order.why)
+    if (this.video.playbackRate !== order.rate) this.video.playbackRate = order.rate
+  }
+
+  private seek(to: number, why?: string): void {
+    if (why === 'behind') this.counts.jumps += 1
+    if (why === 'gap') this.counts.skips += 1
+    this.video.currentTime = to
+  }
+
+  private waiting(): void {
+    if (this.state !== 'playing' || this.video.seeking) return
+    this.counts.stalls += 1
+    this.stallBegan = performance.now()
+    this.edge.stalled(this.stallBegan / 1000)
+    this.set('buffering')
+  }
+
+  private moving(): void {
+    if (this.stallBegan) this.counts.stalledMs += Math.round(performance.now() - this.stallBegan)
+    this.stallBegan = 0
+    if (this.feed) this.set('playing')
+  }
+
+  private lineDown(reason: string): void {
+    this.showing = false
+    this.events.hold()
+    this.reason = reason
+    this.set('down')
+    this.events.silent()
+  }
+
+  /** The browser gave up on this timeline: start over with a fresh one, from the door. */
+  private rebuild(reason: string): void {
+    if (!this.feed) return
+    this.counts.rebuilds += 1
+    this.events.hold()
+    this.closeFeed()
+    this.reason = reason
+    this.set('buffering')
+    this.socket.restart()
+  }
+
+  private visibility(): void {
+    if (document.hidden) return
+    this.edge.rejoin()
+    this.socket.hurry()
+    this.step()
+  }
+
+  private closeFeed(): void {
+    this.showing = false
+    this.stallBegan = 0
+    const { feed } = this
+    this.feed = null
+    feed?.close()
+  }
+
+  private watchFrames(): void {
+    if (typeof this.video.requestVideoFrameCallback !== 'function') {
+      this.video.addEventListener('timeupdate', () => this.framed())
+      return
+    }
+    const next = (): void => {
+      this.video.requestVideoFrameCallback(() => {
+        this.framed()
+        next()
+      })
+    }
+    next()
+  }
+
+  private framed(): void {
+    if (!this.feed) return
+    this.counts.frames += 1
+    if (!this.counts.firstFrameMs) this.counts.firstFrameMs = Math.round(performance.now() - this.begun)
+    if (!this.showing) {
+      this.showing = true
+      this.events.frame()
+    }
+  }
+
+  private set(state: PlayerState): void {
+    if (state !== 'down' && state !== 'buffering' && state !== 'unsupported') this.reason = ''
+    this.state = state
+    this.events.state()
+  }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// The player's looks: picture, controls, and the state in words over the picture.
+import { streams, type StreamInfo } from '../base/api'
+import { fill, h, setAttr, setText } from '../base/dom'
+import { t } from '../base/i18n'
+import { icon, type IconName } from '../base/icons'
+import { recall, remember } from '../base/prefs'
+import { Player } from './player'
+import { draw, snapshot } from './snapshot'
+
+const POLL_MS = 5000
+const POLL_SILENT_MS = 1500
+const IDLE_MS = 3000
+
+interface PhoneVideo extends HTMLVideoElement {
+  webkitEnterFullscreen?: () => void
+}
+
+export class PlayerView {
+  readonly element: HTMLElement
+  readonly player: Player
+  private readonly video = h('video', { class: 'player-video', playsinline: true, autoplay: true, 'aria-label': t('pictureLive') })
+  private readonly still = h('canvas', { class: 'player-still', 'aria-hidden': 'true', hidden: true })
+  private readonly veil = h('div', { class: 'player-veil', role: 'status' })
+  private readonly soundHint: HTMLButtonElement
+  private readonly badge = h('span', { class: 'live-badge', hidden: true }, h('i', { class: 'dot' }), t('live'))
+  private readonly playButton = control('pause', () => this.togglePlay())
+  private readonly soundButton = control('muted', () => this.toggleSound())
+  private readonly fullButton = control('expand', () => void this.toggleFull())
+  private readonly volume = h('input', { class: 'volume', type: 'range', min: 0, max: 100, step: 5, 'aria-label': t('volume') })
+  private readonly facts = h('p', { class: 'player-facts' })
+  private readonly toast = h('p', { class: 'player-toast', role: 'status' })
+  private info: StreamInfo | null = null
+  private asked = 0
+  private idleTimer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(private readonly stream: string) {
+    this.soundHint = h('button', { class: 'sound-hint', type: 'button', on: { click: () => this.toggleSound() } }, icon('muted'), t('soundOn'))
+    const bar = h(
+      'div',
+      { class: 'player-bar', role: 'group', 'aria-label': t('playerControls') },
+      this.playButton,
+      this.soundButton,
+      this.volume,
+      this.badge,
+      h('span', { class: 'spacer' }),
+      control('camera', () => void this.snap(), t('snapshot'), 'S'),
+      this.fullButton,
+    )
+    this.element = h('div', { class: 'player', role: 'region', 'aria-label': t('player') }, this.video, this.still, this.veil, this.soundHint, bar, this.toast)
+    this.restoreSound()
+    this.player = new Player(this.video, stream, { state: () => this.update(), silent: () => void this.ask(POLL_SILENT_MS), hold: () => this.hold(), frame: () => this.release() })
+    this.listen()
+  }
+
+  /** One line about the stream, for below the picture. */
+  get factsElement(): HTMLElement {
+    return this.facts
+  }
+
+  start(): void {
+    this.player.start()
+    this.update()
+    setInterval(() => void this.ask(POLL_MS), 1000)
+    void this.ask(0)
+  }
+
+  private listen(): void {
+    for (const type of ['pointermove', 'pointerdown', 'focusin']) this.element.addEventListener(type, () => this.wake())
+    document.addEventListener('fullscreenchange', () => this.update())
+    this.video.addEventListener('volumechange', () => this.update())
+    this.video.addEventListener('dblclick', () => void this.toggleFull())
+    this.volume.addEventListener('input', () => this.setVolume(Number(this.volume.value) / 100))
+    document.addEventListener('keydown', (event) => this.key(event))
+    this.wake()
+  }
+
+  /** M, F, S and K as on other players, wherever the focus is, except where letters are being written. */
+  private key(event: KeyboardEvent): void {
+    const target = event.target as HTMLElement
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select, dialog, [contenteditable]')) return
+    const act = { m: () => this.toggleSound(), f: () => void this.toggleFull(), s: () => void this.snap(), k: () => this.togglePlay() }[event.key.toLowerCase()]
+    if (!act) return
+    event.preventDefault()
+    this.wake()
+    act()
+  }
+
+  private wake(): void {
+    this.element.classList.add('awake')
+    clearTimeout(this.idleTimer)
+    this.idleTimer = setTimeout(() => this.element.classList.remove('awake'), IDLE_MS)
+  }
+
+  private togglePlay(): void {
+    if (this.player.state === 'paused') this.player.start()
+    else this.player.pause()
+  }
+
+  private toggleSound(): void {
+    this.video.muted = !this.video.muted
+    if (!this.video.muted && this.video.volume === 0) this.video.volume = 0.5
+    remember('sound', this.video.muted ? 'off' : 'on')
+    // This is a gesture: if sound had kept the picture from starting, it may start now.
+    if (this.video.paused && this.player.state !== 'paused') void this.video.play().catch(() => undefined)
+  }
+
+  private setVolume(volume: number): void {
+    this.video.volume = volume
+    this.video.muted = volume === 0
+    remember('volume', String(volume))
+    remember('sound', volume === 0 ? 'off' : 'on')
+  }
+
+  private restoreSound(): void {
+    const volume = Number(recall('volume') ?? '1')
+    this.video.volume = volume > 0 && volume <= 1 ? volume : 1
+    this.video.muted = recall('sound') !== 'on'
+  }
+
+  private async toggleFull(): Promise<void> {
+    if (document.fullscreenElement) await document.exitFullscreen()
+    else if (this.element.requestFullscreen) await this.element.requestFullscreen().catch(() => undefined)
+    else (this.video as PhoneVideo).webkitEnterFullscreen?.()
+  }
+
+  private async snap(): Promise<void> {
+    const name = await snapshot(this.video, this.stream)
+    setText(this.toast, name ? t('snapshotSaved', { name }) : t('snapshotNone'))
+    setTimeout(() => setText(this.toast, ''), 3500)
+  }
+
+  /** The last picture stays in sight while there is no new one. */
+  private hold(): void {
+    if (draw(this.video, this.still)) this.still.hidden = false
+  }
+
+  private release(): void {
+    this.still.hidden = true
+  }
+
+  private async ask(interval: number): Promise<void> {
+    const now = performance.now()
+    if (document.hidden || now - this.asked < interval) return
+    this.asked = now
+    try {
+      this.info = (await streams()).find(({ stream }) => stream === this.stream) ?? null
+      if (this.info?.state === 'live') this.player.revive()
+      this.update()
+    } catch {
+      // The chat's banner says that the server is away; the veil says that the picture is.
+    }
+  }
+
+  private update(): void {
+    const { state } = this.player
+    const playing = state === 'playing'
+    this.element.dataset.state = state
+    this.badge.hidden = !playing
+    face(this.playButton, state === 'paused' ? 'play' : 'pause', state === 'paused' ? t('play') : t('pause'), 'K')
+    face(this.soundButton, this.video.muted ? 'muted' : 'sound', this.video.muted ? t('unmute') : t('mute'), 'M')
+    face(this.fullButton, document.fullscreenElement ? 'shrink' : 'expand', document.fullscreenElement ? t('exitFull') : t('full'), 'F')
+    this.volume.value = String(this.video.muted ? 0 : Math.round(this.video.volume * 100))
+    this.soundHint.hidden = !(playing && this.video.muted && this.info?.audio !== '')
+    this.updateVeil()
+    this.updateFacts()
+  }
+
+  private updateVeil(): void {
+    const { state, reason } = this.player
+    const source = this.info?.reason ?? ''
+    const retrying = this.info?.state === 'retrying'
+    let words: [string, string] | null = null
+    if (state === 'unsupported') words = [t('unsupported'), reason ? t('unsupportedCodec', { codec: reason }) : t('unsupportedMse')]
+    else if (state === 'paused') words = [t('paused'), t('pausedHint')]
+    else if (retrying && state !== 'playing') words = [t('sourceDown'), t('sourceDownWhy', { reason: source || reason || t('noReason') })]
+    else if (state === 'down') words = [t('pictureLost'), reason ? t('pictureLostWhy', { reason }) : t('pictureLostHint')]
+    else if (state !== 'playing') words = [this.info?.state === 'starting' || this.info?.state === 'idle' ? t('sourceStarting') : t('pictureComing'), '']
+    setAttr(this.veil, 'hidden', words === null)
+    const key = words?.join('\n') ?? ''
+    if (this.veil.dataset.words === key) return
+    this.veil.dataset.words = key
+    const busy = state === 'connecting' || state === 'buffering'
+    if (words) fill(this.veil, busy && h('i', { class: 'spinner' }), h('strong', null, words[0]), words[1] && h('p', null, words[1]))
+    else fill(this.veil)
+  }
+
+  private updateFacts(): void {
+    const { info } = this
+    const facts = [t('streamName', { stream: this.stream })]
+    if (info?.width && info.height) facts.push(`${info.width}×${info.height}`)
+    if (info?.fps) facts.push(`${Math.round(info.fps)} fps`)
+    if (info?.viewers) facts.push(t('watching', { n: info.viewers }))
+    setText(this.facts, facts.join(' · '))
+  }
+}
+
+function control(name: IconName, act: () => void, label = '', keys = ''): HTMLButtonElement {
+  const button = h('button', { class: 'player-button', type: 'button', on: { click: act } })
+  if (label) face(button, name, label, keys)
+  return button
+}
+
+function face(button: HTMLButtonElement, name: IconName, label: string, keys: string): void {
+  if (button.dataset.face === name) return
+  button.dataset.face = name
+  setAttr(button, 'aria-label', label)
+  setAttr(button, 'title', `${label} (${keys})`)
+  setAttr(button, 'aria-keyshortcuts', keys)
+  fill(button, icon(name))
+}
