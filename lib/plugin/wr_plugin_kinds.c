@@ -3,6 +3,7 @@
  * The required slots of each kind, by name, so that a refusal can say which one is missing. */
 #include "wr_plugin_kinds.h"
 #include "wr_filter.h"
+#include "wr_muxer.h"
 #include "wr_plugins.h"
 #include "wr_service.h"
 #include "wr_store.h"
@@ -16,6 +17,10 @@ static const struct wr_plugin_slot store[] = {
     SLOT(wr_store_plugin, open), SLOT(wr_store_plugin, close), SLOT(wr_store_plugin, append),
     SLOT(wr_store_plugin, history), SLOT(wr_store_plugin, top), SLOT(wr_store_plugin, rooms), END};
 static const struct wr_plugin_slot filter[] = {SLOT(wr_filter_plugin, apply), END};
+static const struct wr_plugin_slot muxer[] = {
+    SLOT(wr_muxer_plugin, extension), SLOT(wr_muxer_plugin, content_type), SLOT(wr_muxer_plugin, open),
+    SLOT(wr_muxer_plugin, close), SLOT(wr_muxer_plugin, mime), SLOT(wr_muxer_plugin, init),
+    SLOT(wr_muxer_plugin, frame), END};
 
 static const struct {
     const char *name;
@@ -23,7 +28,7 @@ static const struct {
 } kinds[WR_KIND_COUNT] = {
     [WR_KIND_INVALID] = {"invalid", NULL}, [WR_KIND_SERVICE] = {"service", service},
     [WR_KIND_CODEC] = {"codec", NULL},     [WR_KIND_STORE] = {"store", store},
-    [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", NULL},
+    [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", muxer},
     [WR_KIND_BLOB] = {"blob", NULL},       [WR_KIND_AUTH] = {"auth", NULL},
 };
 
