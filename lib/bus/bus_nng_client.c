@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calling one address over NNG: a req0 socket of its own, so that we choose the instance and not NNG's round robin, and
+ * a pool of contexts, one call each. Calls beyond the pool wait in a bounded queue. REQ sends a request again when the
+ * connection comes back, which carries calls over a quick restart of the service. */
+#include "bus_nng.h"
+
+#include "wr_metrics.h"
+
+#include <nng/protocol/reqrep0/req.h>
+#include <stdlib.h>
+
+WR_COUNTER(bad_answers, "watchroom_bus_bad_messages_total", "kind=\"answer\"",
+           "Messages that are not what they should be, dropped");
+
+struct slot {
+    struct nng_peer *n;
+    nng_ctx ctx;
+    nng_aio *aio;
+    struct bus_op *op;
+    bool receiving;
+    struct slot *next; /* while free */
+};
+
+struct nng_peer {
+    struct bus_peer *p;
+    nng_socket sock;
+    nng_dialer dialer;
+    pthread_mutex_t lock; /* guards slots, free and queue */
+    struct slot slots[BUS_PEER_CONTEXTS];
+    unsigned num_slots;
+    struct slot *free;
+    struct bus_op *head, **tail;
+    unsigned queued;
+    bool closing;
+};
+
+static void start(struct slot *s, struct bus_op *op);
+
+/* The slot's op is done: takes the next one from the queue, or rests. */
+static void next_op(struct slot *s)
+{
+    struct nng_peer *n = s->n;
+    pthread_mutex_lock(&n->lock);
+    struct bus_op *op = n->closing ? NULL : n->head;
+    if (op) {
+        n->head = op->next;
+        if (!n->head)
+            n->tail = &n->head;
+        n->queued--;
+    } else {
+        s->next = n->free;
+        n->free = s;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (op)
+        start(s, op);
+}
+
+static void finish(struct slot *s, const struct wr_answer *a)
+{
+    struct bus_op *op = s->op;
+    s->op = NULL;
+    bus__op_finish(op, a);
+    next_op(s);
+}
+
+static void fail(struct slot *s, int rv)
+{
+    struct bus_op *op = s->op;
+    wr_err code = bus_nng__err(rv);
+    s->op = NULL;
+    bus__op_fail(op, code == WR_OK ? WR_ERR_INTERNAL : code,
+                 code == WR_ERR_TIMEOUT ? "the service did not answer in time" : nng_strerror(rv));
+    next_op(s);
+}
+
+static int left_ms(const struct bus_op *op)
+{
+    int64_t left = (op->deadline_us - wr_mono_us()) / 1000;
+    return left < 1 ? 1 : (int)left;
+}
+
+static void start(struct slot *s, struct bus_op *op)
+{
+    uint8_t head[BUS_ENVELOPE_MAX];
+    struct wr_slice body = op->body ? wr_msg_slice(op->body) : (struct wr_slice){0};
+    s->op = op;
+    nng_msg *m = bus_nng__build(head, bus__write_call(head, op->method, op->trace_id, (uint32_t)left_ms(op), body.n), body);
+    if (!m) {
+        fail(s, NNG_ENOMEM);
+        return;
+    }
+    /* NNG keeps its own copy for resending. */
+    wr_msg_unref(op->body);
+    op->body = NULL;
+    s->receiving = false;
+    nng_aio_set_msg(s->aio, m);
+    nng_aio_set_timeout(s->aio, left_ms(op));
+    nng_ctx_send(s->ctx, s->aio);
+}
+
+static void on_aio(void *arg)
+{
+    struct slot *s = arg;
+    int rv = nng_aio_result(s->aio);
+    if (rv != 0) {
+        if (!s->receiving)
+            nng_msg_free(nng_aio_get_msg(s->aio));
+        nng_aio_set_msg(s->aio, NULL);
+        fail(s, rv);
+        return;
+    }
+    if (!s->receiving) {
+        s->receiving = true;
+        nng_aio_set_timeout(s->aio, left_ms(s->op));
+        nng_ctx_recv(s->ctx, s->aio);
+        return;
+    }
+    struct bus_answer_view v;
+    struct wr_msg *m = bus_nng__wrap(nng_aio_get_msg(s->aio));
+    nng_aio_set_msg(s->aio, NULL);
+    if (!m || !bus__parse_answer(wr_msg_slice(m), &v)) {
+        wr_count(&bad_answers, 1);
+        wr_msg_unref(m);
+        fail(s, NNG_EPROTO);
+        return;
+    }
+    bus__peer_alive(s->n->p);
+    struct wr_answer a = {.code = wr_err_from_wire(v.code), .text = v.text, .body = v.body, .msg = m,
+                          .instance = s->n->p->instance};
+    finish(s, &a);
+    wr_msg_unref(m);
+}
+
+static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+    struct bus_peer *p = arg;
+    (void)pipe;
+    if (ev == NNG_PIPE_EV_ADD_POST)
+        atomic_store(&p->connected_anew, true);
+    else if (ev == NNG_PIPE_EV_REM_POST)
+        atomic_store(&p->lost, true);
+    /* The housekeeper's lock is taken by nobody who waits for NNG. */
+    bus__kick(p->service->bus);
+}
+
+static void open_peer(struct bus_peer *p)
+{
+    struct nng_peer *n = calloc(1, sizeof *n);
+    if (!n)
+        return;
+    n->p = p;
+    n->tail = &n->head;
+    pthread_mutex_init(&n->lock, NULL);
+    if (nng_req0_open(&n->sock) != 0) {
+        free(n);
+        return;
+    }
+    bus_nng__socket_options(n->sock);
+    /* A frozen instance: asked again after this, in case a restart went unnoticed. Deadlines end calls before. */
+    nng_socket_set_ms(n->sock, NNG_OPT_REQ_RESENDTIME, 2000);
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, p);
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, p);
+    p->impl = n;
+    int rv = nng_dial(n->sock, p->url, &n->dialer, NNG_FLAG_NONBLOCK);
+    if (rv != 0)
+        wr_error("bus.dial", "%s: %s", p->url, nng_strerror(rv));
+}
+
+/* Lock held. A free or new slot, NULL when all are busy. */
+static struct slot *take_slot(struct nng_peer *n)
+{
+    struct slot *s = n->free;
+    if (s) {
+        n->free = s->next;
+        return s;
+    }
+    if (n->num_slots == BUS_PEER_CONTEXTS)
+        return NULL;
+    s = &n->slots[n->num_slots];
+    s->n = n;
+    if (nng_ctx_open(&s->ctx, n->sock) != 0)
+        return NULL;
+    if (nng_aio_alloc(&s->aio, on_aio, s) != 0) {
+        nng_ctx_close(s->ctx);
+        return NULL;
+    }
+    n->num_slots++;
+    return s;
+}
+
+static bool call(struct bus_peer *p, struct bus_op *op)
+{
+    struct nng_peer *n = p->impl;
+    bool full = false;
+    pthread_mutex_lock(&n->lock);
+    if (n->closing) {
+        pthread_mutex_unlock(&n->lock);
+        return false;
+    }
+    struct slot *s = take_slot(n);
+    if (!s) {
+        full = n->queued >= BUS_PEER_QUEUE;
+        if (!full) {
+            op->next = NULL;
+            *n->tail = op;
+            n->tail = &op->next;
+            n->queued++;
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (s)
+        start(s, op);
+    else if (full)
+        bus__op_fail_later(op, WR_ERR_BUSY, "too many calls wait for the service");
+    return true;
+}
+
+/* Calls in a context have NNG's timeout; those in the queue have nobody but us. */
+static void expire(struct bus_peer *p, int64_t now_us)
+{
+    struct nng_peer *n = p->impl;
+    struct bus_op *late = NULL;
+    pthread_mutex_lock(&n->lock);
+    struct bus_op **at = &n->head;
+    while (*at) {
+        struct bus_op *op = *at;
+        if (op->deadline_us > now_us) {
+            at = &op->next;
+            continue;
+        }
+        *at = op->next;
+        n->queued--;
+        op->next = late;
+        late = op;
+    }
+    n->tail = at;
+    pthread_mutex_unlock(&n->lock);
+    while (late) {
+        struct bus_op *op = late;
+        late = op->next;
+        bus__op_fail(op, WR_ERR_TIMEOUT, "the service did not take the call in time");
+    }
+}
+
+static void close_peer(struct bus_peer *p)
+{
+    struct nng_peer *n = p->impl;
+    pthread_mutex_lock(&n->lock);
+    n->closing = true;
+    struct bus_op *left = n->head;
+    n->head = NULL;
+    n->tail = &n->head;
+    n->queued = 0;
+    pthread_mutex_unlock(&n->lock);
+    while (left) {
+        struct bus_op *op = left;
+        left = op->next;
+        bus__op_fail(op, WR_ERR_CLOSED, "the bus is closing");
+    }
+    nng_close(n->sock);
+    for (unsigned i = 0; i < n->num_slots; i++) {
+        nng_aio_stop(n->slots[i].aio);
+        nng_aio_free(n->slots[i].aio);
+    }
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+    p->impl = NULL;
+}
+
+const struct bus_peer_ops bus_nng_peer_ops = {.open = open_peer, .call = call, .expire = expire, .close = close_peer};

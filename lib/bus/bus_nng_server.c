@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Serving calls over NNG: one rep0 socket with a fixed number of contexts, each a small loop: receive, handle, send. A
+ * context waits for its handler's answer, so the number of contexts is the number of calls in work; further requests
+ * stay in the peers' TCP windows. */
+#include "bus_nng.h"
+
+#include "wr_metrics.h"
+
+#include <nng/protocol/reqrep0/rep.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+WR_COUNTER(bad_calls, "watchroom_bus_bad_messages_total", "kind=\"call\"", "Messages that are not what they should be, dropped");
+WR_COUNTER(stuck_peers, "watchroom_bus_stuck_peers_total", NULL, "Peers cut off because they did not read their answers");
+
+/* A peer that does not read its answers would in time hold every context. */
+enum { ANSWER_SEND_MS = 2000 };
+
+enum state { RECEIVING, HANDLING, SENDING };
+
+struct context {
+    struct nng_server *n;
+    nng_ctx ctx;
+    nng_aio *aio;
+    enum state state;
+    nng_pipe pipe; /* whose request is in work */
+};
+
+struct nng_server {
+    struct wr_bus_server *s;
+    nng_socket sock;
+    nng_listener listener;
+    pthread_mutex_t lock; /* guards listener */
+    struct context contexts[BUS_SERVER_CONTEXTS];
+    unsigned num_contexts;
+    atomic_bool stopping;
+};
+
+void bus_nng__socket_options(nng_socket s)
+{
+    nng_socket_set_size(s, NNG_OPT_RECVMAXSZ, WR_BUS_MAX_MSG_BYTES);
+    nng_socket_set_ms(s, NNG_OPT_RECONNMINT, 100);
+    nng_socket_set_ms(s, NNG_OPT_RECONNMAXT, 2000);
+    nng_socket_set_bool(s, NNG_OPT_TCP_KEEPALIVE, true);
+    nng_socket_set_bool(s, NNG_OPT_TCP_NODELAY, true);
+}
+
+wr_err bus_nng__err(int rv)
+{
+    switch (rv) {
+    case 0:
+        return WR_OK;
+    case NNG_ETIMEDOUT:
+        return WR_ERR_TIMEOUT;
+    case NNG_ECLOSED:
+    case NNG_ECANCELED:
+        return WR_ERR_CLOSED;
+    case NNG_EADDRINUSE:
+        return WR_ERR_CONFLICT;
+    case NNG_ENOMEM:
+        return WR_ERR_BUSY;
+    case NNG_EMSGSIZE:
+        return WR_ERR_TOO_BIG;
+    case NNG_EADDRINVAL:
+    case NNG_EINVAL:
+        return WR_ERR_INVALID;
+    case NNG_ECONNREFUSED:
+    case NNG_ECONNRESET:
+    case NNG_ECONNABORTED:
+    case NNG_EUNREACHABLE:
+        return WR_ERR_UNAVAILABLE;
+    case NNG_EPERM:
+        return WR_ERR_DENIED;
+    default:
+        return WR_ERR_INTERNAL;
+    }
+}
+
+static void release(struct wr_msg *m)
+{
+    nng_msg_free(m->foreign);
+}
+
+struct wr_msg *bus_nng__wrap(nng_msg *m)
+{
+    struct wr_msg *w = wr_msg_wrap(nng_msg_body(m), nng_msg_len(m), release, m);
+    if (!w)
+        nng_msg_free(m);
+    return w;
+}
+
+nng_msg *bus_nng__build(const uint8_t *head, size_t head_n, struct wr_slice body)
+{
+    nng_msg *m;
+    if (nng_msg_alloc(&m, 0) != 0)
+        return NULL;
+    /* Reserved first, so that the appends do not move what is there; alloc with a size would zero it. */
+    if (nng_msg_reserve(m, head_n + body.n) != 0 || nng_msg_append(m, head, head_n) != 0 ||
+        (body.n && nng_msg_append(m, body.p, body.n) != 0)) {
+        nng_msg_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_errmsg *err)
+{
+    nng_listener l;
+    char host[BUS_URL_BYTES], port[16];
+    int rv = nng_listen(s, url, &l, 0);
+    if (rv != 0) {
+        wr_err e = bus_nng__err(rv);
+        if (rv == NNG_EADDRINUSE)
+            wr_errmsg_set(err, "%s is in use by another program: stop it, or configure another bus address", url);
+        else
+            wr_errmsg_set(err, "cannot listen on %s: %s", url, nng_strerror(rv));
+        return e == WR_OK ? WR_ERR_INTERNAL : e;
+    }
+    int bound = 0;
+    if (bus__split_tcp(url, host, sizeof host, port, sizeof port) && strcmp(port, "0") == 0 &&
+        nng_listener_get_int(l, NNG_OPT_TCP_BOUND_PORT, &bound) == 0)
+        snprintf(url, BUS_URL_BYTES, strchr(host, ':') ? "tcp://[%.200s]:%d" : "tcp://%.200s:%d", host, bound);
+    *out = l;
+    return WR_OK;
+}
+
+static void receive(struct context *c)
+{
+    c->state = RECEIVING;
+    nng_aio_set_timeout(c->aio, NNG_DURATION_INFINITE);
+    nng_ctx_recv(c->ctx, c->aio);
+}
+
+static void nng_reply(struct bus_call *bc, wr_err code, const char *text, struct wr_msg *body)
+{
+    struct context *c = bc->transport;
+    uint8_t head[BUS_ENVELOPE_MAX];
+    struct wr_slice b = body ? wr_msg_slice(body) : (struct wr_slice){0};
+    nng_msg *m = bus_nng__build(head, bus__write_answer(head, code, text, b.n), b);
+    wr_msg_unref(body);
+    wr_msg_unref(bc->pub.msg);
+    free(bc);
+    if (!m) {
+        receive(c); /* the caller times out and retries: there is no memory even for saying so */
+        return;
+    }
+    c->state = SENDING;
+    nng_aio_set_msg(c->aio, m);
+    nng_aio_set_timeout(c->aio, ANSWER_SEND_MS);
+    nng_ctx_send(c->ctx, c->aio);
+}
+
+static void handle(struct context *c, nng_msg *m)
+{
+    struct bus_call_view v;
+    c->pipe = nng_msg_get_pipe(m);
+    struct wr_msg *w = bus_nng__wrap(m);
+    struct bus_call *bc = w ? calloc(1, sizeof *bc) : NULL;
+    if (!bc || !bus__parse_call(wr_msg_slice(w), &v)) {
+        wr_count(&bad_calls, 1);
+        wr_msg_unref(w);
+        if (!bc) {
+            receive(c);
+            return;
+        }
+        bc->transport = c;
+        nng_reply(bc, WR_ERR_INVALID, "the request is not a watchroom.v1.Call", NULL);
+        return;
+    }
+    bc->server = c->n->s;
+    bc->reply = nng_reply;
+    bc->transport = c;
+    bc->pub.msg = w;
+    bc->pub.method = v.method;
+    bc->pub.body = v.body;
+    snprintf(bc->pub.trace_id, sizeof bc->pub.trace_id, "%.*s", (int)WR_MIN(v.trace_id.n, (size_t)64),
+             (const char *)v.trace_id.p);
+    bc->pub.deadline_us =
+        wr_mono_us() + (int64_t)(v.deadline_ms ? v.deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
+    c->state = HANDLING;
+    bus__serve_call(bc);
+}
+
+static void on_aio(void *arg)
+{
+    struct context *c = arg;
+    int rv = nng_aio_result(c->aio);
+    if (atomic_load(&c->n->stopping)) {
+        if (rv == 0 && c->state == RECEIVING)
+            nng_msg_free(nng_aio_get_msg(c->aio));
+        else if (rv != 0 && c->state == SENDING)
+            nng_msg_free(nng_aio_get_msg(c->aio));
+        return;
+    }
+    if (c->state == RECEIVING && rv == 0) {
+        nng_msg *m = nng_aio_get_msg(c->aio);
+        nng_aio_set_msg(c->aio, NULL);
+        handle(c, m);
+        return;
+    }
+    if (c->state == SENDING && rv != 0) {
+        nng_msg_free(nng_aio_get_msg(c->aio));
+        nng_aio_set_msg(c->aio, NULL);
+        if (rv == NNG_ETIMEDOUT) {
+            wr_count(&stuck_peers, 1);
+            nng_pipe_close(c->pipe);
+        }
+    }
+    if (rv == NNG_ECLOSED)
+        return;
+    receive(c);
+}
+
+static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
+{
+    struct nng_server *n = calloc(1, sizeof *n);
+    if (!n)
+        return WR_ERR_BUSY;
+    n->s = s;
+    s->impl = n;
+    pthread_mutex_init(&n->lock, NULL);
+    int rv = nng_rep0_open(&n->sock);
+    if (rv != 0) {
+        wr_errmsg_set(err, "cannot open a bus socket: %s", nng_strerror(rv));
+        free(n);
+        return bus_nng__err(rv);
+    }
+    bus_nng__socket_options(n->sock);
+    for (; n->num_contexts < BUS_SERVER_CONTEXTS; n->num_contexts++) {
+        struct context *c = &n->contexts[n->num_contexts];
+        c->n = n;
+        if (nng_ctx_open(&c->ctx, n->sock) != 0 || nng_aio_alloc(&c->aio, on_aio, c) != 0)
+            break;
+    }
+    wr_err e = n->num_contexts ? bus_nng__listen(n->sock, s->url, &n->listener, err) : WR_ERR_BUSY;
+    if (e != WR_OK) {
+        nng_close(n->sock);
+        for (unsigned i = 0; i < n->num_contexts; i++)
+            nng_aio_free(n->contexts[i].aio);
+        free(n);
+        return e;
+    }
+    for (unsigned i = 0; i < n->num_contexts; i++)
+        receive(&n->contexts[i]);
+    return WR_OK;
+}
+
+static void stop_nng(struct wr_bus_server *s)
+{
+    struct nng_server *n = s->impl;
+    pthread_mutex_lock(&n->lock);
+    nng_listener_close(n->listener);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void free_nng(struct wr_bus_server *s)
+{
+    struct nng_server *n = s->impl;
+    atomic_store(&n->stopping, true);
+    nng_close(n->sock);
+    for (unsigned i = 0; i < n->num_contexts; i++) {
+        nng_aio_stop(n->contexts[i].aio);
+        nng_aio_free(n->contexts[i].aio);
+    }
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+}
+
+static void relisten(struct wr_bus_server *s)
+{
+    struct nng_server *n = s->impl;
+    struct wr_errmsg err = {""};
+    pthread_mutex_lock(&n->lock);
+    nng_listener_close(n->listener);
+    if (bus_nng__listen(n->sock, s->url, &n->listener, &err) != WR_OK)
+        wr_error("bus.relisten", "%s", err.text);
+    pthread_mutex_unlock(&n->lock);
+}
+
+const struct bus_server_ops bus_nng_server_ops = {
+    .listen = listen_nng, .stop = stop_nng, .free = free_nng, .relisten = relisten};
