@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Upload load: --uploads files of --size bytes at the same time, a thread each, from memory (no disk is read). --proto tus creates
+ * the upload first and times the one PATCH; --proto put times one PUT. Time counts from the first byte of that request to the end
+ * of the answer. Afterwards each file is read back and compared byte by byte, outside of the time. The server's resident memory is
+ * sampled every 10 ms. */
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PATTERN_BYTES (4u << 20)
+#define UPLOADS_MAX 64
+#define HEAD_MAX 8192
+
+struct upload {
+    pthread_t thread;
+    unsigned index;
+    char path[512];
+    double seconds;
+};
+
+static struct {
+    const char *host, *base;
+    int port;
+    bool put, verify;
+    uint64_t size;
+    uint8_t *pattern;
+    struct upload upload[UPLOADS_MAX];
+    pthread_barrier_t ready;
+} load;
+
+/* Byte `at` of upload `index` is pattern[(at + index * 4099) % PATTERN_BYTES]: no two files are the same. */
+static size_t pattern_at(unsigned index, uint64_t at)
+{
+    return (size_t)((at + (uint64_t)index * 4099) % PATTERN_BYTES);
+}
+
+static int dial(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)load.port)};
+    if (inet_pton(AF_INET, load.host, &address.sin_addr) != 1 || (ntohl(address.sin_addr.s_addr) >> 24) != 127)
+        bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", load.host);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    struct timeval limit = {.tv_sec = 120};
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+        bench_die("connect %s:%d: %s", load.host, load.port, strerror(errno));
+    return fd;
+}
+
+static void send_all(int fd, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size > 0) {
+        ssize_t done = send(fd, at, size, MSG_NOSIGNAL);
+        if (done <= 0) {
+            char text[512];
+            ssize_t got = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+            text[got > 0 ? got : 0] = '\0';
+            bench_die("the server stopped reading: %s\n%s", strerror(errno), text);
+        }
+        at += done;
+        size -= (size_t)done;
+    }
+}
+
+/* Reads an answer's head; what came behind it stays in `text` from *head_len to the returned length. */
+static size_t read_head(int fd, char *text, size_t *head_len, const char *status)
+{
+    size_t got = 0;
+    for (;;) {
+        ssize_t more = recv(fd, text + got, HEAD_MAX - 1 - got, 0);
+        if (more <= 0)
+            bench_die("no answer: %s", more < 0 ? strerror(errno) : "the server closed the connection");
+        got += (size_t)more;
+        text[got] = '\0';
+        const char *end = memmem(text, got, "\r\n\r\n", 4);
+        if (end == NULL)
+            continue;
+        *head_len = (size_t)(end - text) + 4;
+        if (strncmp(text, "HTTP/1.1 100", 12) == 0) {
+            memmove(text, text + *head_len, got - *head_len);
+            got -= *head_len;
+            continue;
+        }
+        if (strncmp(text + 9, status, strlen(status)) != 0)
+            bench_die("expected status %s, got:\n%.600s", status, text);
+        return got;
+    }
+}
+
+static void create_tus(struct upload *upload)
+{
+    char text[HEAD_MAX];
+    size_t head;
+    int fd = dial();
+    int len = snprintf(text, sizeof(text),
+                       "POST %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nUpload-Length: %llu\r\n"
+                       "Upload-Metadata: filename YmVuY2guYmlu\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                       load.base, load.host, load.port, (unsigned long long)load.size);
+    send_all(fd, text, (size_t)len);
+    read_head(fd, text, &head, "201");
+    const char *at = strcasestr(text, "\nLocation:");
+    if (at == NULL)
+        bench_die("no Location in:\n%s", text);
+    at += 10;
+    at += strspn(at, " ");
+    const char *scheme = strstr(at, "://"), *line = strpbrk(at, "\r\n");
+    if (scheme != NULL && scheme < line)
+        at = strchr(scheme + 3, '/');
+    snprintf(upload->path, sizeof(upload->path), "%.*s", (int)(line - at), at);
+    close(fd);
+}
+
+static void verify(struct upload *upload)
+{
+    char text[HEAD_MAX];
+    uint8_t *data = bench_calloc(1, 1u << 20);
+    size_t head, have;
+    int fd = dial();
+    int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n",
+                       upload->path, load.host, load.port);
+    send_all(fd, text, (size_t)len);
+    have = read_head(fd, text, &head, "200") - head;
+    memcpy(data, text + head, have);
+    uint64_t at = 0;
+    while (have > 0) {
+        for (size_t i = 0; i < have;) {
+            size_t from = pattern_at(upload->index, at + i), run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
+            if (memcmp(data + i, load.pattern + from, run) != 0)
+                bench_die("%s: other bytes came back near %llu", upload->path, (unsigned long long)at);
+            i += run;
+        }
+        at += have;
+        if (at >= load.size)
+            break;
+        ssize_t more = recv(fd, data, 1u << 20, 0);
+        have = more > 0 ? (size_t)more : 0;
+    }
+    if (at != load.size)
+        bench_die("%s: %llu bytes came back of %llu", upload->path, (unsigned long long)at, (unsigned long long)load.size);
+    close(fd);
+    free(data);
+}
+
+static void *run_upload(void *arg)
+{
+    struct upload *upload = arg;
+    char text[HEAD_MAX];
+    size_t head_len;
+    if (load.put)
+        snprintf(upload->path, sizeof(upload->path), "%sbench-%d-%u.bin", load.base, (int)getpid(), upload->index);
+    else
+        create_tus(upload);
+    int fd = dial();
+    int len = snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%sContent-Length: %llu\r\nConnection: close\r\n\r\n",
+                       load.put ? "PUT" : "PATCH", upload->path, load.host, load.port,
+                       load.put ? "" : "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n",
+                       (unsigned long long)load.size);
+    pthread_barrier_wait(&load.ready);
+    int64_t start_ns = bench_now_ns();
+    send_all(fd, text, (size_t)len);
+    for (uint64_t at = 0; at < load.size;) {
+        size_t from = pattern_at(upload->index, at), run = PATTERN_BYTES - from;
+        if (run > load.size - at)
+            run = (size_t)(load.size - at);
+        if (run > (1u << 20))
+            run = 1u << 20;
+        send_all(fd, load.pattern + from, run);
+        at += run;
+    }
+    read_head(fd, text, &head_len, load.put ? "201" : "204");
+    upload->seconds = (double)(bench_now_ns() - start_ns) / 1e9;
+    close(fd);
+    return NULL;
+}
+
+struct sampler {
+    struct bench_pids pids;
+    atomic_bool stop;
+    double peak_kb;
+};
+
+static void *run_sampler(void *arg)
+{
+    struct sampler *sampler = arg;
+    while (!atomic_load(&sampler->stop)) {
+        struct bench_use use = bench_pids_use(&sampler->pids);
+        if (use.rss_kb > sampler->peak_kb)
+            sampler->peak_kb = use.rss_kb;
+        bench_sleep_until(bench_now_ns() + 10 * BENCH_NS_PER_MS);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static struct sampler sampler;
+    struct bench_args args;
+    bench_args_init(&args, argc, argv);
+    load.host = bench_arg(&args, "host", "127.0.0.1");
+    load.port = (int)bench_arg_num(&args, "port", 8000);
+    load.base = bench_arg(&args, "path", "/files/");
+    load.put = strcmp(bench_arg(&args, "proto", "tus"), "put") == 0;
+    load.verify = bench_arg_num(&args, "verify", 1) != 0;
+    load.size = (uint64_t)bench_arg_num(&args, "size", 1073741824);
+    unsigned uploads = (unsigned)bench_arg_num(&args, "uploads", 1);
+    bench_pids_parse(&sampler.pids, bench_arg(&args, "pids", NULL));
+    bench_args_done(&args);
+    if (uploads < 1 || uploads > UPLOADS_MAX)
+        bench_die("--uploads 1 to %d", UPLOADS_MAX);
+
+    load.pattern = bench_calloc(1, PATTERN_BYTES);
+    uint64_t state = 88172645463325252ULL;
+    for (size_t i = 0; i < PATTERN_BYTES; i += sizeof(state)) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        memcpy(load.pattern + i, &state, sizeof(state));
+    }
+    pthread_barrier_init(&load.ready, NULL, uploads);
+    struct bench_use before = bench_pids_use(&sampler.pids);
+    double own_before = bench_own_cpu_s();
+    int64_t start_ns = bench_now_ns();
+    pthread_t sampling;
+    pthread_create(&sampling, NULL, run_sampler, &sampler);
+    for (unsigned i = 0; i < uploads; i++) {
+        load.upload[i].index = i;
+        pthread_create(&load.upload[i].thread, NULL, run_upload, &load.upload[i]);
+    }
+    double longest = 0;
+    for (unsigned i = 0; i < uploads; i++) {
+        pthread_join(load.upload[i].thread, NULL);
+        if (load.upload[i].seconds > longest)
+            longest = load.upload[i].seconds;
+    }
+    double wall = (double)(bench_now_ns() - start_ns) / 1e9, own = bench_own_cpu_s() - own_before;
+    struct bench_use after = bench_pids_use(&sampler.pids);
+    atomic_store(&sampler.stop, true);
+    pthread_join(sampling, NULL);
+    for (unsigned i = 0; i < uploads && load.verify; i++)
+        verify(&load.upload[i]);
+    printf("{\"uploads\":%u,\"size\":%llu,\"seconds\":%.4f,\"mb_per_s\":%.1f,\"server_cpu_s\":%.3f,\"rss_before_mb\":%.2f,"
+           "\"rss_peak_mb\":%.2f,\"client_core_pct\":%.1f,\"verified\":%s}\n",
+           uploads, (unsigned long long)load.size, longest, (double)load.size * uploads / 1e6 / longest, after.cpu_s - before.cpu_s,
+           before.rss_kb / 1024, sampler.peak_kb / 1024, 100 * own / wall, load.verify ? "true" : "false");
+    free(load.pattern);
+    return 0;
+}
