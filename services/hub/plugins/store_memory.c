@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Store `memory`: a ring of the newest entries a room, gone with the process. For tests and for rooms whose talk must
+ * not reach a disk. Under one lock: nothing here waits for anything. */
+#include "wr_clock.h"
+#include "wr_id.h"
+#include "wr_map.h"
+#include "wr_store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { MOST_ENTRIES = 1000000 }; /* a room's bound where retention names none */
+
+struct entry {
+    uint64_t offset;
+    uint32_t kind;
+    int64_t time_ms;
+    size_t key_n, info_n, data_n;
+    uint8_t bytes[]; /* key, info, data */
+};
+
+struct room {
+    struct wr_store_top top;
+    struct wr_store_keep keep;
+    struct entry **ring; /* entry of offset o at ring[o % cap] */
+    size_t cap, n;
+    struct wr_map keys; /* idempotency key to struct entry */
+};
+
+struct memory_store {
+    pthread_mutex_t lock; /* guards rooms and everything below */
+    struct wr_store_opts opts;
+    struct wr_map rooms; /* name to struct room */
+};
+
+static struct wr_slice key_of(const struct entry *e)
+{
+    return wr_slice_of(e->bytes, e->key_n);
+}
+
+static struct entry *at_offset(const struct room *r, uint64_t offset)
+{
+    return offset <= r->top.offset && offset + r->n > r->top.offset ? r->ring[offset % r->cap] : NULL;
+}
+
+static void drop_oldest(struct room *r)
+{
+    struct entry *e = at_offset(r, r->top.offset - r->n + 1);
+    if (e->key_n)
+        wr_map_del(&r->keys, key_of(e));
+    free(e);
+    r->n--;
+}
+
+static void free_room(struct room *r)
+{
+    while (r->n)
+        drop_oldest(r);
+    wr_map_free(&r->keys);
+    free(r->ring);
+    free(r);
+}
+
+static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    (void)err;
+    s->opts = *opts;
+    pthread_mutex_init(&s->lock, NULL);
+    return WR_OK;
+}
+
+static void close_store(void *state)
+{
+    struct memory_store *s = state;
+    size_t at = 0;
+    void *r;
+    while (wr_map_next(&s->rooms, &at, NULL, &r))
+        free_room(r);
+    wr_map_free(&s->rooms);
+    pthread_mutex_destroy(&s->lock);
+}
+
+static struct room *room_named(struct memory_store *s, struct wr_slice name)
+{
+    struct room *r = wr_map_get(&s->rooms, name);
+    if (r)
+        return r;
+    r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    wr_id_random(r->top.epoch, 8);
+    r->keep = s->opts.keep;
+    for (size_t i = 0; i < s->opts.num_rooms; i++)
+        if (wr_slice_is(name, s->opts.rooms[i].room))
+            r->keep = s->opts.rooms[i];
+    if (r->keep.count == 0 || r->keep.count > MOST_ENTRIES)
+        r->keep.count = MOST_ENTRIES;
+    if (!wr_map_put(&s->rooms, name, r)) {
+        free(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* Doubles the ring, up to what the room keeps. */
+static bool grow(struct room *r)
+{
+    size_t cap = r->cap ? WR_MIN(r->cap * 2, (size_t)r->keep.count) : WR_MIN((size_t)16, (size_t)r->keep.count);
+    struct entry **ring = calloc(cap, sizeof(struct entry *));
+    if (!ring)
+        return false;
+    for (uint64_t o = r->top.offset - r->n + 1; o <= r->top.offset; o++)
+        ring[o % cap] = r->ring[o % r->cap];
+    free(r->ring);
+    r->ring = ring;
+    r->cap = cap;
+    return true;
+}
+
+static struct entry *new_entry(const struct wr_store_item *it)
+{
+    struct entry *e = malloc(sizeof *e + it->key.n + it->info.n + it->data.n);
+    if (!e)
+        return NULL;
+    *e = (struct entry){.kind = it->kind, .time_ms = it->time_ms, .key_n = it->key.n, .info_n = it->info.n,
+                        .data_n = it->data.n};
+    const struct wr_slice parts[] = {it->key, it->info, it->data};
+    uint8_t *p = e->bytes;
+    for (size_t i = 0; i < WR_ARRAY_LEN(parts); i++) {
+        if (parts[i].n)
+            memcpy(p, parts[i].p, parts[i].n);
+        p += parts[i].n;
+    }
+    return e;
+}
+
+static bool append_one(struct memory_store *s, struct wr_store_item *it)
+{
+    struct room *r = room_named(s, it->room);
+    if (!r)
+        return false;
+    memcpy(it->epoch, r->top.epoch, sizeof it->epoch);
+    it->code = WR_OK;
+    struct entry *e = it->key.n ? wr_map_get(&r->keys, it->key) : NULL;
+    it->duplicate = e != NULL;
+    if (!e) {
+        if ((r->n == r->cap && r->cap < r->keep.count && !grow(r)) || !(e = new_entry(it)))
+            return false;
+        if (e->key_n && !wr_map_put(&r->keys, it->key, e)) {
+            free(e);
+            return false;
+        }
+        if (r->n == r->cap)
+            drop_oldest(r);
+        e->offset = ++r->top.offset;
+        r->top.last_time_ms = e->time_ms;
+        r->ring[e->offset % r->cap] = e;
+        r->n++;
+    }
+    it->offset = e->offset;
+    it->stored_ms = e->time_ms;
+    return true;
+}
+
+/* Takes back what a failed batch has added: the newest entry of the item's room. */
+static void undo_one(struct memory_store *s, const struct wr_store_item *it)
+{
+    struct room *r = wr_map_get(&s->rooms, it->room);
+    if (it->duplicate || !r)
+        return;
+    struct entry *e = at_offset(r, it->offset);
+    if (e->key_n)
+        wr_map_del(&r->keys, key_of(e));
+    free(e);
+    r->top.offset--;
+    r->n--;
+}
+
+static wr_err append(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    size_t done = 0;
+    pthread_mutex_lock(&s->lock);
+    while (done < n && append_one(s, &items[done]))
+        done++;
+    bool ok = done == n;
+    while (!ok && done > 0)
+        undo_one(s, &items[--done]);
+    pthread_mutex_unlock(&s->lock);
+    if (!ok)
+        wr_errmsg_set(err, "out of memory");
+    return ok ? WR_OK : WR_ERR_BUSY;
+}
+
+static bool give(const struct entry *e, wr_store_entry_fn fn, void *ctx)
+{
+    const struct wr_store_entry out = {
+        .offset = e->offset,
+        .kind = e->kind,
+        .time_ms = e->time_ms,
+        .key = key_of(e),
+        .info = wr_slice_of(e->bytes + e->key_n, e->info_n),
+        .data = wr_slice_of(e->bytes + e->key_n + e->info_n, e->data_n),
+    };
+    return fn(ctx, &out);
+}
+
+static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range, wr_store_entry_fn fn,
+                      void *ctx, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    pthread_mutex_lock(&s->lock);
+    const struct room *r = wr_map_get(&s->rooms, name);
+    if (!r)
+        wr_errmsg_set(err, "no room of that name");
+    if (r) {
+        uint64_t first = r->top.offset - r->n + 1, last = r->top.offset, left = range->limit;
+        if (range->reverse && range->has_since)
+            last = WR_MIN(last, range->since ? range->since - 1 : 0);
+        if (!range->reverse && range->has_since && range->since >= first)
+            first = range->since == UINT64_MAX ? UINT64_MAX : range->since + 1;
+        if (!range->reverse && range->until)
+            last = WR_MIN(last, range->until);
+        for (uint64_t i = 0; first <= last && i <= last - first && left > 0; i++, left--)
+            if (!give(at_offset(r, range->reverse ? last - i : first + i), fn, ctx))
+                break;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r ? WR_OK : WR_ERR_NOT_FOUND;
+}
+
+static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    pthread_mutex_lock(&s->lock);
+    const struct room *r = room_named(s, name);
+    if (r)
+        *out = r->top;
+    pthread_mutex_unlock(&s->lock);
+    if (!r)
+        wr_errmsg_set(err, "out of memory");
+    return r ? WR_OK : WR_ERR_BUSY;
+}
+
+static wr_err rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    size_t at = 0;
+    struct wr_slice name;
+    void *r;
+    (void)err;
+    pthread_mutex_lock(&s->lock);
+    while (wr_map_next(&s->rooms, &at, &name, &r))
+        if (((const struct room *)r)->top.offset)
+            fn(ctx, name, &((const struct room *)r)->top);
+    pthread_mutex_unlock(&s->lock);
+    return WR_OK;
+}
+
+static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    size_t at = 0;
+    void *value;
+    int64_t now = wr_wall_ms();
+    (void)err;
+    *more = false;
+    pthread_mutex_lock(&s->lock);
+    while (wr_map_next(&s->rooms, &at, NULL, &value)) {
+        struct room *r = value;
+        while (r->keep.age_ms && r->n && at_offset(r, r->top.offset - r->n + 1)->time_ms < now - r->keep.age_ms)
+            drop_oldest(r);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return WR_OK;
+}
+
+WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
+    .base = WR_PLUGIN_BASE_STATE(struct wr_store_plugin, struct memory_store, WR_KIND_STORE, "memory", WR_VERSION,
+                                 "The newest entries of each room in memory, gone with the process"),
+    .open = open_store,
+    .close = close_store,
+    .append = append,
+    .history = history,
+    .top = top,
+    .rooms = rooms,
+    .trim = trim,
+};
