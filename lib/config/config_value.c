@@ -129,17 +129,12 @@ static bool normalise_listen(const char *value, char *out, size_t n)
         size_t len = (size_t)(colon - value);
         if (len >= sizeof host)
             return false;
-        if (len) {
-            memcpy(host, value, len);
-            host[len] = '\0';
-        } else {
-            strcpy(host, "0.0.0.0");
-        }
+        snprintf(host, sizeof host, "%.*s", (int)(len ? len : 7), len ? value : "0.0.0.0");
     }
     if (!strcmp(host, "localhost"))
-        strcpy(host, "127.0.0.1");
+        snprintf(host, sizeof host, "127.0.0.1");
     if (!strcmp(host, "*"))
-        strcpy(host, "0.0.0.0");
+        snprintf(host, sizeof host, "0.0.0.0");
     size_t len = strlen(host);
     if (host[0] == '[' && host[len - 1] == ']') {
         host[len - 1] = '\0';

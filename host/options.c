@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line, and the configuration with it on top. */
+#include "host.h"
+
+#include "wr_log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_service(const char *s)
+{
+    for (size_t i = 0; i < HOST_SERVICES; i++)
+        if (!strcmp(host_services[i], s))
+            return true;
+    return false;
+}
+
+static const char **place_of(struct host_options *o, const char *flag, size_t n)
+{
+    const struct {
+        const char *name;
+        const char **at;
+    } flags[] = {{"--listen", &o->listen},
+                 {"--health", &o->health},
+                 {"--data", &o->data},
+                 {"--config", &o->config},
+                 {"--web", &o->web}};
+    for (size_t i = 0; i < WR_ARRAY_LEN(flags); i++)
+        if (strlen(flags[i].name) == n && !strncmp(flags[i].name, flag, n))
+            return flags[i].at;
+    if (n == 5 && !strncmp(flag, "--set", n) && o->num_sets < HOST_MAX_SETS)
+        return &o->sets[o->num_sets++];
+    return NULL;
+}
+
+static bool parse_flag(struct host_options *o, int *i)
+{
+    const char *flag = o->argv[*i];
+    const char *equals = strchr(flag, '=');
+    if (!strcmp(flag, "--split")) {
+        o->split = true;
+        return true;
+    }
+    const char **at = place_of(o, flag, equals ? (size_t)(equals - flag) : strlen(flag));
+    if (!at) {
+        host_say("there is no flag \"%.60s\"; `watchroom help` lists them", flag);
+        return false;
+    }
+    if (!equals && *i + 1 >= o->argc) {
+        host_say("%s needs a value behind it", flag);
+        return false;
+    }
+    *at = equals ? equals + 1 : o->argv[++*i];
+    return true;
+}
+
+bool host_options_parse(int argc, char **argv, struct host_options *o)
+{
+    *o = (struct host_options){.argv = argv, .argc = argc, .config = getenv("WATCHROOM_CONFIG")};
+    for (int i = 2; i < argc; i++) {
+        if (argv[i][0] == '-') {
+            if (!parse_flag(o, &i))
+                return false;
+        } else if (o->service) {
+            host_say("\"%.40s\" is one service too many: name one, or none for all", argv[i]);
+            return false;
+        } else if (!is_service(argv[i])) {
+            host_say("there is no service \"%.40s\"; there are: gateway, hub, ingest, filestore",
+                     argv[i]);
+            return false;
+        } else {
+            o->service = argv[i];
+        }
+    }
+    if (o->split && o->service) {
+        host_say("--split runs all four services; leave out either it or \"%s\"", o->service);
+        return false;
+    }
+    return true;
+}
+
+static bool set(struct wr_config *c, const char *flag, const char *key, const char *value)
+{
+    struct wr_errmsg err = {""};
+    if (!value || wr_config_set(c, key, value, &err) == WR_OK)
+        return true;
+    host_say("%s: %s", flag, err.text);
+    return false;
+}
+
+/* --listen of a service other than the gateway: calls there, events on the port after it. */
+static bool set_bus_listen(struct wr_config *c, const char *service, const char *listen)
+{
+    char key[32], url[128];
+    const char *colon = strrchr(listen, ':');
+    unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
+    snprintf(key, sizeof key, "bus.%s_listen", service);
+    if (strstr(listen, "://"))
+        return set(c, "--listen", key, listen);
+    snprintf(url, sizeof url, "tcp://%.100s", listen);
+    if (!set(c, "--listen", key, url))
+        return false;
+    snprintf(key, sizeof key, "bus.%s_events", service);
+    snprintf(url, sizeof url, "tcp://%.*s:%lu", colon ? (int)WR_MIN(colon - listen, 90) : 0, listen,
+             port ? port + 1 : 0);
+    return set(c, "--listen", key, url);
+}
+
+static bool apply_sets(struct wr_config *c, const struct host_options *o)
+{
+    for (size_t i = 0; i < o->num_sets; i++) {
+        char key[64];
+        const char *equals = strchr(o->sets[i], '=');
+        if (!equals) {
+            host_say("--set %.60s: write it like --set gateway.max_uploads=8", o->sets[i]);
+            return false;
+        }
+        snprintf(key, sizeof key, "%.*s", (int)WR_MIN(equals - o->sets[i], 63), o->sets[i]);
+        if (!set(c, "--set", key, equals + 1))
+            return false;
+    }
+    return true;
+}
+
+struct wr_config *host_config_load(const struct host_options *o)
+{
+    struct wr_config *c = NULL;
+    struct wr_errmsg err = {""};
+    enum wr_config_shape shape = o->split || o->service ? WR_SHAPE_SPLIT : WR_SHAPE_ALL_IN_ONE;
+    if (wr_config_load(o->config, shape, &c, &err)) {
+        host_say("%s", err.text);
+        return NULL;
+    }
+    bool to_gateway = !o->service || !strcmp(o->service, "gateway");
+    bool ok = set(c, "--data", "data", o->data) && set(c, "--web", "gateway.web", o->web) &&
+              set(c, "--health", "gateway.health", o->health) && apply_sets(c, o);
+    if (ok && o->listen)
+        ok = to_gateway ? set(c, "--listen", "gateway.listen", o->listen)
+                        : set_bus_listen(c, o->service, o->listen);
+    if (!ok)
+        wr_config_free(&c);
+    return c;
+}
+
+struct wr_plugins *host_plugins_load(const struct wr_config *c)
+{
+    struct wr_plugins *p = NULL;
+    char folders[8192];
+    if (wr_plugins_default_folders(c->plugin_path, folders, sizeof folders) ||
+        wr_plugins_load(folders, &p))
+        host_say("the plugins cannot be loaded: plugin_path is too long, or memory is out");
+    return p;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `watchroom serve`: loads the plugins, starts the services in the order of their dependence, waits for a signal, and ends
+ * them in the opposite order within a hard deadline. */
+#include "host.h"
+
+#include "wr_log.h"
+#include "wr_service.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_DEADLINE_S 10
+
+struct running {
+    const struct wr_service_plugin *plugin;
+    void *state;
+};
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+            wr_warn("host.limit", "RLIMIT_NOFILE stays as it is: %s", strerror(errno));
+    }
+}
+
+static bool make_folder(const char *path)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    for (char *p = part + 1;; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char c = *p;
+        *p = '\0';
+        if (mkdir(part, 0750) < 0 && errno != EEXIST)
+            return false;
+        *p = c;
+        if (!c)
+            return true;
+    }
+}
+
+bool host_prepare_data(const struct wr_config *c)
+{
+    char probe[4200];
+    if (!make_folder(c->data)) {
+        host_say("data folder %s cannot be made: %s; choose another with --data", c->data,
+                 strerror(errno));
+        return false;
+    }
+    /* access() would say yes to root on a read-only disk and on none of the cases that matter: try it. */
+    snprintf(probe, sizeof probe, "%s/.write-test-%ld", c->data, (long)getpid());
+    int fd = open(probe, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int why = errno;
+        /* A full disk is no reason to refuse: what is stored can still be read, and there may be room later. */
+        if (why == ENOSPC || why == EDQUOT)
+            return true;
+        host_say(
+            "data folder %s cannot be written: %s; choose another with --data, or change its owner",
+            c->data, strerror(why));
+        return false;
+    }
+    close(fd);
+    unlink(probe);
+    return true;
+}
+
+void host_dial_address(const char *listen, char *out, size_t n)
+{
+    if (!strncmp(listen, "0.0.0.0:", 8))
+        snprintf(out, n, "127.0.0.1:%s", listen + 8);
+    else if (!strncmp(listen, "[::]:", 5))
+        snprintf(out, n, "[::1]:%s", listen + 5);
+    else
+        snprintf(out, n, "%s", listen);
+}
+
+void host_greet(const struct wr_config *c)
+{
+    char address[128];
+    const char *listen = c->gateway.listen;
+    bool loopback = !strncmp(listen, "127.", 4) || !strncmp(listen, "[::1]", 5);
+    host_dial_address(listen, address, sizeof address);
+    printf("Watchroom is open: http://%s/\n", address);
+    if (loopback)
+        printf("Whoever uses this machine can read, write and upload: there are no tokens yet.\n");
+    else
+        printf("\n  WARNING: listening on %s. EVERYBODY who reaches this address can read every "
+               "room, write, upload and\n"
+               "  delete files: there are no tokens yet. Keep it in a network that you trust, or "
+               "leave --listen out.\n\n",
+               listen);
+    fflush(stdout);
+}
+
+/* The supervisor's pipe: one byte says that we accept work. */
+static bool tell_ready(void)
+{
+    const char *v = getenv("WATCHROOM_READY_FD");
+    if (!v || !*v)
+        return false;
+    int fd = (int)strtol(v, NULL, 10);
+    if (write(fd, "1", 1) < 0)
+        wr_warn("host.ready", "the supervisor is gone: %s", strerror(errno));
+    close(fd);
+    return true;
+}
+
+static void *end_by_force(void *arg)
+{
+    const sigset_t *signals = arg;
+    struct timespec left = {.tv_sec = STOP_DEADLINE_S};
+    int sig = sigtimedwait(signals, NULL, &left);
+    if (sig > 0)
+        host_say("ended at once, on a second signal");
+    else
+        host_say(
+            "a service did not end within %d s; ended anyway (what was acknowledged is on disk)",
+            STOP_DEADLINE_S);
+    _exit(HOST_FAILED);
+}
+
+static void stop_all(struct running *r, size_t n)
+{
+    for (size_t i = n; i-- > 0;)
+        r[i].plugin->drain(r[i].state);
+    for (size_t i = n; i-- > 0;) {
+        r[i].plugin->stop(r[i].state);
+        free(r[i].state);
+    }
+}
+
+static int start_one(struct running *r, const char *name, const struct wr_service_env *env)
+{
+    struct wr_errmsg err = {""};
+    r->plugin = wr_plugins_find(env->plugins, WR_KIND_SERVICE, name);
+    if (!r->plugin) {
+        host_say("there is no plugin for the service %s; `watchroom plugins` says what was found "
+                 "and refused",
+                 name);
+        return HOST_FAILED;
+    }
+    r->state = wr_plugin_state(&r->plugin->base);
+    wr_err e = r->state ? r->plugin->start(r->state, env, &err) : WR_ERR_BUSY;
+    if (e == WR_OK)
+        return HOST_OK;
+    host_say("the %s cannot start: %s", name, *err.text ? err.text : wr_err_text(e));
+    free(r->state);
+    return e == WR_ERR_INVALID ? HOST_USAGE : HOST_FAILED;
+}
+
+static int run(const struct host_options *o, const struct wr_service_env *env)
+{
+    static sigset_t signals;
+    struct running running[HOST_SERVICES];
+    size_t n = 0;
+    int code = HOST_OK, sig = 0;
+    pthread_t forcer;
+
+    /* Blocked before any thread is there, so that all threads inherit it and only we take them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    for (size_t i = 0; i < HOST_SERVICES && code == HOST_OK; i++) {
+        if (o->service && strcmp(o->service, host_services[i]) != 0)
+            continue;
+        code = start_one(&running[n], host_services[i], env);
+        if (code == HOST_OK)
+            n++;
+    }
+    if (code == HOST_OK) {
+        if (!tell_ready()) {
+            if (!o->service)
+                host_greet(env->config);
+            else if (!strcmp(o->service, "gateway"))
+                host_greet(env->config);
+        }
+        do {
+            sig = sigwaitinfo(&signals, NULL);
+        } while (sig < 0 && errno == EINTR);
+        wr_info("host.stop", "signal=%s", sigabbrev_np(sig));
+    }
+    if (pthread_create(&forcer, NULL, end_by_force, &signals) == 0)
+        pthread_detach(forcer);
+    stop_all(running, n);
+    return code;
+}
+
+/* A child of the supervisor that lost it ends too: nothing is orphaned. The request dies with the thread that forked. */
+static void follow_parent(void)
+{
+    const char *v = getenv("WATCHROOM_PARENT");
+    if (!v || !*v)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != (pid_t)strtol(v, NULL, 10))
+        _exit(HOST_FAILED); /* it died before the request */
+}
+
+int host_serve(const struct host_options *o)
+{
+    struct wr_service_env env = {0};
+    struct wr_plugins *plugins = NULL;
+    int code = HOST_USAGE;
+    follow_parent();
+    signal(SIGPIPE, SIG_IGN);
+    struct wr_config *c = host_config_load(o);
+    if (!c)
+        return HOST_USAGE;
+    code = HOST_FAILED;
+    bool needs_data = !o->service || !strcmp(o->service, "hub") || !strcmp(o->service, "filestore");
+    if (needs_data && !host_prepare_data(c))
+        goto out;
+    if (o->split) {
+        code = host_supervise(o, c);
+        goto out;
+    }
+    raise_descriptor_limit();
+    mallopt(
+        M_ARENA_MAX,
+        4); /* many threads that allocate little: fewer arenas, less memory that is only reserved */
+    if (!(plugins = host_plugins_load(c)))
+        goto out;
+    env = (struct wr_service_env){.config = c, .plugins = plugins};
+    code = run(o, &env);
+out:
+    wr_plugins_free(&plugins);
+    wr_config_free(&c);
+    return code;
+}
