@@ -6,6 +6,7 @@
 
 #include "watchroom/v1/node.pb-c.h"
 #include "wr_bus.h"
+#include "wr_log.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,6 +62,7 @@ static int bus_health(const char *service, const char *listen)
             service, url);
         return HOST_USAGE;
     }
+    wr_log_set_level(WR_LOG_ERROR); /* the answer is the sentence below, not the bus's diary */
     if (wr_bus_open(&opts, &bus) || wr_bus_service_open(bus, service, url, &s, &err)) {
         host_say("%s at %s: %s", service, url, err.text);
         goto out;

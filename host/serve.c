@@ -126,11 +126,19 @@ static bool tell_ready(void)
     return true;
 }
 
+/* What the thread below waits for; static as it outlives run(). */
+static struct {
+    sigset_t signals;
+    bool asked; /* a first signal has come: the next one means it */
+} force;
+
 static void *end_by_force(void *arg)
 {
-    const sigset_t *signals = arg;
     struct timespec left = {.tv_sec = STOP_DEADLINE_S};
-    int sig = sigtimedwait(signals, NULL, &left);
+    (void)arg;
+    int sig = sigtimedwait(&force.signals, NULL, &left);
+    if (sig > 0 && !force.asked) /* the first, while a failed start is being undone */
+        sig = sigtimedwait(&force.signals, NULL, &left);
     if (sig > 0)
         host_say("ended at once, on a second signal");
     else
@@ -171,17 +179,16 @@ static int start_one(struct running *r, const char *name, const struct wr_servic
 
 static int run(const struct host_options *o, const struct wr_service_env *env)
 {
-    static sigset_t signals;
     struct running running[HOST_SERVICES];
     size_t n = 0;
     int code = HOST_OK, sig = 0;
     pthread_t forcer;
 
     /* Blocked before any thread is there, so that all threads inherit it and only we take them. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigemptyset(&force.signals);
+    sigaddset(&force.signals, SIGINT);
+    sigaddset(&force.signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &force.signals, NULL);
 
     for (size_t i = 0; i < HOST_SERVICES && code == HOST_OK; i++) {
         if (o->service && strcmp(o->service, host_services[i]) != 0)
@@ -191,18 +198,15 @@ static int run(const struct host_options *o, const struct wr_service_env *env)
             n++;
     }
     if (code == HOST_OK) {
-        if (!tell_ready()) {
-            if (!o->service)
-                host_greet(env->config);
-            else if (!strcmp(o->service, "gateway"))
-                host_greet(env->config);
-        }
+        if (!tell_ready() && (!o->service || !strcmp(o->service, "gateway")))
+            host_greet(env->config);
         do {
-            sig = sigwaitinfo(&signals, NULL);
+            sig = sigwaitinfo(&force.signals, NULL);
         } while (sig < 0 && errno == EINTR);
+        force.asked = true;
         wr_info("host.stop", "signal=%s", sigabbrev_np(sig));
     }
-    if (pthread_create(&forcer, NULL, end_by_force, &signals) == 0)
+    if (pthread_create(&forcer, NULL, end_by_force, NULL) == 0)
         pthread_detach(forcer);
     stop_all(running, n);
     return code;
