@@ -65,6 +65,8 @@ WR_MUST_USE wr_err wr_http_add(struct wr_http *h, const struct wr_http_route *ro
 const char *wr_http_header(const struct wr_http_req *r, const char *name);
 /* A decoded query parameter. False when missing, too long for n, not UTF-8 or with a NUL. */
 bool wr_http_query(const struct wr_http_req *r, const char *name, char *out, size_t n);
+/* The same on a raw query string. */
+bool wr_http_query_param(const char *query, const char *name, char *out, size_t n);
 /* Reads up to n bytes of the body; sends 100 Continue first when the client waits for it. *got == 0 on WR_OK: the body
  * is complete, exactly as long as was said. Errors: CLOSED (the client left), TIMEOUT (it stalled), INVALID (bad chunk). */
 WR_MUST_USE wr_err wr_http_read(struct wr_http_req *r, void *to, size_t n, size_t *got);

@@ -172,5 +172,7 @@ void wr_plane_close(struct wr_plane **p);
 size_t wr_plane_connections(const struct wr_plane *p);
 /* True when the descriptor belongs to a connection of a plane (the search for a request's descriptor skips those). */
 bool wr_plane_owns_fd(int fd);
+/* The lowest descriptor number at or above `from` that does not (it may be closed); -1 when there is none. */
+int wr_plane_next_foreign_fd(int from);
 
 #endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking a socket away from civetweb, and what follows from it: the WebSocket handshake and endless answers.
+ *
+ * civetweb gives no descriptor away. The request's is the one among the process's sockets whose peer and local port are
+ * the request's; sockets that the plane holds are skipped by a bitmap, so that the search stays short. Then: dup it, dup2
+ * a dead socket over civetweb's number. civetweb reads end-of-file from that, closes its number and frees the worker. */
+#include "http_priv.h"
+#include "wr_buf.h"
+#include "wr_log.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int http__dummy_open(void)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return -1;
+    (void)close(pair[1]);
+    return pair[0];
+}
+
+union any_addr {
+    struct sockaddr sa;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage room;
+};
+
+static bool addr_of(const union any_addr *a, struct in6_addr *ip, unsigned *port)
+{
+    if (a->sa.sa_family == AF_INET) {
+        memset(ip, 0, sizeof *ip);
+        ip->s6_addr[10] = ip->s6_addr[11] = 0xff;
+        memcpy(ip->s6_addr + 12, &a->v4.sin_addr, 4);
+        *port = ntohs(a->v4.sin_port);
+        return true;
+    }
+    if (a->sa.sa_family == AF_INET6) {
+        *ip = a->v6.sin6_addr;
+        *port = ntohs(a->v6.sin6_port);
+        return true;
+    }
+    return false;
+}
+
+static bool is_request_socket(int fd, const struct in6_addr *ip, unsigned port, unsigned local_port)
+{
+    union any_addr a;
+    struct in6_addr got;
+    unsigned got_port;
+    socklen_t n = sizeof a;
+    if (getpeername(fd, &a.sa, &n) != 0 || !addr_of(&a, &got, &got_port) || got_port != port ||
+        memcmp(&got, ip, sizeof got) != 0)
+        return false;
+    n = sizeof a;
+    return getsockname(fd, &a.sa, &n) == 0 && addr_of(&a, &got, &got_port) && got_port == local_port;
+}
+
+static int find_fd(const struct mg_request_info *ri)
+{
+    struct in6_addr ip;
+    char text[48];
+    struct rlimit lim;
+    (void)snprintf(text, sizeof text, "%s", ri->remote_addr);
+    text[strcspn(text, "%")] = 0; /* scope of a link-local address */
+    if (!http__addr_parse(text, &ip))
+        return -1;
+    int end = getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < (1u << 20) ? (int)lim.rlim_cur : 1 << 20;
+    for (int fd = wr_plane_next_foreign_fd(3); fd >= 0 && fd < end; fd = wr_plane_next_foreign_fd(fd + 1))
+        if (is_request_socket(fd, &ip, (unsigned)ri->remote_port, (unsigned)ri->server_port))
+            return fd;
+    return -1;
+}
+
+wr_err wr_http_detach(struct wr_http_req *r, int *fd_out, uint8_t **early, size_t *n_early)
+{
+    *fd_out = -1;
+    *early = NULL;
+    *n_early = 0;
+    int theirs = r->detached || r->http->dummy < 0 ? -1 : find_fd(mg_get_request_info(r->conn));
+    int ours = theirs >= 0 ? fcntl(theirs, F_DUPFD_CLOEXEC, 3) : -1;
+    if (ours < 0 || dup3(r->http->dummy, theirs, O_CLOEXEC) < 0) {
+        if (ours >= 0)
+            (void)close(ours);
+        wr_count(&http__m_detach_failed, 1);
+        wr_warn("http.detach", "client=%s errno=%d: the socket of a request was not found", r->client, errno);
+        return WR_ERR_INTERNAL;
+    }
+    r->detached = true;
+    r->answered = true;
+    /* What civetweb had read ahead of a body comes back until it meets the dummy's end. */
+    struct wr_buf b = {0};
+    while (r->is_chunked || r->content_length > r->body_read) {
+        uint8_t *to = wr_buf_reserve(&b, 16384);
+        int k = to ? mg_read(r->conn, to, 16384) : -1;
+        if (k <= 0)
+            break;
+        b.n += (size_t)k;
+        if (b.n > (1u << 20)) /* more than civetweb can hold: it is not reading the dummy */
+            break;
+    }
+    *early = b.p;
+    *n_early = b.n;
+    *fd_out = ours;
+    return WR_OK;
+}
+
+void http__accept_key(const char *key, char out[29])
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
+    uint8_t sha[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    char text[64 + sizeof guid];
+    int len = snprintf(text, sizeof text, "%.63s%s", key, guid);
+    (void)EVP_Digest(text, (size_t)len, sha, &n, EVP_sha1(), NULL);
+    (void)EVP_EncodeBlock((unsigned char *)out, sha, 20);
+}
+
+static wr_err fail(struct wr_http_req *r, const struct wr_conn_opts *opts, int status, const char *why)
+{
+    static const struct wr_conn_closed closed = {.code = 1006, .reason = "refused"};
+    if (!r->answered)
+        wr_http_error(r, status, "%s", why);
+    opts->ops->close(NULL, opts->user, &closed);
+    return status == 503 ? WR_ERR_BUSY : WR_ERR_INTERNAL;
+}
+
+/* Detaches, writes the head (a new socket's buffer takes it whole), moves the socket into the plane. */
+static wr_err hand_over(struct wr_http_req *r, const struct wr_buf *head, const struct wr_conn_opts *opts)
+{
+    int fd;
+    uint8_t *early;
+    size_t n;
+    if (head->failed)
+        return fail(r, opts, 503, "the server is out of memory");
+    r->answered = false; /* building the head does not count: it may still be refused */
+    if (wr_http_detach(r, &fd, &early, &n) != WR_OK)
+        return fail(r, opts, 500, "the server lost track of this connection; try again");
+    ssize_t k = send(fd, head->p, head->n, MSG_NOSIGNAL);
+    if (k != (ssize_t)head->n) {
+        (void)close(fd);
+        free(early);
+        return fail(r, opts, 500, "");
+    }
+    wr_err e = wr_plane_adopt(r->http->plane, fd, wr_slice_of(early, n), opts);
+    free(early);
+    return e;
+}
+
+static bool plane_full(struct wr_http_req *r)
+{
+    return r->http->plane == NULL;
+}
+
+wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol, const struct wr_conn_opts *opts)
+{
+    struct wr_conn_opts o = *opts;
+    o.transport = WR_TRANSPORT_WS;
+    if (plane_full(r) || !r->is_upgrade)
+        return fail(r, opts, 426, "this is a WebSocket address");
+    char accept[29];
+    struct wr_buf b = {0};
+    http__accept_key(wr_http_header(r, "Sec-WebSocket-Key"), accept);
+    wr_buf_fmt(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
+               accept);
+    if (subprotocol)
+        wr_buf_fmt(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
+    wr_buf_str(&b, "\r\n");
+    wr_count(&http__m_upgrades, 1);
+    wr_err e = hand_over(r, &b, &o);
+    wr_buf_free(&b);
+    return e;
+}
+
+wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra, const struct wr_conn_opts *opts)
+{
+    struct wr_conn_opts o = *opts;
+    o.transport = WR_TRANSPORT_RAW;
+    if (plane_full(r) || r->method == WR_HEAD)
+        return fail(r, opts, 500, "this address streams: use GET");
+    struct wr_buf b = {0};
+    wr_buf_fmt(&b, "HTTP/1.1 %d OK\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n%s\r\n", status,
+               extra ? extra : "");
+    wr_err e = hand_over(r, &b, &o);
+    wr_buf_free(&b);
+    return e;
+}

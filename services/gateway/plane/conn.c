@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One connection: writing, reading, closing, and its timers. Everything here runs on the connection's thread. A
+ * connection dies (conn__kill) only at the top level of the thread's loop, never inside a callback of its owner. */
+#include "plane_priv.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define IOV_MAX_FRAMES 64u
+
+void conn__dirty(struct wr_conn *c)
+{
+    if (c->dirty || c->state == CONN_DEAD)
+        return;
+    c->dirty = true;
+    c->dirty_next = c->t->dirty;
+    c->t->dirty = c;
+}
+
+void conn__arm(struct wr_conn *c)
+{
+    struct epoll_event ev = {.events = (c->paused ? 0u : (unsigned)EPOLLIN) | (c->armed_out ? (unsigned)EPOLLOUT : 0u),
+                             .data.ptr = c};
+    (void)epoll_ctl(c->t->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+static void arm_out(struct wr_conn *c, bool on)
+{
+    if (c->armed_out == on)
+        return;
+    c->armed_out = on;
+    conn__arm(c);
+}
+
+static ssize_t write_some(struct wr_conn *c, size_t *want)
+{
+    struct iovec iov[IOV_MAX_FRAMES];
+    uint32_t n = queue__iov(c, iov, IOV_MAX_FRAMES, want);
+    ssize_t r;
+    do {
+        if (n == 1) {
+            r = send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } else {
+            struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
+            r = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    } while (r < 0 && errno == EINTR);
+    wr_count(&plane__m_send_calls, 1);
+    return r;
+}
+
+static void all_written(struct wr_conn *c)
+{
+    arm_out(c, false);
+    if (c->state == CONN_CLOSING && !c->was_shut) {
+        c->was_shut = true;
+        (void)shutdown(c->fd, SHUT_WR);
+        if (c->by_peer)
+            conn__kill(c, c->close_code, c->reason ? c->reason : "closed by the client");
+        return;
+    }
+    if (c->state == CONN_OPEN && c->ops->drained)
+        c->ops->drained(c, c->user);
+}
+
+void conn__flush(struct wr_conn *c)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    bool any = c->q.n != 0;
+    while (c->q.n) {
+        size_t want;
+        ssize_t r = write_some(c, &want);
+        if (r < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK) {
+                arm_out(c, true);
+                return;
+            }
+            conn__kill(c, c->close_code ? c->close_code : 1006, "connection lost");
+            return;
+        }
+        wr_count(&plane__m_sent_bytes, (uint64_t)r);
+        c->progress_ms = c->t->now_ms;
+        queue__written(c, (size_t)r);
+        if ((size_t)r < want) {
+            arm_out(c, true);
+            return;
+        }
+    }
+    if (any || c->state == CONN_CLOSING)
+        all_written(c);
+}
+
+void conn__take(struct wr_conn *c, const uint8_t *p, size_t n)
+{
+    c->rx_ms = c->t->now_ms;
+    c->ping_ms_at = 0;
+    if (c->state == CONN_OPEN && c->transport == WR_TRANSPORT_WS)
+        ws__feed(c, p, n);
+}
+
+void conn__read(struct wr_conn *c)
+{
+    if (c->state == CONN_DEAD || (c->paused && c->state == CONN_OPEN))
+        return;
+    ssize_t n;
+    do {
+        n = recv(c->fd, c->t->read, sizeof c->t->read, MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        conn__take(c, c->t->read, (size_t)n);
+    } else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+        c->by_peer = c->by_peer || c->state == CONN_OPEN;
+        conn__kill(c, c->close_code ? c->close_code : 1006, c->reason ? c->reason : "connection lost");
+    }
+}
+
+static void ping(struct wr_conn *c)
+{
+    struct wr_frame *f = wr_frame_new(WR_WS_PING, WR_FRAME_KEEP, 0, NULL, 0);
+    if (!f)
+        return;
+    c->ping_ms_at = c->t->now_ms;
+    wr_conn_send(c, f);
+    wr_frame_unref(f);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* Does what is due, and says when to come again. */
+void conn__timers(struct wr_conn *c)
+{
+    int64_t now = c->t->now_ms, next = 0;
+    if (c->state == CONN_CLOSING) {
+        if (now >= c->close_ms) {
+            conn__kill(c, c->close_code, c->reason ? c->reason : "closed");
+            return;
+        }
+        plane__schedule(c, c->close_ms);
+        return;
+    }
+    if (c->wake_ms && now >= c->wake_ms) {
+        c->wake_ms = 0;
+        if (c->ops->wake)
+            c->ops->wake(c, c->user);
+        if (c->state != CONN_OPEN)
+            return;
+    }
+    next = earlier(next, c->wake_ms);
+    if (c->policy == WR_QUEUE_MEDIA && c->q.n) {
+        if (now - c->progress_ms >= PLANE__MEDIA_STALL_MS) {
+            wr_count(&plane__m_media_stalled, 1);
+            conn__kill(c, 3008, "slow");
+            return;
+        }
+        next = earlier(next, c->progress_ms + PLANE__MEDIA_STALL_MS);
+    }
+    if (c->transport == WR_TRANSPORT_WS) {
+        if (c->ping_ms_at && now - c->ping_ms_at >= c->pong_ms) {
+            wr_count(&plane__m_dead_peers, 1);
+            conn__kill(c, 1006, "no pong");
+            return;
+        }
+        if (!c->ping_ms_at && now - c->rx_ms >= c->ping_ms)
+            ping(c);
+        next = earlier(next, c->ping_ms_at ? c->ping_ms_at + c->pong_ms : c->rx_ms + c->ping_ms);
+        int64_t since = ws__incomplete_since(c);
+        if (since && now - since >= PLANE__MESSAGE_MS) {
+            wr_conn_close(c, 1008, "a message took too long to arrive");
+            return;
+        }
+        next = earlier(next, since ? since + PLANE__MESSAGE_MS : 0);
+    }
+    if (next)
+        plane__schedule(c, WR_MAX(next, now + 1));
+}
+
+void conn__begin_close(struct wr_conn *c, uint16_t code, const char *reason, struct wr_frame *last)
+{
+    if (c->state != CONN_OPEN) {
+        wr_frame_unref(last);
+        return;
+    }
+    c->state = CONN_CLOSING;
+    c->close_code = code;
+    c->reason = strdup(reason);
+    c->close_ms = c->t->now_ms + PLANE__CLOSE_MS;
+    if (c->transport == WR_TRANSPORT_WS && !last) {
+        uint8_t body[125] = {(uint8_t)(code >> 8), (uint8_t)code};
+        size_t n = WR_MIN(strlen(reason), sizeof body - 2);
+        memcpy(body + 2, reason, n);
+        last = wr_frame_copy(WR_WS_CLOSE, wr_slice_of(body, n + 2));
+    }
+    if (last)
+        queue__push_last(c, last);
+    wr_frame_unref(last);
+    if (c->paused) {
+        c->paused = false;
+        conn__arm(c);
+    }
+    conn__dirty(c);
+    plane__schedule(c, c->close_ms);
+}
+
+void conn__kill(struct wr_conn *c, uint16_t code, const char *reason)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    c->state = CONN_DEAD;
+    struct plane__thread *t = c->t;
+    if (c->fd >= 0) {
+        (void)epoll_ctl(t->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+        fds__set(c->fd, false);
+        (void)close(c->fd);
+        c->fd = -1;
+    }
+    group__leave_all(c);
+    struct wr_conn_closed why = {.code = code, .reason = reason, .by_peer = c->by_peer};
+    c->ops->close(c, c->user, &why);
+    ws__drop(c);
+    queue__free(c);
+    wr_count(&plane__m_closed, 1);
+    c->dead_next = t->dead;
+    t->dead = c;
+}
+
+/* ---- for owners ---- */
+
+void wr_conn_send(struct wr_conn *c, struct wr_frame *f)
+{
+    if (c->state == CONN_OPEN)
+        conn__enqueue(c, f);
+}
+
+void wr_conn_send_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes)
+{
+    struct wr_frame *f = wr_frame_copy(op, bytes);
+    if (f)
+        wr_conn_send(c, f);
+    else
+        conn__begin_close(c, 1011, "out of memory", NULL);
+    wr_frame_unref(f);
+}
+
+void wr_conn_close(struct wr_conn *c, uint16_t code, const char *reason)
+{
+    conn__begin_close(c, code, reason, NULL);
+}
+
+void wr_conn_pause(struct wr_conn *c, bool pause)
+{
+    if (c->state != CONN_OPEN || c->paused == pause)
+        return;
+    c->paused = pause;
+    conn__arm(c);
+}
+
+void wr_conn_wake(struct wr_conn *c, uint32_t ms)
+{
+    c->wake_ms = ms ? c->t->now_ms + ms : 0;
+    if (ms)
+        plane__schedule(c, c->wake_ms);
+}
+
+size_t wr_conn_queued(const struct wr_conn *c)
+{
+    return c->q.bytes;
+}
+
+bool wr_conn_skipping(const struct wr_conn *c)
+{
+    return c->skipping;
+}
+
+struct wr_conn_id wr_conn_id(const struct wr_conn *c)
+{
+    return (struct wr_conn_id){c->id};
+}
+
+void *wr_conn_user(const struct wr_conn *c)
+{
+    return c->user;
+}
+
+struct wr_plane *wr_conn_plane(const struct wr_conn *c)
+{
+    return c->t->plane;
+}

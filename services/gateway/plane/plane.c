@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The plane's threads: inbox, wheel of timers, epoll loop, taking sockets over, ending.
+ *
+ * One turn of a thread: wait; read and write what is ready; run the inbox; visit due timers; then write every
+ * connection that got frames, once. So frames that arrive together leave in one system call. */
+#include "plane_priv.h"
+#include "wr_log.h"
+#include "wr_thread.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS 256
+#define USER_TIMEOUT_MS 30000u
+#define THREADS_MAX 64u
+
+/* ---- inbox ---- */
+
+void plane__post(struct plane__thread *t, struct plane__item *it)
+{
+    it->next = NULL;
+    if (it->kind == ITEM_SEND) {
+        atomic_fetch_add(&t->inbox_sends, 1);
+        wr_gauge_add(&plane__g_inbox, 1);
+    }
+    pthread_mutex_lock(&t->lock);
+    bool first = t->inbox_first == NULL;
+    *t->inbox_last = it;
+    t->inbox_last = &it->next;
+    pthread_mutex_unlock(&t->lock);
+    if (first) {
+        uint64_t one = 1;
+        ssize_t n = write(t->event, &one, sizeof one);
+        (void)n; /* EAGAIN: it is readable already */
+    }
+}
+
+void plane__signal(struct wr_plane *p)
+{
+    if (!atomic_load(&p->waiters))
+        return;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void wr_plane_post(struct wr_plane *p, struct wr_conn_id id, wr_conn_fn fn, void *arg)
+{
+    uint32_t ti = plane__thread_of(id.v);
+    struct plane__item *it = calloc(1, sizeof *it);
+    if (!it || ti >= p->nthreads)
+        abort(); /* fn must run exactly once */
+    it->kind = ITEM_POST;
+    it->u.post.id = id.v;
+    it->u.post.fn = fn;
+    it->u.post.arg = arg;
+    plane__post(&p->threads[ti], it);
+}
+
+struct wr_conn *plane__find(struct plane__thread *t, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id & 0xffffffu;
+    if (slot >= t->nslots || !t->slots[slot] || t->slots[slot]->id != id || t->slots[slot]->state == CONN_DEAD)
+        return NULL;
+    return t->slots[slot];
+}
+
+/* ---- wheel ---- */
+
+static void wheel_remove(struct wr_conn *c)
+{
+    if (!c->wheel_at)
+        return;
+    *c->wheel_at = c->wheel_next;
+    if (c->wheel_next)
+        c->wheel_next->wheel_at = c->wheel_at;
+    c->wheel_at = NULL;
+    c->wheel_next = NULL;
+}
+
+void plane__schedule(struct wr_conn *c, int64_t due_ms)
+{
+    struct plane__thread *t = c->t;
+    if (c->state == CONN_DEAD || (c->wheel_at && c->due_ms <= due_ms))
+        return;
+    wheel_remove(c);
+    /* Beyond the wheel's horizon: visited at its end, and put on again then. */
+    int64_t last = t->wheel_at_ms + (int64_t)(PLANE__WHEEL_SLOTS - 2) * PLANE__WHEEL_MS;
+    c->due_ms = WR_MIN(due_ms, last);
+    int64_t at = WR_MAX(c->due_ms, t->wheel_at_ms);
+    struct wr_conn **slot = &t->wheel[(uint64_t)(at / PLANE__WHEEL_MS + 1) % PLANE__WHEEL_SLOTS];
+    c->wheel_next = *slot;
+    if (*slot)
+        (*slot)->wheel_at = &c->wheel_next;
+    c->wheel_at = slot;
+    *slot = c;
+}
+
+static void wheel_turn(struct plane__thread *t)
+{
+    while (t->wheel_at_ms + PLANE__WHEEL_MS <= t->now_ms) {
+        t->wheel_at_ms += PLANE__WHEEL_MS;
+        struct wr_conn **slot = &t->wheel[(uint64_t)(t->wheel_at_ms / PLANE__WHEEL_MS) % PLANE__WHEEL_SLOTS];
+        struct wr_conn *due = *slot;
+        *slot = NULL;
+        if (due)
+            due->wheel_at = &due;
+        while (due) {
+            struct wr_conn *c = due;
+            wheel_remove(c);
+            conn__timers(c);
+        }
+    }
+}
+
+/* ---- connections come and go ---- */
+
+static bool slots_grow(struct plane__thread *t)
+{
+    uint32_t n = t->nslots ? t->nslots * 2 : 256;
+    struct wr_conn **slots = realloc(t->slots, n * sizeof(struct wr_conn *));
+    if (slots)
+        t->slots = slots;
+    uint32_t *gens = slots ? realloc(t->gens, n * sizeof *gens) : NULL;
+    if (gens)
+        t->gens = gens;
+    uint32_t *free_slots = gens ? realloc(t->free_slots, n * sizeof *free_slots) : NULL;
+    if (!free_slots)
+        return false;
+    t->free_slots = free_slots;
+    for (uint32_t i = n; i-- > t->nslots;) {
+        slots[i] = NULL;
+        gens[i] = 0;
+        t->free_slots[t->nfree++] = i;
+    }
+    t->nslots = n;
+    return true;
+}
+
+static bool slot_take(struct plane__thread *t, struct wr_conn *c)
+{
+    if (t->nfree == 0 && !slots_grow(t))
+        return false;
+    uint32_t slot = t->free_slots[--t->nfree];
+    t->slots[slot] = c;
+    t->gens[slot]++;
+    c->id = (uint64_t)t->index << 56 | (uint64_t)t->gens[slot] << 24 | slot;
+    return true;
+}
+
+static void conn_gone(struct wr_plane *p)
+{
+    atomic_fetch_sub(&p->connections, 1);
+    wr_gauge_add(&plane__g_conns, -1);
+    plane__signal(p);
+}
+
+static void bury(struct plane__thread *t)
+{
+    while (t->dead) {
+        struct wr_conn *c = t->dead;
+        t->dead = c->dead_next;
+        wheel_remove(c);
+        uint32_t slot = (uint32_t)c->id & 0xffffffu;
+        if (c->id) {
+            t->slots[slot] = NULL;
+            t->free_slots[t->nfree++] = slot;
+            t->nconns--;
+        }
+        free(c->reason);
+        c->magic = 0;
+        free(c);
+        conn_gone(t->plane);
+    }
+}
+
+static void run_adopt(struct plane__thread *t, struct plane__item *it)
+{
+    struct wr_conn *c = it->u.adopt.conn;
+    c->rx_ms = c->progress_ms = t->now_ms;
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    if (!slot_take(t, c)) {
+        c->id = 0;
+        conn__kill(c, 1006, "out of memory");
+    } else {
+        t->nconns++;
+        if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0) {
+            conn__kill(c, 1006, "out of memory");
+        } else {
+            if (c->ops->open)
+                c->ops->open(c, c->user);
+            if (c->transport == WR_TRANSPORT_WS)
+                plane__schedule(c, t->now_ms + c->ping_ms);
+            if (it->u.adopt.n_early && c->state == CONN_OPEN)
+                conn__take(c, it->u.adopt.early, it->u.adopt.n_early);
+            if (t->draining)
+                wr_conn_close(c, 1001, "shutting down");
+            if (t->ended)
+                conn__kill(c, 1006, "shutting down");
+        }
+    }
+    free(it->u.adopt.early);
+}
+
+static void refuse(const struct wr_conn_opts *o, int fd, struct wr_conn *c)
+{
+    static const struct wr_conn_closed why = {.code = 1006, .reason = "refused"};
+    (void)close(fd);
+    o->ops->close(c, o->user, &why);
+    free(c);
+    wr_count(&plane__m_refused, 1);
+}
+
+static struct wr_conn *conn_new(int fd, const struct wr_conn_opts *o)
+{
+    struct wr_conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->magic = CONN_MAGIC;
+    c->fd = fd;
+    c->ops = o->ops;
+    c->user = o->user;
+    c->transport = (uint8_t)o->transport;
+    c->policy = (uint8_t)o->policy;
+    c->state = CONN_OPEN;
+    c->queue_bytes = o->queue_bytes ? (uint32_t)WR_MIN(o->queue_bytes, 1u << 30)
+                                    : (o->policy == WR_QUEUE_MEDIA ? 4u << 20 : 1u << 20);
+    c->queue_ms = o->queue_ms ? o->queue_ms : 3000;
+    c->ping_ms = o->ping_ms ? o->ping_ms : 54000;
+    c->pong_ms = o->pong_ms ? o->pong_ms : 10000;
+    c->max_message = o->max_message ? o->max_message : 65536;
+    return c;
+}
+
+static void socket_options(int fd)
+{
+    int one = 1;
+    unsigned timeout = USER_TIMEOUT_MS;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early, const struct wr_conn_opts *o)
+{
+    struct wr_conn *c = conn_new(fd, o);
+    struct plane__item *it = calloc(1, sizeof *it);
+    uint8_t *copy = early.n ? malloc(early.n) : NULL;
+    unsigned before = atomic_fetch_add(&p->connections, 1);
+    wr_gauge_add(&plane__g_conns, 1);
+    if (!c || !it || (early.n && !copy) || before >= p->max_connections || atomic_load(&p->draining)) {
+        free(it);
+        free(copy);
+        refuse(o, fd, c);
+        conn_gone(p);
+        return WR_ERR_BUSY;
+    }
+    socket_options(fd);
+    fds__set(fd, true);
+    if (early.n)
+        memcpy(copy, early.p, early.n);
+    struct plane__thread *t = &p->threads[atomic_fetch_add(&p->next_thread, 1) % p->nthreads];
+    c->t = t;
+    it->kind = ITEM_ADOPT;
+    it->u.adopt.conn = c;
+    it->u.adopt.early = copy;
+    it->u.adopt.n_early = early.n;
+    wr_count(&plane__m_accepted, 1);
+    plane__post(t, it);
+    return WR_OK;
+}
+
+/* ---- the loop ---- */
+
+static void each_conn(struct plane__thread *t, void (*fn)(struct wr_conn *c, const char *reason), const char *reason)
+{
+    for (uint32_t i = 0; i < t->nslots; i++)
+        if (t->slots[i])
+            fn(t->slots[i], reason);
+}
+
+static void close_going_away(struct wr_conn *c, const char *reason)
+{
+    wr_conn_close(c, 1001, reason);
+}
+
+static void cut(struct wr_conn *c, const char *reason)
+{
+    conn__kill(c, 1006, reason);
+}
+
+static void run_item(struct plane__thread *t, struct plane__item *it)
+{
+    switch (it->kind) {
+    case ITEM_ADOPT:
+        run_adopt(t, it);
+        break;
+    case ITEM_POST:
+        it->u.post.fn(plane__find(t, it->u.post.id), it->u.post.arg);
+        if (it->group)
+            atomic_fetch_sub(&it->group->parts[t->index].present, 1);
+        break;
+    case ITEM_SEND:
+        group__run_send(t, it);
+        atomic_fetch_sub(&t->inbox_sends, 1);
+        wr_gauge_add(&plane__g_inbox, -1);
+        break;
+    case ITEM_EACH:
+        group__run_each(t, it);
+        break;
+    case ITEM_DRAIN:
+        t->draining = true;
+        each_conn(t, close_going_away, it->u.drain.reason);
+        free(it->u.drain.reason);
+        break;
+    case ITEM_END:
+        t->ended = true;
+        break;
+    }
+    if (it->group)
+        wr_group_unref(&it->group);
+    free(it);
+}
+
+static void run_inbox(struct plane__thread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    struct plane__item *it = t->inbox_first;
+    t->inbox_first = NULL;
+    t->inbox_last = &t->inbox_first;
+    pthread_mutex_unlock(&t->lock);
+    bool any = it != NULL;
+    while (it) {
+        struct plane__item *next = it->next;
+        run_item(t, it);
+        it = next;
+    }
+    if (any)
+        plane__signal(t->plane);
+}
+
+static void flush_dirty(struct plane__thread *t)
+{
+    while (t->dirty) {
+        struct wr_conn *c = t->dirty;
+        t->dirty = c->dirty_next;
+        c->dirty = false;
+        conn__flush(c);
+    }
+}
+
+static void run_events(struct plane__thread *t, const struct epoll_event *ev, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct wr_conn *c = ev[i].data.ptr;
+        if (!c) {
+            uint64_t v;
+            ssize_t r = read(t->event, &v, sizeof v);
+            (void)r;
+            continue;
+        }
+        if (ev[i].events & EPOLLOUT)
+            conn__flush(c);
+        if (ev[i].events & (EPOLLIN | EPOLLRDHUP))
+            conn__read(c);
+        else if (ev[i].events & (EPOLLERR | EPOLLHUP))
+            conn__kill(c, c->close_code ? c->close_code : 1006, "connection lost");
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    struct plane__thread *t = arg;
+    struct epoll_event ev[EVENTS];
+    while (!t->ended || t->nconns) {
+        int timeout = t->nconns ? (int)WR_MAX(1, t->wheel_at_ms + PLANE__WHEEL_MS - t->now_ms) : -1;
+        int n = epoll_wait(t->epoll, ev, EVENTS, timeout);
+        t->now_ms = wr_mono_ms();
+        if (t->nconns == 0) /* nobody waited on the wheel while we slept */
+            t->wheel_at_ms = t->now_ms;
+        run_events(t, ev, WR_MAX(n, 0));
+        run_inbox(t);
+        wheel_turn(t);
+        flush_dirty(t);
+        if (t->ended)
+            each_conn(t, cut, "shutting down");
+        bury(t);
+        /* Killing may have posted to ourselves or made others dirty: those come with the next turn's event or inbox. */
+        flush_dirty(t);
+    }
+    run_inbox(t);
+    bury(t);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void thread_fini(struct plane__thread *t)
+{
+    if (t->epoll > 0)
+        (void)close(t->epoll);
+    if (t->event > 0)
+        (void)close(t->event);
+    ws__pool_free(t);
+    free(t->slots);
+    free(t->gens);
+    free(t->free_slots);
+    pthread_mutex_destroy(&t->lock);
+}
+
+static wr_err thread_init(struct wr_plane *p, uint32_t index)
+{
+    struct plane__thread *t = &p->threads[index];
+    t->plane = p;
+    t->index = index;
+    t->inbox_last = &t->inbox_first;
+    t->now_ms = t->wheel_at_ms = wr_mono_ms();
+    pthread_mutex_init(&t->lock, NULL);
+    t->epoll = epoll_create1(EPOLL_CLOEXEC);
+    t->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    if (t->epoll < 0 || t->event < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->event, &ev) != 0)
+        return WR_ERR_BUSY;
+    char name[16] = "plane-";
+    name[6] = (char)('0' + index / 10);
+    name[7] = (char)('0' + index % 10);
+    return wr_thread_start(&t->thread, name, thread_main, t);
+}
+
+wr_err wr_plane_open(const struct wr_plane_opts *o, struct wr_plane **out)
+{
+    *out = NULL;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t n = o->threads ? o->threads : (uint32_t)WR_MAX(cores, 1);
+    n = WR_MIN(n, THREADS_MAX);
+    struct wr_plane *p = calloc(1, sizeof *p);
+    struct plane__thread *threads = calloc(n, sizeof *threads);
+    if (!p || !threads) {
+        free(p);
+        free(threads);
+        return WR_ERR_BUSY;
+    }
+    p->max_connections = o->max_connections ? o->max_connections : 100000;
+    p->threads = threads;
+    pthread_mutex_init(&p->lock, NULL);
+    wr_cond_init(&p->changed);
+    for (uint32_t i = 0; i < n; i++) {
+        wr_err e = thread_init(p, i);
+        if (e != WR_OK) {
+            thread_fini(&p->threads[i]);
+            wr_plane_close(&p);
+            return e;
+        }
+        p->nthreads = i + 1;
+    }
+    *out = p;
+    return WR_OK;
+}
+
+void wr_plane_drain(struct wr_plane *p, const char *reason)
+{
+    if (atomic_exchange(&p->draining, true))
+        return;
+    for (uint32_t i = 0; i < p->nthreads; i++) {
+        struct plane__item *it = calloc(1, sizeof *it);
+        if (!it)
+            return;
+        it->kind = ITEM_DRAIN;
+        it->u.drain.reason = strdup(reason);
+        plane__post(&p->threads[i], it);
+    }
+}
+
+bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms)
+{
+    int64_t until = wr_mono_us() + (int64_t)ms * 1000;
+    atomic_fetch_add(&p->waiters, 1);
+    pthread_mutex_lock(&p->lock);
+    bool in_time = true;
+    while (in_time && atomic_load(&p->connections))
+        in_time = wr_cond_wait_until(&p->changed, &p->lock, until);
+    pthread_mutex_unlock(&p->lock);
+    atomic_fetch_sub(&p->waiters, 1);
+    return atomic_load(&p->connections) == 0;
+}
+
+static bool has_room(struct wr_plane *p)
+{
+    for (uint32_t i = 0; i < p->nthreads; i++)
+        if (atomic_load(&p->threads[i].inbox_sends) > PLANE__INBOX_ITEMS / 2)
+            return false;
+    return true;
+}
+
+void wr_plane_wait_room(struct wr_plane *p)
+{
+    if (has_room(p))
+        return;
+    atomic_fetch_add(&p->waiters, 1);
+    pthread_mutex_lock(&p->lock);
+    while (!has_room(p)) /* the second is for a wake-up that came between the check and the wait */
+        (void)wr_cond_wait_until(&p->changed, &p->lock, wr_mono_us() + 1000000);
+    pthread_mutex_unlock(&p->lock);
+    atomic_fetch_sub(&p->waiters, 1);
+}
+
+void wr_plane_close(struct wr_plane **pp)
+{
+    struct wr_plane *p = *pp;
+    *pp = NULL;
+    if (!p)
+        return;
+    atomic_store(&p->draining, true);
+    for (uint32_t i = 0; i < p->nthreads; i++) {
+        struct plane__item *it = calloc(1, sizeof *it);
+        if (!it)
+            abort();
+        it->kind = ITEM_END;
+        plane__post(&p->threads[i], it);
+    }
+    for (uint32_t i = 0; i < p->nthreads; i++)
+        pthread_join(p->threads[i].thread, NULL);
+    /* What a last callback posted across threads. */
+    for (uint32_t i = 0; i < p->nthreads; i++) {
+        run_inbox(&p->threads[i]);
+        bury(&p->threads[i]);
+    }
+    for (uint32_t i = 0; i < p->nthreads; i++)
+        thread_fini(&p->threads[i]);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->changed);
+    free(p->threads);
+    free(p);
+}
+
+size_t wr_plane_connections(const struct wr_plane *p)
+{
+    return atomic_load(&p->connections);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside of the plane: connection, thread, inbox. For plane/ only. */
+#ifndef WR_GATEWAY_PLANE_PLANE_PRIV_H
+#define WR_GATEWAY_PLANE_PLANE_PRIV_H
+
+#include "wr_base.h"
+#include "wr_clock.h"
+#include "wr_metrics.h"
+#include "wr_plane.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#define PLANE__WHEEL_SLOTS 512u /* of 250 ms: a bit over two minutes */
+#define PLANE__WHEEL_MS 250
+#define PLANE__READ_BYTES (64u << 10)
+#define PLANE__INBOX_ITEMS 16384u   /* bound of sends that wait in a thread's inbox */
+#define PLANE__MEDIA_STALL_MS 10000 /* a media connection that took no byte for so long is closed */
+#define PLANE__CLOSE_MS 5000        /* how long the peer may take for its end of the close */
+#define PLANE__MESSAGE_MS 60000     /* how long one message may take to arrive */
+#define PLANE__CLASSES 8u
+
+/* ---- frame.c ---- */
+struct wr_frame {
+    atomic_uint refs;
+    uint32_t flags;
+    int64_t media_us;
+    size_t bytes;   /* without the head */
+    uint16_t head;  /* bytes of WebSocket head at the start of segs[0]; 0: none */
+    uint16_t nsegs;
+    uint16_t nmsgs;
+    struct wr_msg **msgs;
+    struct wr_slice segs[];
+};
+/* A frame without a head, for bytes that are framed already (what wslay wants to say). */
+struct wr_frame *plane__frame_raw(struct wr_slice bytes);
+
+/* ---- connection ---- */
+struct plane__slot {
+    struct wr_frame *frame;
+    uint32_t at_ms; /* low bits of the clock when it was queued */
+};
+struct plane__queue {
+    struct plane__slot *v; /* ring; cap is 0 or a power of two */
+    uint32_t head, n, cap;
+    size_t bytes; /* still to write */
+    size_t off;   /* bytes of the first frame that are written (a raw transport begins behind the head) */
+};
+
+enum plane__state { CONN_OPEN = 1, CONN_CLOSING, CONN_DEAD };
+
+struct plane__member {
+    struct wr_group *group;
+    uint32_t index; /* in the thread's part */
+    struct plane__member *next;
+};
+
+struct wr_conn {
+    uint32_t magic;
+    int fd;
+    struct plane__thread *t;
+    uint64_t id;
+    const struct wr_conn_ops *ops;
+    void *user;
+    struct plane__queue q;
+    struct plane__reader *reader; /* only while a frame or message is incomplete */
+    struct plane__member *members;
+    struct wr_conn *dirty_next, *dead_next;
+    struct wr_conn *wheel_next, **wheel_at; /* wheel_at NULL: not on the wheel */
+    int64_t due_ms;      /* when the wheel visits it */
+    int64_t wake_ms;     /* 0 = none */
+    int64_t rx_ms;       /* last byte from the peer */
+    int64_t ping_ms_at;  /* ping sent and not answered; 0 = none */
+    int64_t progress_ms; /* last byte taken by the peer, or first queued */
+    int64_t close_ms;    /* deadline of closing */
+    uint32_t queue_bytes, queue_ms, ping_ms, pong_ms, max_message;
+    uint16_t close_code;
+    uint8_t transport, policy, state;
+    bool paused, armed_out, dirty, skipping, was_shut, by_peer;
+    char *reason; /* of the close, or NULL */
+};
+#define CONN_MAGIC 0x636f6e6eu
+
+/* ---- threads ---- */
+enum plane__item_kind { ITEM_ADOPT = 1, ITEM_POST, ITEM_SEND, ITEM_EACH, ITEM_DRAIN, ITEM_END };
+struct plane__item {
+    struct plane__item *next;
+    enum plane__item_kind kind;
+    struct wr_group *group;
+    uint32_t classes;
+    union {
+        struct {
+            struct wr_conn *conn;
+            uint8_t *early;
+            size_t n_early;
+        } adopt;
+        struct {
+            uint64_t id;
+            wr_conn_fn fn;
+            void *arg;
+        } post;
+        struct {
+            wr_member_fn fn;
+            struct wr_msg *arg;
+        } each;
+        struct {
+            char *reason;
+        } drain;
+        struct {
+            size_t n;
+        } send;
+    } u;
+    struct wr_frame *frames[]; /* ITEM_SEND */
+};
+
+struct plane__thread {
+    struct wr_plane *plane;
+    uint32_t index;
+    pthread_t thread;
+    int epoll, event;
+    pthread_mutex_t lock; /* guards inbox_* */
+    struct plane__item *inbox_first, **inbox_last;
+    atomic_uint inbox_sends;
+    /* the thread's own: */
+    int64_t now_ms;
+    struct wr_conn **slots; /* by low bits of the id */
+    uint32_t *gens;
+    uint32_t nslots, *free_slots, nfree;
+    struct wr_conn *dirty, *dead;
+    struct wr_conn *wheel[PLANE__WHEEL_SLOTS];
+    int64_t wheel_at_ms; /* slots before this are done */
+    uint32_t nconns;
+    bool ended, draining;
+    struct plane__reader *pool;
+    uint32_t npool;
+    uint8_t read[PLANE__READ_BYTES];
+};
+
+struct wr_plane {
+    uint32_t nthreads, max_connections;
+    atomic_uint next_thread, connections;
+    atomic_bool draining;
+    pthread_mutex_t lock; /* guards the conditions: nothing else */
+    pthread_cond_t changed;
+    atomic_uint waiters;
+    struct plane__thread *threads;
+};
+
+struct plane__entry {
+    struct wr_conn *conn;
+    struct plane__member *member;
+    uint32_t classes;
+};
+struct plane__part {
+    struct plane__entry *v; /* the owning thread's */
+    uint32_t n, cap;
+    atomic_uint present; /* members, and posts that may add one */
+};
+struct wr_group {
+    atomic_uint refs;
+    struct wr_plane *plane;
+    uint32_t nparts; /* its own, since a group may outlive the plane */
+    atomic_uint size;
+    atomic_uint of_class[PLANE__CLASSES];
+    struct plane__part parts[];
+};
+
+/* plane.c */
+void plane__post(struct plane__thread *t, struct plane__item *it);
+void plane__schedule(struct wr_conn *c, int64_t due_ms); /* visit it then, or earlier */
+struct wr_conn *plane__find(struct plane__thread *t, uint64_t id);
+void plane__signal(struct wr_plane *p);
+static inline uint32_t plane__thread_of(uint64_t id)
+{
+    return (uint32_t)(id >> 56) & 0xff;
+}
+
+/* queue.c */
+void conn__enqueue(struct wr_conn *c, struct wr_frame *f); /* by the connection's policy */
+void queue__push_last(struct wr_conn *c, struct wr_frame *f);
+void queue__pop(struct wr_conn *c);
+void queue__free(struct wr_conn *c);
+uint32_t queue__iov(struct wr_conn *c, struct iovec *iov, uint32_t max, size_t *bytes);
+void queue__written(struct wr_conn *c, size_t n);
+
+/* conn.c */
+void conn__dirty(struct wr_conn *c);
+void conn__flush(struct wr_conn *c);
+void conn__read(struct wr_conn *c);
+void conn__take(struct wr_conn *c, const uint8_t *p, size_t n); /* bytes from the peer */
+void conn__timers(struct wr_conn *c);
+void conn__kill(struct wr_conn *c, uint16_t code, const char *reason);
+void conn__arm(struct wr_conn *c);
+void conn__begin_close(struct wr_conn *c, uint16_t code, const char *reason, struct wr_frame *last);
+
+/* group.c */
+void group__leave_all(struct wr_conn *c);
+void group__run_send(struct plane__thread *t, struct plane__item *it);
+void group__run_each(struct plane__thread *t, struct plane__item *it);
+
+/* ws_read.c: the reading side of WebSocket, by wslay */
+void ws__feed(struct wr_conn *c, const uint8_t *p, size_t n);
+/* Since when a message is incomplete; 0 = none is. */
+int64_t ws__incomplete_since(const struct wr_conn *c);
+void ws__drop(struct wr_conn *c);
+void ws__pool_free(struct plane__thread *t);
+
+/* fds.c */
+void fds__set(int fd, bool owned);
+
+/* metrics shared by the files (metrics.c) */
+extern struct wr_gauge plane__g_conns, plane__g_inbox;
+extern struct wr_counter plane__m_accepted, plane__m_closed, plane__m_slow, plane__m_media_dropped, plane__m_media_stalled,
+    plane__m_sent_frames, plane__m_sent_bytes, plane__m_send_calls, plane__m_received, plane__m_protocol_errors,
+    plane__m_dead_peers, plane__m_inbox_full, plane__m_refused;
+
+#endif

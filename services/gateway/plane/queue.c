@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A connection's queue of frames and its two policies. The bound is in bytes (and in age for media), because that is
+ * what a slow client costs. */
+#include "plane_priv.h"
+#include <stdlib.h>
+
+static struct plane__slot *slot_at(struct plane__queue *q, uint32_t i)
+{
+    return &q->v[(q->head + i) & (q->cap - 1)];
+}
+
+static size_t wire_bytes(const struct wr_conn *c, const struct wr_frame *f)
+{
+    return f->bytes + (c->transport == WR_TRANSPORT_WS ? f->head : 0);
+}
+
+static size_t first_off(const struct wr_conn *c, const struct wr_frame *f)
+{
+    return c->transport == WR_TRANSPORT_WS ? 0 : f->head;
+}
+
+static bool push(struct wr_conn *c, struct wr_frame *f)
+{
+    struct plane__queue *q = &c->q;
+    if (q->n == q->cap) {
+        uint32_t cap = q->cap ? q->cap * 2 : 8;
+        struct plane__slot *v = malloc(cap * sizeof *v);
+        if (!v)
+            return false;
+        for (uint32_t i = 0; i < q->n; i++)
+            v[i] = *slot_at(q, i);
+        free(q->v);
+        q->v = v;
+        q->cap = cap;
+        q->head = 0;
+    }
+    if (q->n == 0) {
+        q->off = first_off(c, f);
+        c->progress_ms = c->t->now_ms;
+    }
+    *slot_at(q, q->n++) = (struct plane__slot){wr_frame_ref(f), (uint32_t)c->t->now_ms};
+    q->bytes += wire_bytes(c, f);
+    return true;
+}
+
+void queue__pop(struct wr_conn *c)
+{
+    struct plane__queue *q = &c->q;
+    wr_frame_unref(slot_at(q, 0)->frame);
+    q->head = (q->head + 1) & (q->cap - 1);
+    q->n--;
+    q->off = q->n ? first_off(c, slot_at(q, 0)->frame) : 0;
+    if (q->n == 0 && q->cap > 64) { /* a burst is over: give its memory back */
+        free(q->v);
+        *q = (struct plane__queue){0};
+    }
+}
+
+/* Drops the frames that were not begun, except those to keep; returns how many went. */
+static size_t drop_waiting(struct wr_conn *c, bool keep)
+{
+    struct plane__queue *q = &c->q;
+    if (q->n == 0)
+        return 0;
+    bool begun = q->off > first_off(c, slot_at(q, 0)->frame);
+    uint32_t to = begun ? 1 : 0;
+    size_t dropped = 0;
+    for (uint32_t i = to; i < q->n; i++) {
+        struct plane__slot s = *slot_at(q, i);
+        if (keep && (s.frame->flags & WR_FRAME_KEEP)) {
+            *slot_at(q, to++) = s;
+            continue;
+        }
+        q->bytes -= wire_bytes(c, s.frame);
+        wr_frame_unref(s.frame);
+        dropped++;
+    }
+    q->n = to;
+    if (!begun)
+        q->off = q->n ? first_off(c, slot_at(q, 0)->frame) : 0;
+    return dropped;
+}
+
+void queue__free(struct wr_conn *c)
+{
+    for (uint32_t i = 0; i < c->q.n; i++)
+        wr_frame_unref(slot_at(&c->q, i)->frame);
+    free(c->q.v);
+    c->q = (struct plane__queue){0};
+}
+
+static void slow(struct wr_conn *c)
+{
+    wr_count(&plane__m_slow, 1);
+    drop_waiting(c, false);
+    conn__begin_close(c, 3008, "slow", NULL);
+}
+
+/* False: the frame is not for this connection now. */
+static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
+{
+    if (f->flags & WR_FRAME_KEEP)
+        return c->q.bytes + wire_bytes(c, f) <= 2 * (size_t)c->queue_bytes;
+    bool full = c->q.n && (c->q.bytes + wire_bytes(c, f) > c->queue_bytes ||
+                           (uint32_t)c->t->now_ms - slot_at(&c->q, 0)->at_ms > c->queue_ms);
+    if (full) {
+        wr_count(&plane__m_media_dropped, drop_waiting(c, true));
+        c->skipping = true;
+        /* A begun frame that is as old as the bound keeps the queue full: the key frame has to wait for its end. */
+        full = c->q.n && (c->q.bytes + wire_bytes(c, f) > c->queue_bytes ||
+                          (uint32_t)c->t->now_ms - slot_at(&c->q, 0)->at_ms > c->queue_ms);
+    }
+    if (c->skipping && (full || !(f->flags & WR_FRAME_KEY))) {
+        wr_count(&plane__m_media_dropped, 1);
+        return false;
+    }
+    c->skipping = false;
+    return true;
+}
+
+void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
+{
+    if (c->policy == WR_QUEUE_MEDIA) {
+        if (!media_admits(c, f)) {
+            if (f->flags & WR_FRAME_KEEP)
+                slow(c);
+            return;
+        }
+    } else if (c->q.bytes + wire_bytes(c, f) > c->queue_bytes && c->q.n) {
+        slow(c);
+        return;
+    }
+    bool first = c->q.n == 0;
+    if (!push(c, f)) {
+        slow(c); /* no memory for one pointer: as if the queue were full */
+        return;
+    }
+    if (first && c->policy == WR_QUEUE_MEDIA)
+        plane__schedule(c, c->t->now_ms + PLANE__MEDIA_STALL_MS);
+    conn__dirty(c);
+}
+
+/* The last frame of a closing connection: past every bound. */
+void queue__push_last(struct wr_conn *c, struct wr_frame *f)
+{
+    if (push(c, f))
+        conn__dirty(c);
+}
+
+uint32_t queue__iov(struct wr_conn *c, struct iovec *iov, uint32_t max, size_t *bytes)
+{
+    uint32_t n = 0;
+    size_t off = c->q.off;
+    *bytes = 0;
+    for (uint32_t i = 0; i < c->q.n && n < max; i++) {
+        const struct wr_frame *f = slot_at(&c->q, i)->frame;
+        if (i)
+            off = first_off(c, f);
+        for (uint32_t s = 0; s < f->nsegs && n < max; s++) {
+            if (off >= f->segs[s].n) {
+                off -= f->segs[s].n;
+                continue;
+            }
+            union {
+                const uint8_t *in;
+                void *out;
+            } p = {.in = f->segs[s].p + off};
+            iov[n++] = (struct iovec){p.out, f->segs[s].n - off};
+            *bytes += f->segs[s].n - off;
+            off = 0;
+        }
+    }
+    return n;
+}
+
+void queue__written(struct wr_conn *c, size_t n)
+{
+    struct plane__queue *q = &c->q;
+    q->bytes -= n;
+    while (q->n) {
+        const struct wr_frame *f = slot_at(q, 0)->frame;
+        size_t left = f->head + f->bytes - q->off;
+        if (n < left) {
+            q->off += n;
+            return;
+        }
+        n -= left;
+        wr_count(&plane__m_sent_frames, 1);
+        queue__pop(c);
+    }
+}
