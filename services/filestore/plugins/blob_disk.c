@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blob plugin `disk`: a folder with two files an id, <id>.blob and <id>.rec. Every name is opened relative to the folder's
+ * descriptor and never through a link, so nothing that a client says can leave the folder.
+ *
+ * A record is written to <id>.tmp, synced, renamed over <id>.rec, and the folder is synced: that also puts the name of a
+ * new blob on disk. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "wr_blob.h"
+#include "wr_log.h"
+
+struct disk {
+    int dir;
+    int lock;
+    char path[PATH_MAX];
+};
+
+struct wr_blob {
+    int fd;
+};
+
+#define NAME_MAX_BYTES (WR_BLOB_ID_MAX + 8)
+
+static bool is_id(const char *s, size_t n)
+{
+    if (n == 0 || n > WR_BLOB_ID_MAX)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9')))
+            return false;
+    return true;
+}
+
+static wr_err name_of(char out[NAME_MAX_BYTES], const char *id, const char *ending, struct wr_errmsg *err)
+{
+    if (!is_id(id, strnlen(id, WR_BLOB_ID_MAX + 1))) {
+        wr_errmsg_set(err, "not an id of 1 to 64 characters a-z, 0-9");
+        return WR_ERR_INVALID;
+    }
+    snprintf(out, NAME_MAX_BYTES, "%s%s", id, ending);
+    return WR_OK;
+}
+
+static wr_err fail(struct disk *d, const char *what, const char *name, struct wr_errmsg *err)
+{
+    int e = errno;
+    wr_err code = wr_err_from_errno(e);
+    if (code == WR_ERR_NO_SPACE)
+        wr_errmsg_set(err, "the disk of %s is full (%s %s): make room there", d->path, what, name);
+    else
+        wr_errmsg_set(err, "cannot %s %s/%s: %s", what, d->path, name, strerror(e));
+    return code;
+}
+
+/* ---- the folder ---------------------------------------------------------------------------------------------------- */
+
+static int make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    for (char *p = part + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (mkdir(part, 0755) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
+            return -1;
+        *p = '/';
+    }
+    return mkdir(part, 0700) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+static wr_err take_lock(struct disk *d, struct wr_errmsg *err)
+{
+    d->lock = openat(d->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (d->lock < 0) {
+        wr_errmsg_set(err, "cannot write in the files folder %s: %s; give it to this user, or name another one with --data DIR",
+                      d->path, strerror(errno));
+        return errno == ENOSPC ? WR_ERR_NO_SPACE : WR_ERR_DENIED;
+    }
+    char pid[32] = "";
+    if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK) {
+            wr_errmsg_set(err, "cannot lock the files folder %s: %s", d->path, strerror(errno));
+            return WR_ERR_INTERNAL;
+        }
+        ssize_t n = pread(d->lock, pid, sizeof pid - 1, 0);
+        pid[n > 0 ? n : 0] = 0;
+        pid[strcspn(pid, "\n")] = 0;
+        wr_errmsg_set(err, "the files folder %s is in use by another filestore (process %s): end that one, or give this one a "
+                           "folder of its own with --data DIR", d->path, pid[0] ? pid : "unknown");
+        return WR_ERR_CONFLICT;
+    }
+    /* The number is only for the sentence above: it may fail on a full disk, the lock itself does not. */
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(d->lock, 0) < 0 || pwrite(d->lock, pid, (size_t)n, 0) < 0)
+        wr_debug("blob.lock_pid", "path=%s error=%s", d->path, strerror(errno));
+    return WR_OK;
+}
+
+static void disk_close(void *state)
+{
+    struct disk *d = state;
+    if (d->lock > 0)
+        close(d->lock);
+    if (d->dir > 0)
+        close(d->dir);
+    d->lock = d->dir = -1;
+}
+
+static wr_err disk_open(void *state, const struct wr_blob_opts *opts, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    d->dir = d->lock = -1;
+    if (snprintf(d->path, sizeof d->path, "%s", opts->path) >= (int)sizeof d->path) {
+        wr_errmsg_set(err, "the name of the files folder is too long");
+        return WR_ERR_INVALID;
+    }
+    if (make_folders(d->path) == 0)
+        d->dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d->dir < 0) {
+        wr_errmsg_set(err, "cannot make or open the files folder %s: %s; name another one with --data DIR", d->path,
+                      strerror(errno));
+        return errno == ENOSPC ? WR_ERR_NO_SPACE : WR_ERR_DENIED;
+    }
+    struct stat st;
+    if (fstat(d->dir, &st) == 0 && (st.st_mode & 077) && fchmod(d->dir, 0700) < 0)
+        wr_warn("blob.open_to_others", "path=%s mode=%o error=%s", d->path, st.st_mode & 0777u, strerror(errno));
+    wr_err e = take_lock(d, err);
+    if (e != WR_OK)
+        disk_close(d);
+    return e;
+}
+
+static wr_err disk_space(void *state, uint64_t *bytes, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    struct statvfs v;
+    if (fstatvfs(d->dir, &v) < 0)
+        return fail(d, "ask the free space of", ".", err);
+    *bytes = (uint64_t)v.f_bavail * v.f_frsize;
+    return WR_OK;
+}
+
+/* ---- records ------------------------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const uint8_t *p, size_t n, uint64_t at, size_t *written)
+{
+    *written = 0;
+    while (*written < n) {
+        ssize_t w = pwrite(fd, p + *written, n - *written, (off_t)(at + *written));
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            if (w == 0)
+                errno = ENOSPC;
+            return -1;
+        }
+        *written += (size_t)w;
+    }
+    return 0;
+}
+
+static wr_err disk_put(void *state, const char *id, struct wr_slice record, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    char tmp[NAME_MAX_BYTES], rec[NAME_MAX_BYTES];
+    wr_err e = name_of(tmp, id, ".tmp", err);
+    if (e != WR_OK)
+        return e;
+    snprintf(rec, sizeof rec, "%s.rec", id);
+    if (record.n > WR_BLOB_RECORD_MAX) {
+        wr_errmsg_set(err, "record of %zu bytes, at most %u", record.n, WR_BLOB_RECORD_MAX);
+        return WR_ERR_TOO_BIG;
+    }
+    int fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail(d, "make", tmp, err);
+    size_t n;
+    int bad = write_all(fd, record.p, record.n, 0, &n) < 0 || fdatasync(fd) < 0;
+    if (bad)
+        e = fail(d, "write", tmp, err);
+    if (close(fd) < 0 && !bad) {
+        bad = 1;
+        e = fail(d, "close", tmp, err);
+    }
+    if (!bad && renameat(d->dir, tmp, d->dir, rec) < 0) {
+        bad = 1;
+        e = fail(d, "rename to", rec, err);
+    }
+    if (bad) {
+        unlinkat(d->dir, tmp, 0);
+        return e;
+    }
+    return fsync(d->dir) < 0 ? fail(d, "sync the folder after", rec, err) : WR_OK;
+}
+
+static wr_err read_record(struct disk *d, const char *name, uint8_t *buf, size_t *n, struct wr_errmsg *err)
+{
+    int fd = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fail(d, "open", name, err);
+    *n = 0;
+    ssize_t r;
+    while (*n < WR_BLOB_RECORD_MAX && (r = read(fd, buf + *n, WR_BLOB_RECORD_MAX - *n)) != 0) {
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            break;
+        *n += (size_t)r;
+    }
+    wr_err e = r < 0 ? fail(d, "read", name, err) : WR_OK;
+    close(fd);
+    return e;
+}
+
+/* One name of the folder: calls fn for a record, drops what a crash left half made. */
+static wr_err visit(struct disk *d, const char *name, uint8_t *buf, wr_blob_record_fn fn, void *ctx, struct wr_errmsg *err)
+{
+    const char *dot = strchr(name, '.');
+    if (!dot || !is_id(name, (size_t)(dot - name)))
+        return WR_OK;
+    struct wr_slice id = wr_slice_of(name, (size_t)(dot - name));
+    char other[NAME_MAX_BYTES];
+    struct stat st;
+    if (!strcmp(dot, ".tmp")) {
+        unlinkat(d->dir, name, 0);
+    } else if (!strcmp(dot, ".blob")) {
+        snprintf(other, sizeof other, "%.*s.rec", (int)id.n, name);
+        if (fstatat(d->dir, other, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+            unlinkat(d->dir, name, 0);
+    } else if (!strcmp(dot, ".rec")) {
+        size_t n;
+        wr_err e = read_record(d, name, buf, &n, err);
+        if (e != WR_OK)
+            return e;
+        snprintf(other, sizeof other, "%.*s.blob", (int)id.n, name);
+        uint64_t size = fstatat(d->dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+        fn(ctx, id, wr_slice_of(buf, n), size);
+    }
+    return WR_OK;
+}
+
+static wr_err disk_each(void *state, wr_blob_record_fn fn, void *ctx, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    wr_err e = WR_OK;
+    uint8_t *buf = malloc(WR_BLOB_RECORD_MAX);
+    int fd = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!buf || !dir) {
+        e = buf ? fail(d, "list", ".", err) : WR_ERR_BUSY;
+        if (!dir && fd >= 0)
+            close(fd);
+        goto out;
+    }
+    struct dirent *de;
+    while (e == WR_OK && (errno = 0, de = readdir(dir)))
+        e = visit(d, de->d_name, buf, fn, ctx, err);
+    if (e == WR_OK && errno)
+        e = fail(d, "list", ".", err);
+out:
+    if (dir)
+        closedir(dir);
+    free(buf);
+    return e;
+}
+
+static wr_err disk_remove(void *state, const char *id, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    /* The record first: bytes without a record are dropped at the next start, a record without bytes would be an upload. */
+    static const char *const endings[] = {".rec", ".blob", ".tmp"};
+    bool any = false;
+    for (size_t i = 0; i < WR_ARRAY_LEN(endings); i++) {
+        char name[NAME_MAX_BYTES];
+        wr_err e = name_of(name, id, endings[i], err);
+        if (e != WR_OK)
+            return e;
+        if (unlinkat(d->dir, name, 0) == 0)
+            any = true;
+        else if (errno != ENOENT)
+            return fail(d, "remove", name, err);
+    }
+    return any && fsync(d->dir) < 0 ? fail(d, "sync the folder after removing", id, err) : WR_OK;
+}
+
+/* ---- blobs --------------------------------------------------------------------------------------------------------- */
+
+static wr_err disk_blob_open(void *state, const char *id, enum wr_blob_mode mode, struct wr_blob **out, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    char name[NAME_MAX_BYTES];
+    wr_err e = name_of(name, id, ".blob", err);
+    if (e != WR_OK)
+        return e;
+    struct wr_blob *b = malloc(sizeof *b);
+    if (!b)
+        return WR_ERR_BUSY;
+    int flags = mode == WR_BLOB_WRITE ? O_RDWR | O_CREAT : O_RDONLY;
+    b->fd = openat(d->dir, name, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (b->fd < 0) {
+        e = fail(d, "open", name, err);
+        free(b);
+        return e;
+    }
+    *out = b;
+    return WR_OK;
+}
+
+static void disk_blob_close(void *state, struct wr_blob *b)
+{
+    (void)state;
+    close(b->fd);
+    free(b);
+}
+
+static wr_err disk_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data, size_t *written,
+                         struct wr_errmsg *err)
+{
+    return write_all(b->fd, data.p, data.n, offset, written) < 0 ? fail(state, "write", "a blob", err) : WR_OK;
+}
+
+static wr_err disk_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
+{
+    return fdatasync(b->fd) < 0 ? fail(state, "sync", "a blob", err) : WR_OK;
+}
+
+static wr_err disk_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n, size_t *got,
+                        struct wr_errmsg *err)
+{
+    *got = 0;
+    while (*got < n) {
+        ssize_t r = pread(b->fd, (uint8_t *)to + *got, n - *got, (off_t)(offset + *got));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return fail(state, "read", "a blob", err);
+        if (r == 0)
+            break;
+        *got += (size_t)r;
+    }
+    return WR_OK;
+}
+
+static wr_err disk_cut(void *state, struct wr_blob *b, uint64_t size, struct wr_errmsg *err)
+{
+    struct stat st;
+    if (fstat(b->fd, &st) < 0)
+        return fail(state, "ask the size of", "a blob", err);
+    if ((uint64_t)st.st_size > size && ftruncate(b->fd, (off_t)size) < 0)
+        return fail(state, "cut", "a blob", err);
+    return WR_OK;
+}
+
+static void disk_flush(void *state, struct wr_blob *b, uint64_t offset, uint64_t n)
+{
+    (void)state;
+    /* Only begins the writing; durability comes from fdatasync alone. */
+    (void)sync_file_range(b->fd, (off_t)offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
+WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
+    .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct disk, WR_KIND_BLOB, "disk", WR_VERSION,
+                                 "Uploads in a folder, synced"),
+    .open = disk_open,
+    .close = disk_close,
+    .put = disk_put,
+    .each = disk_each,
+    .remove = disk_remove,
+    .blob_open = disk_blob_open,
+    .blob_close = disk_blob_close,
+    .write = disk_write,
+    .sync = disk_sync,
+    .read = disk_read,
+    .cut = disk_cut,
+    .space = disk_space,
+    .flush = disk_flush,
+};
