@@ -2,6 +2,7 @@
  *
  * The required slots of each kind, by name, so that a refusal can say which one is missing. */
 #include "wr_plugin_kinds.h"
+#include "wr_blob.h"
 #include "wr_filter.h"
 #include "wr_muxer.h"
 #include "wr_plugins.h"
@@ -21,6 +22,11 @@ static const struct wr_plugin_slot muxer[] = {
     SLOT(wr_muxer_plugin, extension), SLOT(wr_muxer_plugin, content_type), SLOT(wr_muxer_plugin, open),
     SLOT(wr_muxer_plugin, close), SLOT(wr_muxer_plugin, mime), SLOT(wr_muxer_plugin, init),
     SLOT(wr_muxer_plugin, frame), END};
+static const struct wr_plugin_slot blob[] = {
+    SLOT(wr_blob_plugin, open),       SLOT(wr_blob_plugin, close), SLOT(wr_blob_plugin, put),
+    SLOT(wr_blob_plugin, each),       SLOT(wr_blob_plugin, remove), SLOT(wr_blob_plugin, blob_open),
+    SLOT(wr_blob_plugin, blob_close), SLOT(wr_blob_plugin, write), SLOT(wr_blob_plugin, sync),
+    SLOT(wr_blob_plugin, read),       SLOT(wr_blob_plugin, cut),   SLOT(wr_blob_plugin, space), END};
 
 static const struct {
     const char *name;
@@ -29,7 +35,7 @@ static const struct {
     [WR_KIND_INVALID] = {"invalid", NULL}, [WR_KIND_SERVICE] = {"service", service},
     [WR_KIND_CODEC] = {"codec", NULL},     [WR_KIND_STORE] = {"store", store},
     [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", muxer},
-    [WR_KIND_BLOB] = {"blob", NULL},       [WR_KIND_AUTH] = {"auth", NULL},
+    [WR_KIND_BLOB] = {"blob", blob},       [WR_KIND_AUTH] = {"auth", NULL},
 };
 
 const struct wr_plugin_slot *wr_plugin_required_slots(enum wr_plugin_kind kind)

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The conformance suite of blob plugins: claims of wr_blob.h, one function each. */
+#include "blob_suite.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "wr_id.h"
+#include "wr_plugins.h"
+
+struct fixture {
+    const struct wr_blob_plugin *p;
+    void *state;
+    const char *folder;
+    struct wr_errmsg err;
+};
+
+static void start(struct fixture *f)
+{
+    f->state = wr_plugin_state(&f->p->base);
+    assert_non_null(f->state);
+    assert_int_equal(f->p->open(f->state, &(struct wr_blob_opts){.path = f->folder}, &f->err), WR_OK);
+}
+
+static void stop(struct fixture *f)
+{
+    f->p->close(f->state);
+    free(f->state);
+    f->state = NULL;
+}
+
+static struct wr_blob *writer(struct fixture *f, const char *id)
+{
+    struct wr_blob *b = NULL;
+    assert_int_equal(f->p->blob_open(f->state, id, WR_BLOB_WRITE, &b, &f->err), WR_OK);
+    return b;
+}
+
+static void put(struct fixture *f, const char *id, const char *record)
+{
+    assert_int_equal(f->p->put(f->state, id, wr_slice_str(record), &f->err), WR_OK);
+}
+
+static void write_at(struct fixture *f, struct wr_blob *b, uint64_t at, const char *text)
+{
+    size_t n;
+    assert_int_equal(f->p->write(f->state, b, at, wr_slice_str(text), &n, &f->err), WR_OK);
+    assert_int_equal(n, strlen(text));
+}
+
+static void assert_reads(struct fixture *f, struct wr_blob *b, uint64_t at, size_t ask, const char *want)
+{
+    char got[64];
+    size_t n = 99;
+    assert_true(ask <= sizeof got);
+    assert_int_equal(f->p->read(f->state, b, at, got, ask, &n, &f->err), WR_OK);
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(got, want, n);
+}
+
+struct found {
+    const char *id;
+    char record[64];
+    uint64_t size;
+    unsigned times, all;
+};
+static void find_record(void *ctx, struct wr_slice id, struct wr_slice record, uint64_t size)
+{
+    struct found *w = ctx;
+    w->all++;
+    if (!wr_slice_is(id, w->id))
+        return;
+    w->times++;
+    w->size = size;
+    assert_true(record.n < sizeof w->record);
+    memcpy(w->record, record.p, record.n);
+    w->record[record.n] = 0;
+}
+
+static void refuses_other_ids(struct fixture *f)
+{
+    static const char *const bad[] = {"", "..", "a/b", "A", "a.b", "a\n", "caf\xc3\xa9",
+                                      "0123456789012345678901234567890123456789012345678901234567890123x"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
+        struct wr_blob *b;
+        assert_int_equal(f->p->put(f->state, bad[i], wr_slice_str("x"), &f->err), WR_ERR_INVALID);
+        assert_int_equal(f->p->blob_open(f->state, bad[i], WR_BLOB_WRITE, &b, &f->err), WR_ERR_INVALID);
+        assert_int_equal(f->p->remove(f->state, bad[i], &f->err), WR_ERR_INVALID);
+    }
+}
+
+static void reading_what_is_not_there_is_not_found(struct fixture *f)
+{
+    struct wr_blob *b;
+    assert_int_equal(f->p->blob_open(f->state, "nothere", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+}
+
+static void bytes_are_read_as_written(struct fixture *f)
+{
+    put(f, "aaa", "r");
+    struct wr_blob *w = writer(f, "aaa");
+    write_at(f, w, 0, "hello ");
+    write_at(f, w, 6, "world");
+    write_at(f, w, 0, "J");
+    struct wr_blob *r = NULL;
+    assert_int_equal(f->p->blob_open(f->state, "aaa", WR_BLOB_READ, &r, &f->err), WR_OK);
+    assert_reads(f, r, 0, 64, "Jello world");
+    assert_reads(f, r, 6, 3, "wor");
+    assert_reads(f, r, 10, 9, "d");
+    assert_reads(f, r, 11, 9, "");
+    assert_reads(f, r, 1000, 9, "");
+    assert_int_equal(f->p->sync(f->state, w, &f->err), WR_OK);
+    f->p->blob_close(f->state, r);
+    f->p->blob_close(f->state, w);
+}
+
+static void cut_shortens_and_never_grows(struct fixture *f)
+{
+    put(f, "cut", "r");
+    struct wr_blob *w = writer(f, "cut");
+    write_at(f, w, 0, "0123456789");
+    assert_int_equal(f->p->cut(f->state, w, 100, &f->err), WR_OK);
+    assert_reads(f, w, 0, 64, "0123456789");
+    assert_int_equal(f->p->cut(f->state, w, 4, &f->err), WR_OK);
+    assert_reads(f, w, 0, 64, "0123");
+    write_at(f, w, 4, "x");
+    assert_reads(f, w, 0, 64, "0123x");
+    f->p->blob_close(f->state, w);
+}
+
+static void remove_takes_all_and_may_be_repeated(struct fixture *f)
+{
+    put(f, "gone", "r");
+    struct wr_blob *b = writer(f, "gone");
+    write_at(f, b, 0, "x");
+    f->p->blob_close(f->state, b);
+    assert_int_equal(f->p->remove(f->state, "gone", &f->err), WR_OK);
+    assert_int_equal(f->p->remove(f->state, "gone", &f->err), WR_OK);
+    assert_int_equal(f->p->blob_open(f->state, "gone", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+}
+
+static void too_big_a_record_is_refused(struct fixture *f)
+{
+    uint8_t *big = calloc(1, WR_BLOB_RECORD_MAX + 1);
+    assert_non_null(big);
+    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX), &f->err), WR_OK);
+    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX + 1), &f->err), WR_ERR_TOO_BIG);
+    assert_int_equal(f->p->remove(f->state, "big", &f->err), WR_OK);
+    free(big);
+}
+
+static void there_is_space(struct fixture *f)
+{
+    uint64_t n = 0;
+    assert_int_equal(f->p->space(f->state, &n, &f->err), WR_OK);
+    assert_true(n > 0);
+}
+
+static void each_finds_the_newest_record_and_the_size(struct fixture *f)
+{
+    put(f, "rec", "old and longer");
+    put(f, "rec", "new");
+    put(f, "only", "no blob");
+    struct wr_blob *b = writer(f, "rec");
+    write_at(f, b, 0, "12345");
+    assert_int_equal(f->p->sync(f->state, b, &f->err), WR_OK);
+    f->p->blob_close(f->state, b);
+    struct found w = {.id = "rec"}, o = {.id = "only"};
+    assert_int_equal(f->p->each(f->state, find_record, &w, &f->err), WR_OK);
+    assert_int_equal(w.times, 1);
+    assert_string_equal(w.record, "new");
+    assert_int_equal(w.size, 5);
+    assert_int_equal(f->p->each(f->state, find_record, &o, &f->err), WR_OK);
+    assert_int_equal(o.times, 1);
+    assert_int_equal(o.size, 0);
+}
+
+static void what_was_put_lasts(struct fixture *f)
+{
+    stop(f);
+    start(f);
+    struct found w = {.id = "rec"};
+    assert_int_equal(f->p->each(f->state, find_record, &w, &f->err), WR_OK);
+    assert_string_equal(w.record, "new");
+    struct wr_blob *b = NULL;
+    assert_int_equal(f->p->blob_open(f->state, "rec", WR_BLOB_READ, &b, &f->err), WR_OK);
+    assert_reads(f, b, 0, 64, "12345");
+    f->p->blob_close(f->state, b);
+}
+
+static void blob_without_record_is_dropped(struct fixture *f)
+{
+    f->p->blob_close(f->state, writer(f, "orphan"));
+    struct found w = {.id = "orphan"};
+    assert_int_equal(f->p->each(f->state, find_record, &w, &f->err), WR_OK);
+    assert_int_equal(w.times, 0);
+    struct wr_blob *b;
+    assert_int_equal(f->p->blob_open(f->state, "orphan", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+}
+
+void wr_blob_suite(const struct wr_blob_plugin *p, const char *folder, bool lasting)
+{
+    struct fixture f = {.p = p, .folder = folder};
+    assert_int_equal(wr_plugin_check(&p->base, &f.err), WR_OK);
+    start(&f);
+    refuses_other_ids(&f);
+    reading_what_is_not_there_is_not_found(&f);
+    bytes_are_read_as_written(&f);
+    cut_shortens_and_never_grows(&f);
+    remove_takes_all_and_may_be_repeated(&f);
+    too_big_a_record_is_refused(&f);
+    there_is_space(&f);
+    each_finds_the_newest_record_and_the_size(&f);
+    if (lasting)
+        what_was_put_lasts(&f);
+    blob_without_record_is_dropped(&f);
+    stop(&f);
+}

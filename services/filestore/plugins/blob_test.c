@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The blob plugins against the suite, and what only the disk one promises. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "blob_suite.h"
+#include "wr_plugins.h"
+
+static struct wr_plugins *plugins;
+static char root[64];
+
+static int load(void **s)
+{
+    (void)s;
+    snprintf(root, sizeof root, "/tmp/wr-blob-XXXXXX");
+    return mkdtemp(root) && wr_plugins_load(WR_TEST_PLUGINS, &plugins) == WR_OK ? 0 : -1;
+}
+static int unload(void **s)
+{
+    (void)s;
+    char cmd[128];
+    wr_plugins_free(&plugins);
+    snprintf(cmd, sizeof cmd, "rm -rf %s", root);
+    return system(cmd);
+}
+
+static const struct wr_blob_plugin *plugin(const char *name)
+{
+    const struct wr_blob_plugin *p = wr_plugins_find(plugins, WR_KIND_BLOB, name);
+    assert_non_null(p);
+    return p;
+}
+
+static void test_memory_conforms(void **s)
+{
+    (void)s;
+    wr_blob_suite(plugin("memory"), "/nowhere", false);
+}
+
+static void test_disk_conforms(void **s)
+{
+    (void)s;
+    char path[128];
+    snprintf(path, sizeof path, "%s/deep/files", root);
+    wr_blob_suite(plugin("disk"), path, true);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+}
+
+static void test_second_owner_of_a_folder_is_refused_with_what_to_do(void **s)
+{
+    (void)s;
+    const struct wr_blob_plugin *p = plugin("disk");
+    char path[128];
+    struct wr_errmsg err;
+    snprintf(path, sizeof path, "%s/locked", root);
+    void *a = wr_plugin_state(&p->base), *b = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(a, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    assert_int_equal(p->open(b, &(struct wr_blob_opts){.path = path}, &err), WR_ERR_CONFLICT);
+    assert_non_null(strstr(err.text, "--data"));
+    assert_non_null(strstr(err.text, path));
+    p->close(a);
+    assert_int_equal(p->open(b, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    p->close(b);
+    free(a);
+    free(b);
+}
+
+static void test_disk_follows_no_link(void **s)
+{
+    (void)s;
+    const struct wr_blob_plugin *p = plugin("disk");
+    char path[128], link[256], target[128];
+    struct wr_errmsg err;
+    struct wr_blob *blob;
+    snprintf(path, sizeof path, "%s/links", root);
+    snprintf(target, sizeof target, "%s/outside", root);
+    void *d = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    int fd = open(target, O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(link, sizeof link, "%s/evil.blob", path);
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_not_equal(p->blob_open(d, "evil", WR_BLOB_READ, &blob, &err), WR_OK);
+    assert_int_not_equal(p->blob_open(d, "evil", WR_BLOB_WRITE, &blob, &err), WR_OK);
+    p->close(d);
+    free(d);
+}
+
+static void test_folder_that_cannot_be_made_is_refused_with_its_name(void **s)
+{
+    (void)s;
+    const struct wr_blob_plugin *p = plugin("disk");
+    struct wr_errmsg err;
+    void *d = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = "/proc/no/files"}, &err), WR_ERR_DENIED);
+    assert_non_null(strstr(err.text, "/proc/no/files"));
+    free(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory_conforms),
+        cmocka_unit_test(test_disk_conforms),
+        cmocka_unit_test(test_second_owner_of_a_folder_is_refused_with_what_to_do),
+        cmocka_unit_test(test_disk_follows_no_link),
+        cmocka_unit_test(test_folder_that_cannot_be_made_is_refused_with_its_name),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
