@@ -242,7 +242,7 @@ static wr_err visit(struct disk *d, const char *name, uint8_t *buf, wr_blob_reco
         if (fstatat(d->dir, other, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
             unlinkat(d->dir, name, 0);
     } else if (!strcmp(dot, ".rec")) {
-        size_t n;
+        size_t n = 0;
         wr_err e = read_record(d, name, buf, &n, err);
         if (e != WR_OK)
             return e;
