@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { EdgeController, TARGET_MAX_S, TARGET_MIN_S, TARGET_START_S, type Range } from '../src/player/edge'
+
+function at(edge: EdgeController, now: number, position: number, ...buffered: Range[]) {
+  return edge.step({ now, position, buffered })
+}
+
+function joinedAt(position: number): EdgeController {
+  const edge = new EdgeController()
+  at(edge, 0, position, [0, position + TARGET_START_S])
+  return edge
+}
+
+test('nothing buffered asks for nothing', () => {
+  assert.deepEqual(at(new EdgeController(), 0, 0), { rate: 1 })
+})
+
+test('the first picture is at the edge less the target', () => {
+  const order = at(new EdgeController(), 0, 0, [10, 12])
+  assert.equal(order.why, 'join')
+  assert.ok(Math.abs((order.seek ?? 0) - (12 - TARGET_START_S)) < 1e-9)
+})
+
+test('joining never seeks before what is buffered', () => {
+  assert.equal(at(new EdgeController(), 0, 0, [10, 10.02]).seek, 10)
+})
+
+test('it joins once', () => {
+  const edge = joinedAt(5)
+  assert.equal(at(edge, 0.1, 5, [0, 5.06]).seek, undefined)
+})
+
+test('far behind it jumps instead of running', () => {
+  const order = at(joinedAt(5), 0.1, 5, [0, 7])
+  assert.equal(order.why, 'behind')
+  assert.ok(Math.abs((order.seek ?? 0) - 6.94) < 1e-9)
+})
+
+test('a little behind it plays faster, in proportion, and never wildly', () => {
+  const near = at(joinedAt(5), 0.1, 5, [0, 5.2]).rate
+  const far = at(joinedAt(5), 0.1, 5, [0, 6]).rate
+  assert.ok(near > 1 && near < far)
+  assert.ok(far <= 1.25)
+})
+
+test('too close to the edge it plays slower', () => {
+  const edge = joinedAt(5)
+  for (let i = 0; i < 4; i += 1) edge.stalled(i)
+  const { rate } = at(edge, 5, 5, [0, 5.02])
+  assert.ok(rate < 1 && rate >= 0.92)
+})
+
+test('at the target the rate is exactly one', () => {
+  assert.equal(at(joinedAt(5), 0.1, 5, [0, 5.07]).rate, 1)
+})
+
+test('the low point of the last second counts, not one sample', () => {
+  const edge = joinedAt(5)
+  at(edge, 0.1, 5, [0, 5.06])
+  // A frame came in just now: 40 ms more ahead, which is the saw's tooth and no reason to run.
+  assert.equal(at(edge, 0.11, 5, [0, 5.1]).rate, 1)
+})
+
+test('a hole ahead is skipped', () => {
+  const order = at(joinedAt(5), 0.1, 5.06, [0, 5.06], [5.2, 5.4])
+  assert.equal(order.why, 'gap')
+  assert.ok(Math.abs((order.seek ?? 0) - 5.201) < 1e-9)
+})
+
+test('a position that was cut away moves to what is left', () => {
+  assert.equal(at(joinedAt(5), 0.1, 5, [6, 6.2]).why, 'before')
+})
+
+test('running dry at the very end waits: there is nothing to skip to', () => {
+  assert.equal(at(joinedAt(5), 0.1, 5.06, [0, 5.06]).seek, undefined)
+})
+
+test('each stall raises the target, up to a limit', () => {
+  const edge = new EdgeController()
+  edge.stalled(1)
+  assert.ok(edge.target > TARGET_START_S)
+  for (let i = 0; i < 100; i += 1) edge.stalled(i)
+  assert.equal(edge.target, TARGET_MAX_S)
+})
+
+test('quiet time lowers the target, down to a limit, and slower after stalls', () => {
+  const calm = joinedAt(5)
+  for (let s = 1; s < 200; s += 1) at(calm, s, 5, [0, 5.06])
+  assert.ok(Math.abs(calm.target - TARGET_MIN_S) < 1e-9)
+  const shaken = joinedAt(5)
+  shaken.stalled(1)
+  shaken.stalled(2)
+  const raised = shaken.target
+  for (let s = 3; s < 15; s += 1) at(shaken, s, 5, [0, 5.06])
+  assert.equal(shaken.target, raised)
+})
+
+test('after a rejoin the edge is sought again', () => {
+  const edge = joinedAt(5)
+  edge.rejoin()
+  assert.equal(at(edge, 1, 5, [0, 5.5]).why, 'join')
+})
+
+test('a simulated minute of steady frames ends near the target without a jump', () => {
+  const edge = new EdgeController()
+  let position = 0
+  let jumps = 0
+  for (let now = 0; now < 60; now += 0.02) {
+    const end = Math.floor(now / 0.04) * 0.04 + 1
+    const order = at(edge, now, position, [0, end])
+    if (order.seek !== undefined) {
+      position = order.seek
+      if (order.why !== 'join') jumps += 1
+    }
+    position = Math.min(end, position + 0.02 * order.rate)
+  }
+  assert.equal(jumps, 0)
+  assert.ok(edge.margin < 0.11 && edge.margin > 0.02, `margin ${edge.margin}`)
+})
