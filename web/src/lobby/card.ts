@@ -25,7 +25,7 @@ export class Card {
     this.element = h(
       'li',
       { class: 'room-card' },
-      h('a', { class: 'room-link', href: roomPath(room) }, this.tile, h('div', { class: 'card-text' }, h('h3', { class: 'card-name' }, room), h('p', { class: 'card-facts' }, this.people, this.when))),
+      h('a', { class: 'room-link', href: roomPath(room) }, this.tile, h('div', { class: 'card-text' }, h('h2', { class: 'card-name' }, room), h('p', { class: 'card-facts' }, this.people, this.when))),
     )
   }
 
