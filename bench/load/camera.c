@@ -113,7 +113,8 @@ static void film_load(const char *path)
 static void stamp_write(uint8_t *nal, uint32_t number, bool key)
 {
     char text[STAMP_TEXT_LEN + 1];
-    snprintf(text, sizeof(text), "%08x%016llx%c", number, (unsigned long long)bench_now_ns(), key ? 'K' : 'P');
+    snprintf(text, sizeof(text), "%08x%016llx%c", number, (unsigned long long)bench_now_ns(),
+             key ? 'K' : 'P');
     nal[0] = 6;
     nal[1] = 5;
     nal[2] = STAMP_UUID_LEN + STAMP_TEXT_LEN;
@@ -189,7 +190,8 @@ static void flv_begin(uint8_t *tag)
     static const uint8_t head[13] = {'F', 'L', 'V', 1, 1, 0, 0, 0, 9, 0, 0, 0, 0};
     write_all(head, sizeof(head));
     uint8_t *p = tag + 11;
-    const uint8_t fixed[] = {0x17, 0, 0, 0, 0, 1, film.sps.data[1], film.sps.data[2], film.sps.data[3], 0xff, 0xe1};
+    const uint8_t fixed[] = {
+        0x17, 0, 0, 0, 0, 1, film.sps.data[1], film.sps.data[2], film.sps.data[3], 0xff, 0xe1};
     memcpy(p, fixed, sizeof(fixed));
     p += sizeof(fixed);
     *p++ = (uint8_t)(film.sps.size >> 8);
@@ -251,7 +253,8 @@ static void client_send(struct rtsp_client *client, const uint8_t *data, size_t 
     }
 }
 
-static size_t rtp_head(uint8_t *at, struct rtsp_client *client, size_t payload, uint32_t time, bool last)
+static size_t rtp_head(uint8_t *at, struct rtsp_client *client, size_t payload, uint32_t time,
+                       bool last)
 {
     at[0] = '$';
     at[1] = (uint8_t)client->channel;
@@ -283,11 +286,13 @@ static void rtsp_frame(struct rtsp_client *client, uint8_t *buffer, uint32_t num
             continue;
         }
         for (size_t at = 1; at < nal->size;) { /* FU-A */
-            size_t take = nal->size - at < RTP_PAYLOAD_MAX - 2 ? nal->size - at : RTP_PAYLOAD_MAX - 2;
+            size_t take = nal->size - at < RTP_PAYLOAD_MAX - 2 ? nal->size - at
+                                                               : RTP_PAYLOAD_MAX - 2;
             bool last = at + take == nal->size;
             len += rtp_head(buffer + len, client, take + 2, time, last_nal && last);
             buffer[len++] = (uint8_t)((nal->data[0] & 0xe0) | 28);
-            buffer[len++] = (uint8_t)((nal->data[0] & 0x1f) | (at == 1 ? 0x80 : 0) | (last ? 0x40 : 0));
+            buffer[len++] = (uint8_t)((nal->data[0] & 0x1f) | (at == 1 ? 0x80 : 0) |
+                                      (last ? 0x40 : 0));
             memcpy(buffer + len, nal->data + at, take);
             len += take;
             at += take;
@@ -319,23 +324,30 @@ static void rtsp_request(struct rtsp_client *client, char *text)
     int number = cseq != NULL ? atoi(cseq + 6) : 0;
     const char *status = "200 OK";
     if (strncmp(text, "OPTIONS", 7) == 0) {
-        snprintf(extra, sizeof(extra), "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN\r\n");
+        snprintf(extra, sizeof(extra),
+                 "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN\r\n");
     } else if (strncmp(text, "DESCRIBE", 8) == 0) {
         base64(&film.sps, sps);
         base64(&film.pps, pps);
         snprintf(body, sizeof(body),
-                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=bench\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n"
+                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=bench\r\nc=IN IP4 0.0.0.0\r\nt=0 "
+                 "0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n"
                  "a=rtpmap:96 H264/90000\r\na=framerate:%g\r\n"
-                 "a=fmtp:96 packetization-mode=1;profile-level-id=%02X%02X%02X;sprop-parameter-sets=%s,%s\r\na=control:track1\r\n",
+                 "a=fmtp:96 "
+                 "packetization-mode=1;profile-level-id=%02X%02X%02X;sprop-parameter-sets=%s,%"
+                 "s\r\na=control:track1\r\n",
                  film.fps, film.sps.data[1], film.sps.data[2], film.sps.data[3], sps, pps);
-        snprintf(extra, sizeof(extra), "Content-Type: application/sdp\r\nContent-Length: %zu\r\n", strlen(body));
+        snprintf(extra, sizeof(extra), "Content-Type: application/sdp\r\nContent-Length: %zu\r\n",
+                 strlen(body));
     } else if (strncmp(text, "SETUP", 5) == 0) {
         const char *at = strcasestr(text, "interleaved=");
         if (at == NULL || strcasestr(text, "RTP/AVP/TCP") == NULL) {
             status = "461 Unsupported Transport";
         } else {
             client->channel = atoi(at + 12);
-            snprintf(extra, sizeof(extra), "Session: 1;timeout=60\r\nTransport: RTP/AVP/TCP;unicast;interleaved=%d-%d;ssrc=57524D21\r\n",
+            snprintf(extra, sizeof(extra),
+                     "Session: 1;timeout=60\r\nTransport: "
+                     "RTP/AVP/TCP;unicast;interleaved=%d-%d;ssrc=57524D21\r\n",
                      client->channel, client->channel + 1);
         }
     } else if (strncmp(text, "PLAY", 4) == 0) {
@@ -344,13 +356,15 @@ static void rtsp_request(struct rtsp_client *client, char *text)
     } else {
         snprintf(extra, sizeof(extra), "Session: 1\r\n");
     }
-    int len = snprintf(answer, sizeof(answer), "RTSP/1.0 %s\r\nCSeq: %d\r\n%s\r\n%s", status, number, extra, body);
+    int len = snprintf(answer, sizeof(answer), "RTSP/1.0 %s\r\nCSeq: %d\r\n%s\r\n%s", status,
+                       number, extra, body);
     client_send(client, (const uint8_t *)answer, (size_t)len);
 }
 
 static void rtsp_read(struct rtsp_client *client)
 {
-    ssize_t got = recv(client->fd, client->keep + client->kept, sizeof(client->keep) - 1 - client->kept, MSG_DONTWAIT);
+    ssize_t got = recv(client->fd, client->keep + client->kept,
+                       sizeof(client->keep) - 1 - client->kept, MSG_DONTWAIT);
     if (got <= 0) {
         if (got == 0 || errno != EAGAIN)
             client_drop(client);
@@ -414,7 +428,9 @@ static void rtsp_serve(int listener, int64_t until_ns)
 
 static int rtsp_listen(int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 16) != 0)

@@ -23,10 +23,10 @@
 enum phase { PHASE_JOIN, PHASE_WARM, PHASE_MEASURE };
 
 struct sender {
-    uint32_t next_number;   /* of the next message */
-    uint32_t first_number;  /* first one of the measured phase */
-    int64_t sent_at_ns;     /* ack mode: when the message now waited for was sent */
-    uint32_t waiting_id;    /* ack mode, centrifuge: id of the publish that is waited for */
+    uint32_t next_number;  /* of the next message */
+    uint32_t first_number; /* first one of the measured phase */
+    int64_t sent_at_ns;    /* ack mode: when the message now waited for was sent */
+    uint32_t waiting_id;   /* ack mode, centrifuge: id of the publish that is waited for */
 };
 
 static struct {
@@ -36,7 +36,7 @@ static struct {
     size_t senders, size;
     enum phase phase;
     struct sender *sender;
-    uint32_t *expect;       /* [client][sender]: next number */
+    uint32_t *expect; /* [client][sender]: next number */
     size_t ready;
     uint64_t sent, delivered, repeated, skipped, errors, warm_delivered, acked;
     struct bench_hist delay;
@@ -60,15 +60,18 @@ static void send_message(size_t who)
     char text[4096], line[5120];
     int64_t now_ns = bench_now_ns();
     uint32_t number = sender->next_number++;
-    snprintf(text, sizeof(text), "@%04x%08x%016llx", (unsigned)who, number, (unsigned long long)now_ns);
+    snprintf(text, sizeof(text), "@%04x%08x%016llx", (unsigned)who, number,
+             (unsigned long long)now_ns);
     memset(text + STAMP_LEN, 'x', load.size - STAMP_LEN);
     text[load.size] = '\0';
     sender->sent_at_ns = now_ns;
     sender->waiting_id = number + 10;
     bool sent;
     if (load.centrifuge) {
-        int len = snprintf(line, sizeof(line), "{\"id\":%u,\"publish\":{\"channel\":\"%s\",\"data\":{\"text\":\"%s\"}}}",
-                           sender->waiting_id, load.room, text);
+        int len = snprintf(
+            line, sizeof(line),
+            "{\"id\":%u,\"publish\":{\"channel\":\"%s\",\"data\":{\"text\":\"%s\"}}}",
+            sender->waiting_id, load.room, text);
         sent = bench_conn_send(conn, line, (size_t)len);
     } else {
         sent = bench_conn_send(conn, text, load.size);
@@ -91,7 +94,8 @@ static void handle_stamp(struct bench_conn *conn, const uint8_t *stamp, int64_t 
     uint32_t number = (uint32_t)from_hex(stamp + 5, 8);
     int64_t sent_at_ns = (int64_t)from_hex(stamp + 13, 16);
     if (who >= load.senders)
-        bench_die("connection %u: a message of sender %zu, there are %zu", conn->index, who, load.senders);
+        bench_die("connection %u: a message of sender %zu, there are %zu", conn->index, who,
+                  load.senders);
     uint32_t *expect = &load.expect[conn->index * load.senders + who];
     if (number < *expect) {
         load.repeated++;
@@ -150,7 +154,8 @@ static void handle_line(struct bench_conn *conn, const uint8_t *line, size_t siz
         handle_stamp(conn, at + sizeof(STAMP_AFTER) - 1, now_ns);
 }
 
-static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size, int64_t now_ns)
+static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size,
+                       int64_t now_ns)
 {
     (void)opcode;
     while (size > 0 && conn->state == BENCH_CONN_OPEN) {
@@ -172,7 +177,9 @@ static void on_open(struct bench_conn *conn)
         return;
     }
     char line[256];
-    int len = snprintf(line, sizeof(line), "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}", load.room);
+    int len = snprintf(line, sizeof(line),
+                       "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}",
+                       load.room);
     bench_conn_send(conn, line, (size_t)len);
 }
 
@@ -204,7 +211,8 @@ static void drain(const uint64_t *counter, uint64_t wanted)
 {
     int64_t end_ns = bench_now_ns() + DRAIN_MAX_MS * BENCH_NS_PER_MS;
     load.last_delivery_ns = bench_now_ns();
-    while (*counter < wanted && bench_now_ns() < end_ns && bench_now_ns() - load.last_delivery_ns < QUIET_MS * BENCH_NS_PER_MS)
+    while (*counter < wanted && bench_now_ns() < end_ns &&
+           bench_now_ns() - load.last_delivery_ns < QUIET_MS * BENCH_NS_PER_MS)
         bench_client_poll(&load.client, bench_now_ns() + 10 * BENCH_NS_PER_MS);
 }
 
@@ -241,7 +249,8 @@ int main(int argc, char **argv)
         bench_client_poll(&load.client, joined_by);
     if (load.ready < clients)
         bench_die("only %zu of %zu clients joined the room", load.ready, clients);
-    run_until(bench_now_ns() + 200 * BENCH_NS_PER_MS); /* a join that a server finishes behind the handshake */
+    run_until(bench_now_ns() +
+              200 * BENCH_NS_PER_MS); /* a join that a server finishes behind the handshake */
 
     load.client.nap_ns = load.ack ? 0 : nap_us * 1000;
     load.phase = PHASE_WARM;
@@ -272,20 +281,28 @@ int main(int argc, char **argv)
     double wall = (double)(after.at_ns - before.at_ns) / 1e9;
     double cpu = after.cpu_s - before.cpu_s;
     uint64_t expected = offered * clients;
-    printf("{\"clients\":%zu,\"began_with\":%zu,\"closed\":%zu,\"offered\":%llu,\"sent\":%llu,\"expected\":%llu,\"delivered\":%llu,"
-           "\"delivered_pct\":%.4f,\"repeated\":%llu,\"skipped\":%llu,\"errors\":%llu,\"acked\":%llu,\"acks_per_s\":%.1f,"
-           "\"mean_ms\":%.4f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"p999_ms\":%.4f,\"max_ms\":%.4f,\"wall_s\":%.3f,\"server_cpu_s\":%.3f,"
-           "\"server_core_pct\":%.2f,\"cpu_us_per_delivery\":%.4f,\"deliveries_per_s\":%.0f,\"rss_mb\":%.2f,\"client_core_pct\":%.2f,"
+    printf("{\"clients\":%zu,\"began_with\":%zu,\"closed\":%zu,\"offered\":%llu,\"sent\":%llu,"
+           "\"expected\":%llu,\"delivered\":%llu,"
+           "\"delivered_pct\":%.4f,\"repeated\":%llu,\"skipped\":%llu,\"errors\":%llu,\"acked\":%"
+           "llu,\"acks_per_s\":%.1f,"
+           "\"mean_ms\":%.4f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"p999_ms\":%.4f,\"max_ms\":%.4f,"
+           "\"wall_s\":%.3f,\"server_cpu_s\":%.3f,"
+           "\"server_core_pct\":%.2f,\"cpu_us_per_delivery\":%.4f,\"deliveries_per_s\":%.0f,\"rss_"
+           "mb\":%.2f,\"client_core_pct\":%.2f,"
            "\"client_late_max_ms\":%.3f}\n",
-           clients, began_with, load.client.closed, (unsigned long long)offered, (unsigned long long)load.sent,
-           (unsigned long long)expected, (unsigned long long)load.delivered,
-           expected > 0 ? 100.0 * (double)load.delivered / (double)expected : 0.0, (unsigned long long)load.repeated,
-           (unsigned long long)load.skipped, (unsigned long long)load.errors, (unsigned long long)load.acked,
-           (double)load.acked / wall, load.delay.count > 0 ? load.delay.sum_ns / (double)load.delay.count / 1e6 : 0.0,
-           bench_hist_ms(&load.delay, 0.5), bench_hist_ms(&load.delay, 0.99), bench_hist_ms(&load.delay, 0.999),
-           (double)load.delay.max_ns / 1e6, wall, cpu, 100.0 * cpu / wall,
-           load.delivered > 0 ? cpu * 1e6 / (double)load.delivered : 0.0, (double)load.delivered / wall, after.rss_kb / 1024.0,
-           100.0 * own / wall, (double)load.late_max_ns / 1e6);
+           clients, began_with, load.client.closed, (unsigned long long)offered,
+           (unsigned long long)load.sent, (unsigned long long)expected,
+           (unsigned long long)load.delivered,
+           expected > 0 ? 100.0 * (double)load.delivered / (double)expected : 0.0,
+           (unsigned long long)load.repeated, (unsigned long long)load.skipped,
+           (unsigned long long)load.errors, (unsigned long long)load.acked,
+           (double)load.acked / wall,
+           load.delay.count > 0 ? load.delay.sum_ns / (double)load.delay.count / 1e6 : 0.0,
+           bench_hist_ms(&load.delay, 0.5), bench_hist_ms(&load.delay, 0.99),
+           bench_hist_ms(&load.delay, 0.999), (double)load.delay.max_ns / 1e6, wall, cpu,
+           100.0 * cpu / wall, load.delivered > 0 ? cpu * 1e6 / (double)load.delivered : 0.0,
+           (double)load.delivered / wall, after.rss_kb / 1024.0, 100.0 * own / wall,
+           (double)load.late_max_ns / 1e6);
     bench_client_fini(&load.client);
     free(load.sender);
     free(load.expect);

@@ -26,14 +26,16 @@ static const char ws_key[] = "dGhlIHNhbXBsZSBub25jZQ==";
 static const char ws_accept[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 static const uint8_t ws_mask[4] = {0x37, 0xfa, 0x21, 0x3d};
 
-void bench_client_init(struct bench_client *client, const struct bench_client_ops *ops, const char *host, int port, size_t count)
+void bench_client_init(struct bench_client *client, const struct bench_client_ops *ops,
+                       const char *host, int port, size_t count)
 {
     memset(client, 0, sizeof(*client));
     client->ops = ops;
     client->count = count;
     client->address.sin_family = AF_INET;
     client->address.sin_port = htons((uint16_t)port);
-    if (inet_pton(AF_INET, host, &client->address.sin_addr) != 1 || (ntohl(client->address.sin_addr.s_addr) >> 24) != 127)
+    if (inet_pton(AF_INET, host, &client->address.sin_addr) != 1 ||
+        (ntohl(client->address.sin_addr.s_addr) >> 24) != 127)
         bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", host);
     snprintf(client->host, sizeof(client->host), "%s:%d", host, port);
     bench_need_files(count + 64);
@@ -78,13 +80,16 @@ static void buffer_add(uint8_t **buffer, size_t *len, size_t *cap, const void *d
 static void arm(struct bench_conn *conn, int operation, bool want_write)
 {
     /* Edge-triggered: half the polling. handle_readable reads until the socket has less than the buffer takes. */
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (want_write ? (uint32_t)EPOLLOUT : 0u), .data.ptr = conn};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET |
+                                          (want_write ? (uint32_t)EPOLLOUT : 0u),
+                                .data.ptr = conn};
     if (epoll_ctl(conn->client->epoll_fd, operation, conn->fd, &event) != 0)
         bench_die("epoll_ctl: %s", strerror(errno));
     conn->want_write = want_write;
 }
 
-void bench_client_connect(struct bench_client *client, size_t index, const char *path, bool websocket, const char *subprotocol)
+void bench_client_connect(struct bench_client *client, size_t index, const char *path,
+                          bool websocket, const char *subprotocol)
 {
     struct bench_conn *conn = &client->conns[index];
     conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -94,15 +99,21 @@ void bench_client_connect(struct bench_client *client, size_t index, const char 
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     conn->websocket = websocket;
     conn->state = BENCH_CONN_CONNECTING;
-    if (connect(conn->fd, (const struct sockaddr *)&client->address, sizeof(client->address)) != 0 && errno != EINPROGRESS)
+    if (connect(conn->fd, (const struct sockaddr *)&client->address, sizeof(client->address)) !=
+            0 &&
+        errno != EINPROGRESS)
         bench_die("connect %s: %s", client->host, strerror(errno));
     char head[1024];
-    int len = websocket ? snprintf(head, sizeof(head),
-                                   "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                   "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-                                   path, client->host, ws_key, subprotocol ? "Sec-WebSocket-Protocol: " : "",
-                                   subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "")
-                        : snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, client->host);
+    int len =
+        websocket
+            ? snprintf(
+                  head, sizeof(head),
+                  "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                  path, client->host, ws_key, subprotocol ? "Sec-WebSocket-Protocol: " : "",
+                  subprotocol ? subprotocol : "", subprotocol ? "\r\n" : "")
+            : snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path,
+                       client->host);
     buffer_add(&conn->out, &conn->out_len, &conn->out_cap, head, (size_t)len);
     client->connecting++;
     arm(conn, EPOLL_CTL_ADD, true);
@@ -187,7 +198,8 @@ bool bench_conn_send(struct bench_conn *conn, const void *data, size_t size)
 }
 
 /* Handles one whole frame. False when the connection has ended. */
-static bool handle_frame(struct bench_conn *conn, uint8_t first, const uint8_t *payload, size_t size, int64_t now_ns)
+static bool handle_frame(struct bench_conn *conn, uint8_t first, const uint8_t *payload,
+                         size_t size, int64_t now_ns)
 {
     struct bench_client *client = conn->client;
     uint8_t opcode = first & 0x0f;
@@ -219,7 +231,8 @@ static bool handle_frame(struct bench_conn *conn, uint8_t first, const uint8_t *
 }
 
 /* Returns how many bytes were used; the rest is an unfinished frame. */
-static size_t parse_frames(struct bench_conn *conn, const uint8_t *data, size_t size, int64_t now_ns)
+static size_t parse_frames(struct bench_conn *conn, const uint8_t *data, size_t size,
+                           int64_t now_ns)
 {
     size_t at = 0;
     while (size - at >= 2) {
@@ -227,7 +240,8 @@ static size_t parse_frames(struct bench_conn *conn, const uint8_t *data, size_t 
         uint64_t len = p[1] & 0x7fu;
         size_t head = 2;
         if ((p[1] & 0x80) != 0 || (p[0] & 0x70) != 0)
-            bench_die("connection %u: the server sent a masked frame or reserved bits", conn->index);
+            bench_die("connection %u: the server sent a masked frame or reserved bits",
+                      conn->index);
         if (len == 126) {
             if (size - at < 4)
                 break;
@@ -266,14 +280,16 @@ static size_t parse_body(struct bench_conn *conn, const uint8_t *data, size_t si
             const uint8_t *end = memchr(data + at, '\n', size - at);
             if (end == NULL)
                 break;
-            conn->chunk_left = (uint32_t)strtoul((const char *)data + at, NULL, 16) + 2; /* ends at the CR: no overrun */
+            conn->chunk_left = (uint32_t)strtoul((const char *)data + at, NULL, 16) +
+                               2; /* ends at the CR: no overrun */
             if (conn->chunk_left == 2)
                 return size;
             at = (size_t)(end - data) + 1;
             continue;
         }
         size_t take = size - at < conn->chunk_left ? size - at : conn->chunk_left;
-        size_t body = conn->chunk_left > 2 ? conn->chunk_left - 2 : 0; /* the CRLF behind a chunk is not body */
+        size_t body = conn->chunk_left > 2 ? conn->chunk_left - 2
+                                           : 0; /* the CRLF behind a chunk is not body */
         if (body > take)
             body = take;
         if (body > 0)
@@ -337,7 +353,8 @@ static bool read_some(struct bench_conn *conn)
     if (conn->state == BENCH_CONN_HANDSHAKE)
         at = parse_handshake(conn, data, size);
     if (conn->state == BENCH_CONN_OPEN && at < size)
-        at += conn->websocket ? parse_frames(conn, data + at, size - at, now_ns) : parse_body(conn, data + at, size - at, now_ns);
+        at += conn->websocket ? parse_frames(conn, data + at, size - at, now_ns)
+                              : parse_body(conn, data + at, size - at, now_ns);
     conn->kept = 0;
     if (conn->state != BENCH_CONN_CLOSED && at < size)
         buffer_add(&conn->keep, &conn->kept, &conn->kept_cap, data + at, size - at);
@@ -359,7 +376,8 @@ static void handle_event(struct bench_conn *conn, uint32_t events)
     }
     if ((events & EPOLLOUT) != 0 && conn->state != BENCH_CONN_CLOSED)
         flush_out(conn);
-    bool ending = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0; /* there is no later edge: read to the end */
+    bool ending = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !=
+                  0; /* there is no later edge: read to the end */
     if ((events & EPOLLIN) != 0 || ending)
         while (conn->state != BENCH_CONN_CLOSED && (read_some(conn) || ending))
             ;
@@ -377,7 +395,8 @@ void bench_client_poll(struct bench_client *client, int64_t until_ns)
     for (;;) {
         int64_t left = until_ns - bench_now_ns();
         int64_t wait = client->nap_ns > 0 || left < 0 ? 0 : left;
-        struct timespec timeout = {.tv_sec = wait / BENCH_NS_PER_S, .tv_nsec = wait % BENCH_NS_PER_S};
+        struct timespec timeout = {.tv_sec = wait / BENCH_NS_PER_S,
+                                   .tv_nsec = wait % BENCH_NS_PER_S};
         int count = epoll_pwait2(client->epoll_fd, events, EVENTS_PER_ROUND, &timeout, NULL);
         if (count < 0 && errno != EINTR)
             bench_die("epoll_pwait2: %s", strerror(errno));
@@ -390,8 +409,8 @@ void bench_client_poll(struct bench_client *client, int64_t until_ns)
     }
 }
 
-void bench_client_connect_all(struct bench_client *client, const char *path, bool websocket, const char *subprotocol, size_t window,
-                              double timeout_s)
+void bench_client_connect_all(struct bench_client *client, const char *path, bool websocket,
+                              const char *subprotocol, size_t window, double timeout_s)
 {
     int64_t deadline = bench_now_ns() + (int64_t)(timeout_s * 1e9);
     size_t next = 0;
@@ -400,8 +419,10 @@ void bench_client_connect_all(struct bench_client *client, const char *path, boo
             bench_client_connect(client, next++, path, websocket, subprotocol);
         bench_client_poll(client, deadline);
         if (client->closed > 0)
-            bench_die("%zu of %zu connections were closed while connecting", client->closed, client->count);
+            bench_die("%zu of %zu connections were closed while connecting", client->closed,
+                      client->count);
         if (bench_now_ns() > deadline)
-            bench_die("only %zu of %zu connections open after %.0f s", client->opened, client->count, timeout_s);
+            bench_die("only %zu of %zu connections open after %.0f s", client->opened,
+                      client->count, timeout_s);
     }
 }

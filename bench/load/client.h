@@ -11,7 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum bench_conn_state { BENCH_CONN_NONE, BENCH_CONN_CONNECTING, BENCH_CONN_HANDSHAKE, BENCH_CONN_OPEN, BENCH_CONN_CLOSED };
+enum bench_conn_state {
+    BENCH_CONN_NONE,
+    BENCH_CONN_CONNECTING,
+    BENCH_CONN_HANDSHAKE,
+    BENCH_CONN_OPEN,
+    BENCH_CONN_CLOSED
+};
 
 struct bench_client;
 
@@ -20,15 +26,15 @@ struct bench_conn {
     uint32_t index;
     int fd;
     enum bench_conn_state state;
-    bool websocket;      /* else the body of one endless HTTP answer */
-    bool chunked;        /* HTTP body comes in chunks */
+    bool websocket; /* else the body of one endless HTTP answer */
+    bool chunked;   /* HTTP body comes in chunks */
     bool want_write;
     uint16_t close_code; /* of a close frame, 0 when the end came without one */
     uint32_t chunk_left; /* HTTP: bytes of the current chunk still to come, its CRLF included */
     size_t kept;         /* bytes of an unfinished frame */
     size_t kept_cap;
     uint8_t *keep;
-    size_t joined;       /* bytes of an unfinished fragmented message */
+    size_t joined; /* bytes of an unfinished fragmented message */
     size_t joined_cap;
     uint8_t *join;
     uint8_t join_opcode;
@@ -40,7 +46,8 @@ struct bench_conn {
 struct bench_client_ops {
     void (*on_open)(struct bench_conn *conn);
     /* One whole message (WebSocket), or some bytes of the body (HTTP). Borrowed. `now_ns`: when its last byte was read. */
-    void (*on_message)(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size, int64_t now_ns);
+    void (*on_message)(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size,
+                       int64_t now_ns);
     void (*on_close)(struct bench_conn *conn);
 };
 
@@ -59,17 +66,19 @@ struct bench_client {
     uint64_t bytes_in, frames_in;
 };
 
-void bench_client_init(struct bench_client *client, const struct bench_client_ops *ops, const char *host, int port, size_t count);
+void bench_client_init(struct bench_client *client, const struct bench_client_ops *ops,
+                       const char *host, int port, size_t count);
 void bench_client_fini(struct bench_client *client);
 /* Begins connection `index`; on_open comes from bench_client_poll. `path` with the leading slash. */
-void bench_client_connect(struct bench_client *client, size_t index, const char *path, bool websocket, const char *subprotocol);
+void bench_client_connect(struct bench_client *client, size_t index, const char *path,
+                          bool websocket, const char *subprotocol);
 /* Sends one masked text frame; keeps what the socket does not take. False when the connection is not open. */
 bool bench_conn_send(struct bench_conn *conn, const void *data, size_t size);
 /* Handles what has come until `until_ns`; returns at once after one round of events when there were some. */
 void bench_client_poll(struct bench_client *client, int64_t until_ns);
 /* Connects all `count` with `window` in flight and waits; exits when that takes longer than `timeout_s`. */
-void bench_client_connect_all(struct bench_client *client, const char *path, bool websocket, const char *subprotocol, size_t window,
-                              double timeout_s);
+void bench_client_connect_all(struct bench_client *client, const char *path, bool websocket,
+                              const char *subprotocol, size_t window, double timeout_s);
 /* Ends a connection by reset: thousands of TIME_WAIT entries would disturb the next run. */
 void bench_conn_end(struct bench_conn *conn);
 

@@ -36,8 +36,9 @@ int main(int argc, char **argv)
         if (i >= 0)
             bench_hist_add(&hist, bench_now_ns() - start_ns);
     }
-    printf("{\"size\":%zu,\"mean_ms\":%.4f,\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n", size, hist.sum_ns / (double)hist.count / 1e6,
-           bench_hist_ms(&hist, 0.5), bench_hist_ms(&hist, 0.99));
+    printf("{\"size\":%zu,\"mean_ms\":%.4f,\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n", size,
+           hist.sum_ns / (double)hist.count / 1e6, bench_hist_ms(&hist, 0.5),
+           bench_hist_ms(&hist, 0.99));
     free(data);
     close(fd);
     return 0;

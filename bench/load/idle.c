@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size, int64_t now_ns)
+static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size,
+                       int64_t now_ns)
 {
     (void)conn, (void)opcode, (void)data, (void)size, (void)now_ns;
 }
@@ -42,11 +43,14 @@ int main(int argc, char **argv)
     struct bench_use after = bench_pids_use(&pids);
     if (client.opened != clients)
         bench_die("only %zu of %zu connections stayed open", client.opened, clients);
-    printf("{\"clients\":%zu,\"accept_s\":%.3f,\"accept_cpu_s\":%.3f,\"rss_before_mb\":%.2f,\"rss_accepted_mb\":%.2f,\"rss_mb\":%.2f,"
+    printf("{\"clients\":%zu,\"accept_s\":%.3f,\"accept_cpu_s\":%.3f,\"rss_before_mb\":%.2f,\"rss_"
+           "accepted_mb\":%.2f,\"rss_mb\":%.2f,"
            "\"rss_kb_per_conn\":%.3f,\"idle_core_pct\":%.2f,\"client_core_pct\":%.2f}\n",
-           clients, (double)accept_ns / 1e9, peak.cpu_s - before.cpu_s, before.rss_kb / 1024, peak.rss_kb / 1024, after.rss_kb / 1024,
+           clients, (double)accept_ns / 1e9, peak.cpu_s - before.cpu_s, before.rss_kb / 1024,
+           peak.rss_kb / 1024, after.rss_kb / 1024,
            (after.rss_kb - before.rss_kb) / (double)clients,
-           100.0 * (after.cpu_s - peak.cpu_s) / ((double)(after.at_ns - peak.at_ns) / 1e9), 100.0 * own / ((double)accept_ns / 1e9));
+           100.0 * (after.cpu_s - peak.cpu_s) / ((double)(after.at_ns - peak.at_ns) / 1e9),
+           100.0 * own / ((double)accept_ns / 1e9));
     bench_client_fini(&client);
     return 0;
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECENT 4096 /* frames whose first arrival is remembered */
+#define RECENT 4096     /* frames whose first arrival is remembered */
 #define LOOK_BYTES 1024 /* the stamp is among a frame's first bytes */
 #define UNIT_MAX (8u << 20)
 
@@ -34,7 +34,10 @@ static struct {
     uint64_t frames, lost, repeated, first_not_key, no_stamp;
     uint64_t bytes;
     struct bench_hist delay, spread, join;
-    struct { uint32_t number; int64_t at_ns; } first[RECENT];
+    struct {
+        uint32_t number;
+        int64_t at_ns;
+    } first[RECENT];
 } load;
 
 static uint64_t from_hex(const uint8_t *text, size_t len)
@@ -58,7 +61,8 @@ static int64_t since_first(uint32_t number, int64_t now_ns)
 /* The coded frame or the body of a tag or box that may hold one. */
 static void handle_payload(struct viewer *viewer, const uint8_t *data, size_t size, int64_t now_ns)
 {
-    const uint8_t *at = memmem(data, size < LOOK_BYTES ? size : LOOK_BYTES, STAMP_UUID, STAMP_UUID_LEN);
+    const uint8_t *at = memmem(data, size < LOOK_BYTES ? size : LOOK_BYTES, STAMP_UUID,
+                               STAMP_UUID_LEN);
     if (at == NULL || (size_t)(data + size - at) < STAMP_UUID_LEN + STAMP_TEXT_LEN) {
         load.no_stamp += load.measuring;
         return;
@@ -122,7 +126,8 @@ static size_t take_unit(struct viewer *viewer, const uint8_t *data, size_t size,
     return box;
 }
 
-static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size, int64_t now_ns)
+static void on_message(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size,
+                       int64_t now_ns)
 {
     struct viewer *viewer = &load.viewer[conn->index];
     if (opcode == 1)
@@ -191,7 +196,8 @@ int main(int argc, char **argv)
     while (load.joined < viewers && load.client.closed == 0 && bench_now_ns() < deadline_ns)
         bench_client_poll(&load.client, bench_now_ns() + 100 * BENCH_NS_PER_MS);
     if (load.joined < viewers)
-        bench_die("only %zu of %zu viewers have a key frame, %zu were closed", load.joined, viewers, load.client.closed);
+        bench_die("only %zu of %zu viewers have a key frame, %zu were closed", load.joined, viewers,
+                  load.client.closed);
     run_until(bench_now_ns() + (int64_t)(warm_s * 1e9));
 
     struct bench_use before = bench_pids_use(&pids);
@@ -201,17 +207,22 @@ int main(int argc, char **argv)
     run_until(load.measure_from_ns + (int64_t)(seconds * 1e9));
     struct bench_use after = bench_pids_use(&pids);
     double wall = (double)(after.at_ns - before.at_ns) / 1e9, cpu = after.cpu_s - before.cpu_s;
-    printf("{\"viewers\":%zu,\"closed\":%zu,\"frames\":%llu,\"lost\":%llu,\"repeated\":%llu,\"no_stamp\":%llu,\"mbit_per_viewer\":%.3f,"
-           "\"first_not_key\":%llu,\"join_p50_ms\":%.3f,\"join_p99_ms\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
-           "\"spread_p50_ms\":%.3f,\"spread_p99_ms\":%.3f,\"server_core_pct\":%.2f,\"cpu_us_per_frame\":%.3f,\"rss_mb\":%.2f,"
+    printf("{\"viewers\":%zu,\"closed\":%zu,\"frames\":%llu,\"lost\":%llu,\"repeated\":%llu,\"no_"
+           "stamp\":%llu,\"mbit_per_viewer\":%.3f,"
+           "\"first_not_key\":%llu,\"join_p50_ms\":%.3f,\"join_p99_ms\":%.3f,\"p50_ms\":%.3f,\"p99_"
+           "ms\":%.3f,\"max_ms\":%.3f,"
+           "\"spread_p50_ms\":%.3f,\"spread_p99_ms\":%.3f,\"server_core_pct\":%.2f,\"cpu_us_per_"
+           "frame\":%.3f,\"rss_mb\":%.2f,"
            "\"client_core_pct\":%.2f}\n",
-           viewers, load.client.closed, (unsigned long long)load.frames, (unsigned long long)load.lost,
-           (unsigned long long)load.repeated, (unsigned long long)load.no_stamp,
-           (double)load.bytes * 8 / 1e6 / wall / (double)viewers, (unsigned long long)load.first_not_key,
-           bench_hist_ms(&load.join, 0.5), bench_hist_ms(&load.join, 0.99), bench_hist_ms(&load.delay, 0.5),
-           bench_hist_ms(&load.delay, 0.99), (double)load.delay.max_ns / 1e6, bench_hist_ms(&load.spread, 0.5),
-           bench_hist_ms(&load.spread, 0.99), 100.0 * cpu / wall, load.frames > 0 ? cpu * 1e6 / (double)load.frames : 0.0,
-           after.rss_kb / 1024, 100.0 * (bench_own_cpu_s() - own_before) / wall);
+           viewers, load.client.closed, (unsigned long long)load.frames,
+           (unsigned long long)load.lost, (unsigned long long)load.repeated,
+           (unsigned long long)load.no_stamp, (double)load.bytes * 8 / 1e6 / wall / (double)viewers,
+           (unsigned long long)load.first_not_key, bench_hist_ms(&load.join, 0.5),
+           bench_hist_ms(&load.join, 0.99), bench_hist_ms(&load.delay, 0.5),
+           bench_hist_ms(&load.delay, 0.99), (double)load.delay.max_ns / 1e6,
+           bench_hist_ms(&load.spread, 0.5), bench_hist_ms(&load.spread, 0.99), 100.0 * cpu / wall,
+           load.frames > 0 ? cpu * 1e6 / (double)load.frames : 0.0, after.rss_kb / 1024,
+           100.0 * (bench_own_cpu_s() - own_before) / wall);
     for (size_t i = 0; i < viewers; i++)
         free(load.viewer[i].keep);
     bench_client_fini(&load.client);

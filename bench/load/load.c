@@ -71,7 +71,8 @@ static size_t hist_index(int64_t value_ns)
         return (size_t)value;
     unsigned top = 63u - (unsigned)__builtin_clzll(value);
     unsigned shift = top - 6;
-    size_t index = (size_t)(shift + 1) * BENCH_HIST_SUB + (size_t)((value >> shift) - BENCH_HIST_SUB);
+    size_t index = (size_t)(shift + 1) * BENCH_HIST_SUB +
+                   (size_t)((value >> shift) - BENCH_HIST_SUB);
     return index < BENCH_HIST_SIZE ? index : BENCH_HIST_SIZE - 1;
 }
 
@@ -135,7 +136,9 @@ struct bench_use bench_pids_use(const struct bench_pids *pids)
         const char *rest = strrchr(text, ')'); /* the name may hold spaces and brackets */
         unsigned long user, sys;
         long rss;
-        if (rest == NULL || sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld",
+        if (rest == NULL || sscanf(rest + 2,
+                                   "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d "
+                                   "%*d %*d %*d %*d %*u %*u %ld",
                                    &user, &sys, &rss) != 3)
             bench_die("cannot read %s", path);
         use.cpu_s += (double)(user + sys) / tick;
@@ -148,7 +151,8 @@ double bench_own_cpu_s(void)
 {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+           (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
 void bench_args_init(struct bench_args *args, int argc, char **argv)

@@ -43,9 +43,9 @@ struct bench_pids {
     int count;
 };
 struct bench_use {
-    double cpu_s;       /* user + system */
-    double rss_kb;      /* sum of VmRSS */
-    int64_t at_ns;      /* when it was read */
+    double cpu_s;  /* user + system */
+    double rss_kb; /* sum of VmRSS */
+    int64_t at_ns; /* when it was read */
 };
 void bench_pids_parse(struct bench_pids *pids, const char *list);
 struct bench_use bench_pids_use(const struct bench_pids *pids);

@@ -49,7 +49,8 @@ static size_t pattern_at(unsigned index, uint64_t at)
 static int dial(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)load.port)};
-    if (inet_pton(AF_INET, load.host, &address.sin_addr) != 1 || (ntohl(address.sin_addr.s_addr) >> 24) != 127)
+    if (inet_pton(AF_INET, load.host, &address.sin_addr) != 1 ||
+        (ntohl(address.sin_addr.s_addr) >> 24) != 127)
         bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", load.host);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct timeval limit = {.tv_sec = 120};
@@ -84,7 +85,8 @@ static size_t read_head(int fd, char *text, size_t *head_len, const char *status
     for (;;) {
         ssize_t more = recv(fd, text + got, HEAD_MAX - 1 - got, 0);
         if (more <= 0)
-            bench_die("no answer: %s", more < 0 ? strerror(errno) : "the server closed the connection");
+            bench_die("no answer: %s",
+                      more < 0 ? strerror(errno) : "the server closed the connection");
         got += (size_t)more;
         text[got] = '\0';
         const char *end = memmem(text, got, "\r\n\r\n", 4);
@@ -107,10 +109,11 @@ static void create_tus(struct upload *upload)
     char text[HEAD_MAX];
     size_t head;
     int fd = dial();
-    int len = snprintf(text, sizeof(text),
-                       "POST %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nUpload-Length: %llu\r\n"
-                       "Upload-Metadata: filename YmVuY2guYmlu\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                       load.base, load.host, load.port, (unsigned long long)load.size);
+    int len = snprintf(
+        text, sizeof(text),
+        "POST %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nUpload-Length: %llu\r\n"
+        "Upload-Metadata: filename YmVuY2guYmlu\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        load.base, load.host, load.port, (unsigned long long)load.size);
     send_all(fd, text, (size_t)len);
     read_head(fd, text, &head, "201");
     const char *at = strcasestr(text, "\nLocation:");
@@ -131,17 +134,21 @@ static void verify(struct upload *upload)
     uint8_t *data = bench_calloc(1, 1u << 20);
     size_t head, have;
     int fd = dial();
-    int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n",
-                       upload->path, load.host, load.port);
+    int len = snprintf(
+        text, sizeof(text),
+        "GET %s HTTP/1.1\r\nHost: %s:%d\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n",
+        upload->path, load.host, load.port);
     send_all(fd, text, (size_t)len);
     have = read_head(fd, text, &head, "200") - head;
     memcpy(data, text + head, have);
     uint64_t at = 0;
     while (have > 0) {
         for (size_t i = 0; i < have;) {
-            size_t from = pattern_at(upload->index, at + i), run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
+            size_t from = pattern_at(upload->index, at + i),
+                   run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
             if (memcmp(data + i, load.pattern + from, run) != 0)
-                bench_die("%s: other bytes came back near %llu", upload->path, (unsigned long long)at);
+                bench_die("%s: other bytes came back near %llu", upload->path,
+                          (unsigned long long)at);
             i += run;
         }
         at += have;
@@ -151,7 +158,8 @@ static void verify(struct upload *upload)
         have = more > 0 ? (size_t)more : 0;
     }
     if (at != load.size)
-        bench_die("%s: %llu bytes came back of %llu", upload->path, (unsigned long long)at, (unsigned long long)load.size);
+        bench_die("%s: %llu bytes came back of %llu", upload->path, (unsigned long long)at,
+                  (unsigned long long)load.size);
     close(fd);
     free(data);
 }
@@ -162,14 +170,19 @@ static void *run_upload(void *arg)
     char text[HEAD_MAX];
     size_t head_len;
     if (load.put)
-        snprintf(upload->path, sizeof(upload->path), "%sbench-%d-%u.bin", load.base, (int)getpid(), upload->index);
+        snprintf(upload->path, sizeof(upload->path), "%sbench-%d-%u.bin", load.base, (int)getpid(),
+                 upload->index);
     else
         create_tus(upload);
     int fd = dial();
-    int len = snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%sContent-Length: %llu\r\nConnection: close\r\n\r\n",
-                       load.put ? "PUT" : "PATCH", upload->path, load.host, load.port,
-                       load.put ? "" : "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n",
-                       (unsigned long long)load.size);
+    int len = snprintf(
+        text, sizeof(text),
+        "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%sContent-Length: %llu\r\nConnection: close\r\n\r\n",
+        load.put ? "PUT" : "PATCH", upload->path, load.host, load.port,
+        load.put ? ""
+                 : "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: "
+                   "application/offset+octet-stream\r\n",
+        (unsigned long long)load.size);
     pthread_barrier_wait(&load.ready);
     int64_t start_ns = bench_now_ns();
     send_all(fd, text, (size_t)len);
@@ -253,10 +266,13 @@ int main(int argc, char **argv)
     pthread_join(sampling, NULL);
     for (unsigned i = 0; i < uploads && load.verify; i++)
         verify(&load.upload[i]);
-    printf("{\"uploads\":%u,\"size\":%llu,\"seconds\":%.4f,\"mb_per_s\":%.1f,\"server_cpu_s\":%.3f,\"rss_before_mb\":%.2f,"
+    printf("{\"uploads\":%u,\"size\":%llu,\"seconds\":%.4f,\"mb_per_s\":%.1f,\"server_cpu_s\":%.3f,"
+           "\"rss_before_mb\":%.2f,"
            "\"rss_peak_mb\":%.2f,\"client_core_pct\":%.1f,\"verified\":%s}\n",
-           uploads, (unsigned long long)load.size, longest, (double)load.size * uploads / 1e6 / longest, after.cpu_s - before.cpu_s,
-           before.rss_kb / 1024, sampler.peak_kb / 1024, 100 * own / wall, load.verify ? "true" : "false");
+           uploads, (unsigned long long)load.size, longest,
+           (double)load.size * uploads / 1e6 / longest, after.cpu_s - before.cpu_s,
+           before.rss_kb / 1024, sampler.peak_kb / 1024, 100 * own / wall,
+           load.verify ? "true" : "false");
     free(load.pattern);
     return 0;
 }
