@@ -3,7 +3,8 @@
  * The plane's threads: inbox, wheel of timers, epoll loop, taking sockets over, ending.
  *
  * One turn of a thread: wait; read and write what is ready; run the inbox; visit due timers; then write every
- * connection that got frames, once. So frames that arrive together leave in one system call. */
+ * connection that got frames, once (unless the thread rests after a long round). So frames that arrive together leave in
+ * one system call. */
 #include "plane_priv.h"
 #include "wr_log.h"
 #include "wr_thread.h"
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -20,6 +22,8 @@
 #define EVENTS 256
 #define USER_TIMEOUT_MS 30000u
 #define THREADS_MAX 64u
+#define REST_CONNS 64u
+#define REST_MAX_US 5000
 
 /* ---- inbox ---- */
 
@@ -67,7 +71,8 @@ void wr_plane_post(struct wr_plane *p, struct wr_conn_id id, wr_conn_fn fn, void
 struct wr_conn *plane__find(struct plane__thread *t, uint64_t id)
 {
     uint32_t slot = (uint32_t)id & 0xffffffu;
-    if (slot >= t->nslots || !t->slots[slot] || t->slots[slot]->id != id || t->slots[slot]->state == CONN_DEAD)
+    if (slot >= t->nslots || !t->slots[slot] || t->slots[slot]->id != id ||
+        t->slots[slot]->state == CONN_DEAD)
         return NULL;
     return t->slots[slot];
 }
@@ -107,7 +112,8 @@ static void wheel_turn(struct plane__thread *t)
 {
     while (t->wheel_at_ms + PLANE__WHEEL_MS <= t->now_ms) {
         t->wheel_at_ms += PLANE__WHEEL_MS;
-        struct wr_conn **slot = &t->wheel[(uint64_t)(t->wheel_at_ms / PLANE__WHEEL_MS) % PLANE__WHEEL_SLOTS];
+        struct wr_conn **slot =
+            &t->wheel[(uint64_t)(t->wheel_at_ms / PLANE__WHEEL_MS) % PLANE__WHEEL_SLOTS];
         struct wr_conn *due = *slot;
         *slot = NULL;
         if (due)
@@ -162,8 +168,21 @@ static void conn_gone(struct wr_plane *p)
     plane__signal(p);
 }
 
+/* A resting thread keeps its list of connections to write: the dead must leave it before they are freed. */
+static void forget_dead(struct plane__thread *t)
+{
+    for (struct wr_conn **at = &t->dirty; *at;) {
+        if ((*at)->state == CONN_DEAD)
+            *at = (*at)->dirty_next;
+        else
+            at = &(*at)->dirty_next;
+    }
+}
+
 static void bury(struct plane__thread *t)
 {
+    if (t->dead && t->dirty)
+        forget_dead(t);
     while (t->dead) {
         struct wr_conn *c = t->dead;
         t->dead = c->dead_next;
@@ -250,14 +269,16 @@ static void socket_options(int fd)
         (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early, const struct wr_conn_opts *o)
+wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
+                      const struct wr_conn_opts *o)
 {
     struct wr_conn *c = conn_new(fd, o);
     struct plane__item *it = calloc(1, sizeof *it);
     uint8_t *copy = early.n ? malloc(early.n) : NULL;
     unsigned before = atomic_fetch_add(&p->connections, 1);
     wr_gauge_add(&plane__g_conns, 1);
-    if (!c || !it || (early.n && !copy) || before >= p->max_connections || atomic_load(&p->draining)) {
+    if (!c || !it || (early.n && !copy) || before >= p->max_connections ||
+        atomic_load(&p->draining)) {
         free(it);
         free(copy);
         refuse(o, fd, c);
@@ -281,7 +302,8 @@ wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early, const s
 
 /* ---- the loop ---- */
 
-static void each_conn(struct plane__thread *t, void (*fn)(struct wr_conn *c, const char *reason), const char *reason)
+static void each_conn(struct plane__thread *t, void (*fn)(struct wr_conn *c, const char *reason),
+                      const char *reason)
 {
     for (uint32_t i = 0; i < t->nslots; i++)
         if (t->slots[i])
@@ -348,14 +370,37 @@ static void run_inbox(struct plane__thread *t)
         plane__signal(t->plane);
 }
 
+/* Writes every connection that got frames. On loopback and on a network alike a send call costs several microseconds
+ * whatever it carries, so a room of a thousand takes milliseconds a message. Therefore a round that wrote many sockets is
+ * followed by a rest of half its own length, at most REST_MAX_US: reading and the inbox go on, and what comes meanwhile
+ * leaves together in the next round. A quiet or small room never meets a rest. */
 static void flush_dirty(struct plane__thread *t)
 {
+    if (!t->dirty)
+        return;
+    int64_t from_us = wr_mono_us();
+    if (from_us < t->rest_until_us && !t->ended)
+        return;
+    uint32_t n = 0;
     while (t->dirty) {
         struct wr_conn *c = t->dirty;
         t->dirty = c->dirty_next;
         c->dirty = false;
         conn__flush(c);
+        n++;
     }
+    if (n >= REST_CONNS) {
+        int64_t now_us = wr_mono_us();
+        t->rest_until_us = now_us + WR_MIN((now_us - from_us) / 2, REST_MAX_US);
+    }
+}
+
+/* How long epoll may sleep. */
+static int sleep_ms(const struct plane__thread *t)
+{
+    if (t->dirty) /* resting */
+        return (int)WR_MAX(0, (t->rest_until_us - wr_mono_us() + 999) / 1000);
+    return t->nconns ? (int)WR_MAX(1, t->wheel_at_ms + PLANE__WHEEL_MS - t->now_ms) : -1;
 }
 
 static void run_events(struct plane__thread *t, const struct epoll_event *ev, int n)
@@ -382,8 +427,7 @@ static void *thread_main(void *arg)
     struct plane__thread *t = arg;
     struct epoll_event ev[EVENTS];
     while (!t->ended || t->nconns) {
-        int timeout = t->nconns ? (int)WR_MAX(1, t->wheel_at_ms + PLANE__WHEEL_MS - t->now_ms) : -1;
-        int n = epoll_wait(t->epoll, ev, EVENTS, timeout);
+        int n = epoll_wait(t->epoll, ev, EVENTS, sleep_ms(t));
         t->now_ms = wr_mono_ms();
         if (t->nconns == 0) /* nobody waited on the wheel while we slept */
             t->wheel_at_ms = t->now_ms;
@@ -436,11 +480,19 @@ static wr_err thread_init(struct wr_plane *p, uint32_t index)
     return wr_thread_start(&t->thread, name, thread_main, t);
 }
 
+/* Those that this process may run on: a container or taskset may allow fewer than there are. */
+static uint32_t cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return (uint32_t)WR_MAX(CPU_COUNT(&set), 1);
+    return (uint32_t)WR_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+}
+
 wr_err wr_plane_open(const struct wr_plane_opts *o, struct wr_plane **out)
 {
     *out = NULL;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t n = o->threads ? o->threads : (uint32_t)WR_MAX(cores, 1);
+    uint32_t n = o->threads ? o->threads : cores();
     n = WR_MIN(n, THREADS_MAX);
     struct wr_plane *p = calloc(1, sizeof *p);
     struct plane__thread *threads = calloc(n, sizeof *threads);

@@ -128,6 +128,7 @@ struct plane__thread {
     uint32_t *gens;
     uint32_t nslots, *free_slots, nfree;
     struct wr_conn *dirty, *dead;
+    int64_t rest_until_us; /* no round of writing before */
     struct wr_conn *wheel[PLANE__WHEEL_SLOTS];
     int64_t wheel_at_ms; /* slots before this are done */
     uint32_t nconns;
