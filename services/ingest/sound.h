@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A rendition of sound: G.711 (and whatever raw sound libavcodec decodes) to AAC at 48 kHz, once a stream. */
+#ifndef WR_INGEST_SOUND_H
+#define WR_INGEST_SOUND_H
+
+#include "wr_base.h"
+#include "wr_err.h"
+
+struct AVCodecParameters;
+struct AVPacket;
+struct sound;
+
+#define SOUND_RATE 48000
+
+/* One AAC frame; pts in 1/48,000 s, data borrowed. */
+typedef void (*sound_frame_fn)(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration);
+
+/* True for the codecs that become AAC. */
+bool sound__takes(int av_codec_id);
+/* Errors: UNAVAILABLE with a sentence (this FFmpeg lacks a decoder or encoder). */
+WR_MUST_USE wr_err sound__new(const struct AVCodecParameters *from, sound_frame_fn fn, void *ctx, struct sound **out,
+                              struct wr_errmsg *err);
+/* The AudioSpecificConfig; valid until sound__free. */
+struct wr_slice sound__config(const struct sound *s);
+uint32_t sound__channels(const struct sound *s);
+/* Feeds a packet (borrowed); pts in 1/48,000 s or INT64_MIN. Calls fn for every frame that is complete. A packet that
+ * cannot be decoded is left out. */
+void sound__feed(struct sound *s, const struct AVPacket *pkt, int64_t pts);
+void sound__free(struct sound **s);
+
+#endif

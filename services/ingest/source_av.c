@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sources that libavformat reads: RTSP over TCP or UDP. Every wait has a deadline (interrupt callback); keep-alives are
+ * sent from inside av_read_frame, so this thread never pauses. libavformat's parser holds a video frame back until the
+ * next one begins (40 ms at 25 fps); an own depacketiser would win that. */
+#include "flow.h"
+#include "sound.h"
+#include "source.h"
+#include "wr_clock.h"
+#include "wr_log.h"
+#include "wr_metrics.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <stdio.h>
+
+#define OPEN_US (10 * 1000000)
+#define CLOSE_US (500 * 1000) /* for TEARDOWN: many cameras allow few sessions and want to be told */
+#define NO_KEY_US (10 * 1000000)
+
+/* One connection. */
+struct av {
+    struct stream *s;
+    struct source_end *end;
+    AVFormatContext *ctx;
+    int64_t deadline_us; /* of the blocking call that runs now */
+    bool closing;        /* TEARDOWN goes on although nobody wants the stream any more */
+    int video, audio;    /* stream indexes, -1 = none */
+    struct flow flow;
+    struct sound *sound; /* when the sound becomes AAC here */
+    int64_t last_video_us, began_us;
+};
+
+static void discard_log(void *avcl, int level, const char *format, va_list args)
+{
+    (void)avcl, (void)level, (void)format, (void)args;
+}
+
+void source__init_av(void)
+{
+    av_log_set_callback(discard_log);
+    avformat_network_init();
+}
+
+/* Polled in every socket wait. */
+static int is_over(void *opaque)
+{
+    struct av *a = opaque;
+    return wr_mono_us() > a->deadline_us || (!a->closing && !stream__is_wanted(a->s));
+}
+
+/* ---- why it ended ------------------------------------------------------------------------------------------------- */
+
+static void end_with(struct av *a, bool lasting, const char *text)
+{
+    a->end->is_lasting = lasting;
+    snprintf(a->end->text, sizeof a->end->text, "%s", text);
+}
+
+static void end_with_av(struct av *a, int code, const char *doing)
+{
+    static const struct {
+        int code;
+        bool lasting;
+        const char *text;
+    } known[] = {
+        {AVERROR_HTTP_UNAUTHORIZED, true, "the camera refused user or password (401)"},
+        {AVERROR_HTTP_FORBIDDEN, true, "the camera forbids it to this user (403)"},
+        {AVERROR_HTTP_NOT_FOUND, true, "the camera has no such path (404): check the address behind the host"},
+        {AVERROR(ECONNREFUSED), false, "the camera's host refuses the connection: is the port right, is it starting?"},
+        {AVERROR(EHOSTUNREACH), false, "the camera's host cannot be reached"},
+        {AVERROR(ENETUNREACH), false, "the camera's network cannot be reached"},
+        {AVERROR(ETIMEDOUT), false, "the camera does not answer"},
+        {AVERROR_EOF, false, "the camera ended the stream"},
+        {AVERROR_INVALIDDATA, false, "the camera answers with something that is not RTSP"},
+        {AVERROR_PROTOCOL_NOT_FOUND, true, "this FFmpeg cannot read the address's protocol"},
+    };
+    if (code == AVERROR_EXIT) {
+        snprintf(a->end->text, sizeof a->end->text, "the camera did not answer in time while %s", doing);
+        return;
+    }
+    for (size_t i = 0; i < WR_ARRAY_LEN(known); i++)
+        if (known[i].code == code) {
+            end_with(a, known[i].lasting, known[i].text);
+            return;
+        }
+    char text[AV_ERROR_MAX_STRING_SIZE] = "";
+    av_strerror(code, text, sizeof text);
+    snprintf(a->end->text, sizeof a->end->text, "%s failed: %s", doing, text);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+static void set_options(struct av *a, AVDictionary **o)
+{
+    char us[32];
+    snprintf(us, sizeof us, "%lld", (long long)a->s->no_packet_us);
+    av_dict_set(o, "rtsp_transport", a->s->transport, 0);
+    av_dict_set(o, "timeout", us, 0);                          /* microseconds; stimeout is gone */
+    av_dict_set(o, "allowed_media_types", "video+audio", 0);   /* ONVIF metadata stalls the probing */
+    av_dict_set(o, "analyzeduration", "100000", 0);
+    av_dict_set(o, "probesize", "32768", 0);
+    av_dict_set(o, "fpsprobesize", "0", 0);
+    if (strcmp(a->s->transport, "udp") == 0)
+        av_dict_set(o, "buffer_size", "1048576", 0);
+}
+
+static bool open_input(struct av *a)
+{
+    AVDictionary *options = NULL;
+    const AVDictionaryEntry *left = NULL;
+    a->ctx = avformat_alloc_context();
+    if (!a->ctx) {
+        end_with(a, false, "out of memory");
+        return false;
+    }
+    a->ctx->interrupt_callback = (AVIOInterruptCB){.callback = is_over, .opaque = a};
+    a->deadline_us = wr_mono_us() + OPEN_US;
+    set_options(a, &options);
+    int r = avformat_open_input(&a->ctx, a->s->url, NULL, &options); /* frees ctx when it fails */
+    /* The only warning that libavformat gives about an option it does not know. */
+    while (r >= 0 && (left = av_dict_get(options, "", left, AV_DICT_IGNORE_SUFFIX)))
+        wr_error("ingest.option", "stream=%s libavformat does not know the option %s", a->s->name, left->key);
+    av_dict_free(&options);
+    if (r >= 0) {
+        a->deadline_us = wr_mono_us() + OPEN_US;
+        r = avformat_find_stream_info(a->ctx, NULL);
+    }
+    if (r >= 0)
+        return true;
+    end_with_av(a, r, "opening");
+    return false;
+}
+
+static uint32_t fps_milli(const AVStream *st)
+{
+    AVRational r = st->avg_frame_rate.num > 0 ? st->avg_frame_rate : st->r_frame_rate;
+    if (r.num <= 0 || r.den <= 0 || (int64_t)r.num * 1000 / r.den > 240000)
+        return 0;
+    return (uint32_t)((int64_t)r.num * 1000 / r.den);
+}
+
+static bool choose_video(struct av *a)
+{
+    a->video = av_find_best_stream(a->ctx, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
+    if (a->video < 0)
+        return true;
+    const AVStream *st = a->ctx->streams[a->video];
+    const AVCodecParameters *par = st->codecpar;
+    if (par->codec_id != AV_CODEC_ID_H264) {
+        a->end->is_lasting = true;
+        snprintf(a->end->text, sizeof a->end->text,
+                 "the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264",
+                 par->codec_id == AV_CODEC_ID_HEVC ? "H.265 (hevc)" : avcodec_get_name(par->codec_id));
+        return false;
+    }
+    flow__set_video(&a->flow, wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0)), fps_milli(st));
+    return true;
+}
+
+static void take_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration)
+{
+    struct av *a = ctx;
+    flow__audio(&a->flow, &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
+}
+
+/* Sound that cannot be carried is left out with a note, not the whole camera. */
+static void choose_audio(struct av *a)
+{
+    struct wr_errmsg err = {""};
+    a->audio = av_find_best_stream(a->ctx, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    if (a->audio < 0)
+        return;
+    const AVCodecParameters *par = a->ctx->streams[a->audio]->codecpar;
+    if (par->codec_id == AV_CODEC_ID_AAC) {
+        struct wr_slice asc = wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0));
+        if (flow__set_audio(&a->flow, asc, 0, (uint32_t)par->ch_layout.nb_channels))
+            return;
+        wr_errmsg_set(&err, "its AAC configuration cannot be read");
+    } else if (sound__takes((int)par->codec_id)) {
+        if (sound__new(par, take_sound, a, &a->sound, &err) == WR_OK &&
+            flow__set_audio(&a->flow, sound__config(a->sound), SOUND_RATE, sound__channels(a->sound)))
+            return;
+    } else {
+        wr_errmsg_set(&err, "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
+                      avcodec_get_name(par->codec_id));
+    }
+    snprintf(a->flow.note, sizeof a->flow.note, "without sound: %.150s", err.text);
+    wr_warn("ingest.sound", "stream=%s %s", a->s->name, a->flow.note);
+    a->audio = -1;
+}
+
+static bool choose_tracks(struct av *a)
+{
+    if (!choose_video(a))
+        return false;
+    choose_audio(a);
+    if (a->video >= 0 || a->audio >= 0)
+        return true;
+    end_with(a, true, a->flow.note[0] ? a->flow.note : "the camera offers neither picture nor sound");
+    return false;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+static int64_t rescale(int64_t v, AVRational from, uint32_t to)
+{
+    return v == AV_NOPTS_VALUE ? TIMELINE_NONE : av_rescale_q(v, from, (AVRational){1, (int)to});
+}
+
+static int64_t camera_clock_us(const AVPacket *pkt)
+{
+    size_t n = 0;
+    const uint8_t *p = av_packet_get_side_data(pkt, AV_PKT_DATA_PRFT, &n);
+    AVProducerReferenceTime t;
+    if (!p || n < sizeof t)
+        return 0;
+    memcpy(&t, p, sizeof t);
+    return t.wallclock;
+}
+
+static void take_packet(struct av *a, const AVPacket *pkt)
+{
+    const AVStream *st = a->ctx->streams[pkt->stream_index];
+    bool video = pkt->stream_index == a->video;
+    if (!video && pkt->stream_index != a->audio)
+        return;
+    if (video)
+        a->last_video_us = wr_mono_us();
+    if (!video && a->sound) {
+        int64_t pts = rescale(pkt->pts, st->time_base, SOUND_RATE);
+        sound__feed(a->sound, pkt, pts);
+        return;
+    }
+    uint32_t scale = video ? FLOW_VIDEO_SCALE : a->flow.sample_rate ? a->flow.sample_rate : SOUND_RATE;
+    struct flow_sample sample = {
+        .data = wr_slice_of(pkt->data, (size_t)WR_MAX(pkt->size, 0)), .dts = rescale(pkt->dts, st->time_base, scale),
+        .pts = rescale(pkt->pts, st->time_base, scale), .key = pkt->flags & AV_PKT_FLAG_KEY,
+        .duration = (uint32_t)(pkt->duration > 0 ? av_rescale_q(pkt->duration, st->time_base, (AVRational){1, (int)scale}) : 0),
+        .camera_us = camera_clock_us(pkt)};
+    if (video)
+        flow__video(&a->flow, &sample);
+    else
+        flow__audio(&a->flow, &sample);
+}
+
+/* False when the connection is alive but useless. */
+static bool is_flowing(struct av *a)
+{
+    int64_t now = wr_mono_us();
+    if (a->video >= 0 && now - a->last_video_us > 2 * a->s->no_packet_us) {
+        end_with(a, false, "the camera sends sound but no picture any more");
+        return false;
+    }
+    if (a->video >= 0 && a->flow.epoch == 0 && now - a->began_us > NO_KEY_US)
+        stream__set_state(a->s, STREAM_STARTING,
+                          "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s (it may use intra refresh)");
+    return true;
+}
+
+static void read_packets(struct av *a)
+{
+    AVPacket *pkt = av_packet_alloc();
+    int r = pkt ? 0 : AVERROR(ENOMEM);
+    a->began_us = a->last_video_us = wr_mono_us();
+    while (r >= 0 && stream__is_wanted(a->s)) {
+        a->deadline_us = wr_mono_us() + a->s->no_packet_us;
+        r = av_read_frame(a->ctx, pkt);
+        if (r == AVERROR(EAGAIN)) {
+            r = 0;
+            continue;
+        }
+        if (r < 0)
+            break;
+        take_packet(a, pkt);
+        av_packet_unref(pkt);
+        if (!is_flowing(a))
+            goto out;
+    }
+    if (r == AVERROR_EXIT || r == AVERROR(ETIMEDOUT))
+        snprintf(a->end->text, sizeof a->end->text, "no packet from the camera for %lld s",
+                 (long long)(a->s->no_packet_us / 1000000));
+    else if (r < 0)
+        end_with_av(a, r, "reading");
+out:
+    av_packet_free(&pkt);
+}
+
+void source__run_av(struct stream *s, struct source_end *end)
+{
+    struct av a = {.s = s, .end = end, .video = -1, .audio = -1};
+    flow__init(&a.flow, s);
+    if (open_input(&a) && choose_tracks(&a))
+        read_packets(&a);
+    a.closing = true;
+    a.deadline_us = wr_mono_us() + CLOSE_US;
+    avformat_close_input(&a.ctx);
+    sound__free(&a.sound);
+    flow__fini(&a.flow);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A configured stream: who watches it, its state, its one source thread, its pub socket and its current group.
+ *
+ * The source thread lives as long as the service and sleeps while nobody watches. It alone reads the source, so two reads
+ * of one camera never overlap; it alone publishes, so a StreamEvent comes before the frames that it announces. */
+#ifndef WR_INGEST_STREAM_H
+#define WR_INGEST_STREAM_H
+
+#include "group.h"
+#include "wr_buf.h"
+#include "wr_bus.h"
+#include "wr_config.h"
+#include "wr_media.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define STREAM_MAX_LEASES 256 /* gateways, not viewers */
+
+enum stream_state { STREAM_IDLE = 1, STREAM_STARTING, STREAM_LIVE, STREAM_RETRYING }; /* values of the proto */
+
+/* Why a source ended, and how soon another try makes sense. */
+struct source_end {
+    char text[200]; /* a sentence without the source's address or credentials */
+    bool is_lasting; /* refused, not found, wrong codec: another try soon cannot help */
+};
+
+struct stream_lease {
+    char id[80];
+    int64_t until_us;
+};
+
+struct stream_track {
+    struct wr_track t;
+    struct wr_buf config; /* behind t.config */
+};
+
+struct stream {
+    char *name, *url, *transport; /* url holds credentials: never logged, told or copied into errors */
+    bool always;
+    int64_t linger_us;
+    int64_t no_packet_us;
+    const char *instance;      /* of the bus */
+    struct wr_bus_pub *lane;   /* the instance's socket; borrowed */
+    struct wr_bus_pub *pub;    /* the stream's own */
+    char event_url[300];
+    char media_topic[280], state_topic[280];
+
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stopping;
+    /* The source runs while the monotonic clock is below it: the last lease's end and the linger. */
+    _Atomic int64_t want_until_us;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;  /* wanted or stopping */
+    struct stream_lease leases[STREAM_MAX_LEASES];
+    size_t num_leases;
+    enum stream_state state;
+    char reason[200];
+    int64_t since_ms;
+    uint64_t epoch; /* 0 = not live */
+    struct stream_track tracks[2];
+    size_t num_tracks;
+    struct group group;
+
+    uint64_t last_epoch; /* source thread's */
+};
+
+/* Errors with text: INVALID (address of a kind we do not take), CONFLICT (port in use). */
+WR_MUST_USE wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const char *instance,
+                                struct wr_errmsg *err);
+WR_MUST_USE wr_err stream__start(struct stream *s);
+/* Asks the source to end; does not wait. */
+void stream__stop(struct stream *s);
+/* Waits for the thread and frees. Zeroed memory is fine. */
+void stream__fini(struct stream *s);
+
+/* ---- for calls, any thread ---------------------------------------------------------------------------------------- */
+
+/* A lease from now on. BUSY when too many gateways watch, INVALID for a lease id that is empty or too long. */
+WR_MUST_USE wr_err stream__watch(struct stream *s, struct wr_slice lease, uint32_t lease_ms);
+void stream__unwatch(struct stream *s, struct wr_slice lease);
+/* Encoded StreamInfo; NULL when memory is out. When group is not NULL it becomes the current one, matching the info. */
+struct wr_msg *stream__info(struct stream *s, struct group *group);
+
+/* ---- for the source thread ---------------------------------------------------------------------------------------- */
+
+bool stream__is_wanted(struct stream *s);
+/* Sets the state and publishes it when anything changed. reason may be "". */
+void stream__set_state(struct stream *s, enum stream_state state, const char *reason);
+/* A new epoch with these tracks (copied), and LIVE. Returns its number. */
+uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n, const char *note);
+/* The epoch is over: the source ended. */
+void stream__end_epoch(struct stream *s);
+/* Publishes a frame and keeps it in the group. Moves payload (its content is the frame's data, with the headroom of
+ * wr_media_headroom). */
+void stream__publish(struct stream *s, struct wr_media_frame *f, struct wr_msg *payload);
+/* Waits until at_us (monotonic), or until the stream is not wanted any more; false then. */
+bool stream__sleep_until(struct stream *s, int64_t at_us);
+
+#endif
