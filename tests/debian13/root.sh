@@ -9,6 +9,9 @@
 #   root_unpack TAR DIR        a root in DIR from it
 #   root_run DIR COMMAND...    runs a command in it, with the machine's network (for apt)
 #   root_run_alone DIR COMMAND...   the same with a network of its own: loopback only, every port free
+#
+# ROOT_BIND names paths of the machine that are to be seen in the root, at the same place; ROOT_ENV names
+# variables that are to be passed into it; ROOT_CWD is the folder to be in.
 
 root_cache=${XDG_CACHE_HOME:-$HOME/.cache}/watchroom
 
@@ -71,7 +74,7 @@ root_unpack() {
 root_enter() {
     local options=$1 dir=$2 variable environment=()
     shift 2
-    for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY npm_config_registry CI; do
+    for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY npm_config_registry CI ${ROOT_ENV:-}; do
         [ -z "${!variable:-}" ] || environment+=("$variable=${!variable}")
     done
     [ ! -f "$dir/etc/ssl/certs/machine.crt" ] || environment+=(NODE_EXTRA_CA_CERTS=/etc/ssl/certs/machine.crt)
@@ -82,16 +85,13 @@ root_enter() {
         shift
         mount -t proc proc "$dir/proc"
         mount --rbind /dev "$dir/dev"
-        # Docker'\''s socket, for a compose that runs in the root.
-        if [ -n "${ROOT_BIND:-}" ]; then
-            for path in $ROOT_BIND; do
-                if [ -d "$path" ]; then mkdir -p "$dir$path"; else mkdir -p "$dir$(dirname "$path")"; touch "$dir$path"; fi
-                mount --bind "$path" "$dir$path"
-            done
-        fi
+        for path in ${ROOT_BIND:-}; do
+            mkdir -p "$dir$path"
+            mount --bind "$path" "$dir$path"
+        done
         ip link set lo up 2>/dev/null || true
-        exec chroot "$dir" "$@"' - "$dir" \
-        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+        exec chroot "$dir" env --chdir="${ROOT_CWD:-/}" "$@"' - "$dir" \
+        -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive "${environment[@]}" "$@"
 }
 

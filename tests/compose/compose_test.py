@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: MIT
+"""deploy/compose.yml, through its life: up, use, grow, shrink, crash, end. Every client comes in by nginx's port."""
+import base64
+import hashlib
+import json
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import time
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import requests
+from crowd import Crowd
+from stack import ROOT, SERVICES, until
+from tusclient import client as tus
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as ws_connect
+
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+def metadata(**pairs):
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
+
+
+def create_upload(stack, size, name="file.bin", **headers):
+    answer = requests.post(f"{stack.http}/files/", timeout=30,
+                           headers=TUS | {"Upload-Length": str(size), "Upload-Metadata": metadata(filename=name)} | headers)
+    assert answer.status_code == 201, (answer.status_code, answer.text)
+    return answer.headers["Location"]
+
+
+def offset_of(url):
+    answer = requests.head(url, headers=TUS, timeout=30)
+    assert answer.status_code == 200, answer.status_code
+    return int(answer.headers["Upload-Offset"])
+
+
+def patch(url, offset, data):
+    """A piece, on a connection of its own: nginx may choose another gateway each time."""
+    return requests.patch(url, data=data, timeout=60, headers=TUS | {
+        "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream", "Connection": "close"})
+
+
+class TextClient:
+    """A client of /ws: lines in, lines out."""
+
+    def __init__(self, stack, room):
+        self.ws = ws_connect(f"{stack.ws}/ws?room={room}", compression=None, close_timeout=2)
+
+    def hear(self, *lines, timeout=15):
+        """Reads until each of these lines has come, in whatever order."""
+        end, awaited = time.monotonic() + timeout, set(lines)
+        while awaited:
+            awaited -= set(self.ws.recv(timeout=max(0.01, end - time.monotonic())).split("\n"))
+
+
+# ---- up ----
+
+def test_up_brings_every_service_up_healthy(stack):
+    stack.up()
+    for service in SERVICES:
+        container, = stack.containers(service)
+        assert stack.is_healthy(container), service
+
+
+def test_containers_have_no_more_rights_than_they_need(stack):
+    for service in SERVICES:
+        container, = stack.containers(service)
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and not host["CapAdd"], service
+        assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"]), service
+        assert host["Memory"] > 0 and not host["Privileged"], service
+        assert host["RestartPolicy"]["Name"] == "unless-stopped", service
+        assert container["Config"]["User"].split(":")[0] not in ("", "0", "root"), service
+        published = {key for key, bound in (host["PortBindings"] or {}).items() if bound}
+        assert published == ({"8080/tcp"} if service == "nginx" else set()), service
+    bindings = stack.containers("nginx")[0]["HostConfig"]["PortBindings"]["8080/tcp"]
+    assert [b["HostIp"] for b in bindings] == ["127.0.0.1"]
+    network = json.loads(stack.docker("network", "inspect", f"{os.environ['COMPOSE_PROJECT_NAME']}_bus"))[0]
+    assert network["Internal"]
+
+
+def test_image_is_small_in_tools_and_labelled(stack):
+    image = json.loads(stack.docker("image", "inspect", os.environ["WATCHROOM_IMAGE"]))[0]
+    labels = image["Config"]["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "MIT" and labels["org.opencontainers.image.version"]
+    assert image["Config"]["Healthcheck"]["Test"] == ["CMD", "watchroom", "health"]
+    container, = stack.containers("gateway")
+    for tool in ("gcc", "cmake", "node", "npm"):
+        ran = subprocess.run(["docker", "exec", container["Id"], "sh", "-c", f"command -v {tool}"], capture_output=True)
+        assert ran.returncode != 0, f"{tool} is in the image"
+
+
+# ---- use, with two gateways ----
+
+def test_two_gateways_serve_and_nginx_uses_both(stack):
+    stack.up(gateway=2)
+    clients = [TextClient(stack, "spread") for _ in range(12)]
+    try:
+        until(lambda: all(stack.gateway_clients()), 10, "both gateways have clients")
+        # Everybody hears everybody, wherever nginx put them.
+        for i, client in enumerate(clients):
+            client.ws.send(f"line {i}")
+        for client in clients:
+            client.hear(*(f"line {i}" for i in range(len(clients))))
+    finally:
+        for client in clients:
+            client.ws.close()
+
+
+def test_two_sdks_talk_across_gateways(stack):
+    people = [subprocess.Popen(["node", ROOT / "tests/compose/talk.mjs", stack.centrifuge, "sdks", f"js{i}"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+              for i in range(4)]
+
+    def read_until(person, wanted):
+        seen = []
+        while True:
+            line = person.stdout.readline()
+            assert line, f"talk.mjs ended before {wanted!r}: {seen}"
+            seen.append(line.rstrip("\n"))
+            if seen[-1] == wanted:
+                return
+    try:
+        for person in people:
+            read_until(person, "ready")
+        with Crowd(stack.centrifuge, "sdks", 8, every_s=1.0) as crowd:
+            until(lambda: all(stack.gateway_clients()), 10, "both gateways have clients")
+            for i, person in enumerate(people):
+                person.stdin.write(f"hello of js{i}\n")
+            for person in people:
+                read_until(person, "heard line 0-1")
+            said = {f"hello of js{i}" for i in range(len(people))}
+            until(lambda: said <= set(texts_of_history(stack, "sdks")), 15, "the log has what was said in JavaScript")
+            for i, listener in enumerate(crowd.people):
+                until(lambda who=listener: said <= set(who.texts), 15, f"listener {i} hears what was said in JavaScript")
+            acknowledged, lost, duplicated = crowd.settle()
+            assert acknowledged and not lost and not duplicated, (acknowledged, lost, duplicated)
+    finally:
+        for person in people:
+            person.kill()
+            person.wait()
+
+
+def texts_of_history(stack, room):
+    """The room's log, by the Centrifuge protocol."""
+    with ws_connect(stack.centrifuge, subprotocols=["centrifuge-json"], compression=None) as ws:
+        replies = {}
+        ws.send("\n".join(json.dumps(command) for command in (
+            {"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": room}},
+            {"id": 3, "history": {"channel": room, "limit": 1000}})))
+        while 3 not in replies:
+            for line in ws.recv(timeout=15).split("\n"):
+                reply = json.loads(line)
+                if "id" in reply:
+                    assert "error" not in reply, reply
+                    replies[reply["id"]] = reply
+        return [p["data"].get("text") for p in replies[3]["history"].get("publications", [])]
+
+
+def ffprobe(url):
+    out = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "json", url], timeout=40,
+                         check=True, capture_output=True, text=True)
+    return sorted({s["codec_name"] for s in json.loads(out.stdout)["streams"]})
+
+
+@pytest.mark.parametrize("container", ["mp4", "flv"])
+def test_live_stream_plays(stack, container):
+    assert ffprobe(f"{stack.http}/live/demo.{container}") == ["aac", "h264"]
+
+
+def test_ingest_encodes_once_for_viewers_of_two_gateways(stack):
+    viewers = []
+    try:
+        def both_watch():
+            if len(viewers) < 12:
+                viewers.append(ws_connect(f"{stack.ws}/live/demo.mp4", compression=None, max_size=None))
+                viewers[-1].recv(timeout=20)  # the MIME type: it is being served
+            return all(stack.gateway_clients())
+        until(both_watch, 40, "viewers on both gateways")
+        ingest, = stack.containers("ingest")
+        # Each gateway reads the stream once, from one socket, however many viewers it has.
+        until(lambda: len(set(stack.connections(ingest, range(7210, 7300)))) == 2, 10, "both gateways read the stream")
+        assert len(stack.connections(ingest, range(7210, 7300))) == 2
+        for viewer in viewers:
+            assert len(viewer.recv(timeout=20)) > 0
+    finally:
+        for viewer in viewers:
+            viewer.close()
+
+
+def test_upload_goes_on_at_another_gateway(stack):
+    data = os.urandom(6 * 250_000)
+    url = urljoin(f"{stack.http}/files/", create_upload(stack, len(data), "pieces.bin"))
+    for at in range(0, len(data), 250_000):
+        answer = patch(url, at, data[at:at + 250_000])
+        assert answer.status_code == 204, (answer.status_code, answer.text)
+    logged = stack.logs(stack.containers("nginx")[0])
+    path = urlsplit(url).path
+    upstreams = set(re.findall(rf'"PATCH {re.escape(path)} [^"]*" 204 .* from ([0-9.:]+)', logged))
+    assert len(upstreams) == 2, f"all pieces went through {upstreams}"
+    assert requests.get(url, timeout=30).content == data
+    part = requests.get(url, headers={"Range": "bytes=1000-1999"}, timeout=30)
+    assert part.status_code == 206 and part.content == data[1000:2000]
+    assert part.headers["Content-Range"] == f"bytes 1000-1999/{len(data)}"
+
+
+def test_tuspy_uploads(stack, tmp_path):
+    path = tmp_path / "by-tuspy.bin"
+    path.write_bytes(os.urandom(3_000_000))
+    uploader = tus.TusClient(f"{stack.http}/files/").uploader(str(path), chunk_size=400_000, metadata={"filename": path.name})
+    uploader.upload()
+    assert requests.get(uploader.url, timeout=30).content == path.read_bytes()
+
+
+def test_upload_is_passed_on_as_it_arrives(stack):
+    """The sender vanishes in the middle of a body: what had come by then is on the disk, so nginx did not keep it back."""
+    path = urlsplit(urljoin(f"{stack.http}/files/", create_upload(stack, 3_000_000))).path
+    with socket.create_connection(("127.0.0.1", stack.port)) as sock:
+        sock.sendall((f"PATCH {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+                      "Content-Type: application/offset+octet-stream\r\nContent-Length: 3000000\r\n\r\n").encode())
+        sock.sendall(bytes(1_500_000))
+    until(lambda: offset_of(f"{stack.http}{path}") > 0, 20, "the part that arrived is kept")
+
+
+def test_links_are_right_behind_any_name_and_claims_are_not_believed(stack):
+    named = create_upload(stack, 10, Host="rooms.example:9443")
+    assert urljoin("http://rooms.example:9443/files/", named).startswith("http://rooms.example:9443/files/"), named
+    claimed = create_upload(stack, 10, **{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"})
+    assert urljoin(f"{stack.http}/files/", claimed).startswith(f"{stack.http}/files/"), claimed
+
+
+def test_client_address_is_in_the_log_and_cannot_be_claimed(stack):
+    mark = os.urandom(8).hex()
+    requests.get(f"{stack.http}/api/v1/rooms?{mark}", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=10)
+    container, = stack.containers("nginx")
+    line = until(lambda: next((x for x in stack.logs(container).splitlines() if mark in x), None), 10, "the line in the log")
+    assert re.match(r"\d+\.\d+\.\d+\.\d+ ", line) and "203.0.113.9" not in line, line
+
+
+def test_metrics_are_not_for_the_public(stack):
+    assert requests.get(f"{stack.http}/metrics", timeout=10).status_code == 404
+
+
+def test_page_in_chromium(stack):
+    ran = subprocess.run(["node", ROOT / "tests/compose/page.mjs", stack.http, "said in the page"], capture_output=True,
+                         text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    seen = json.loads(ran.stdout.strip().splitlines()[-1])
+    assert seen["frames"] >= 25 and not seen["errors"], seen
+    assert "said in the page" in texts_of_history(stack, "demo")
+
+
+# ---- refusals ----
+
+@pytest.mark.parametrize("service,volume", [("hub", "log"), ("filestore", "files")])
+def test_second_owner_of_a_folder_is_refused_with_a_sentence(stack, service, volume):
+    project = os.environ["COMPOSE_PROJECT_NAME"]
+    ran = subprocess.run(["docker", "run", "--pull", "never", "--rm", "--network", f"{project}_bus", "--read-only",
+                          "-v", f"{project}_{volume}:/data", os.environ["WATCHROOM_IMAGE"], "serve", service],
+                         capture_output=True, text=True, timeout=30)
+    assert ran.returncode != 0
+    said = ran.stdout + ran.stderr
+    assert "/data" in said and "another" in said, said
+
+
+# ---- grow, shrink, crash, end, while a hundred people talk ----
+
+def test_grow_and_shrink_while_people_talk(stack):
+    stack.up(gateway=1)
+    until(lambda: len(stack.containers("gateway")) == 1, 30, "one gateway")
+    with Crowd(stack.centrifuge, "scale", 100) as crowd:
+        crowd.await_talk()
+        stack.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "gateway=3", timeout=120)
+        until(lambda: len(stack.containers("gateway")) == 3, 30, "three gateways")
+        new = stack.containers("gateway")[1:]
+        until(lambda: all(stack.is_healthy(c) for c in new), 40, "the new gateways are healthy")
+        healthy, knocks = time.monotonic(), []
+        try:
+            while not all(stack.connections(c, {8000}) for c in new):
+                assert time.monotonic() - healthy <= 5, f"new connections do not reach them: {stack.gateway_clients()}"
+                knocks.append(ws_connect(f"{stack.ws}/ws?room=knock", compression=None))
+        finally:
+            for knock in knocks:
+                knock.close()
+        before = crowd.reconnects()
+        assert max(before) == 0, "growing cost somebody a connection"
+        # New people spread over all three; the crowd so far is on the first.
+        with Crowd(stack.centrifuge, "scale", 30) as more:
+            more.await_talk()
+            stack.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "gateway=2", timeout=120)
+            until(lambda: len(stack.containers("gateway")) == 2, 40, "two gateways")
+            for people in (crowd, more):
+                people.await_connected()
+                people.await_talk()
+                assert max(people.reconnects()) <= 1, people.reconnects()
+            moved = sum(more.reconnects()) + sum(crowd.reconnects())
+            assert moved > 0, "the gateway that went had nobody"
+            for people in (more, crowd):
+                acknowledged, lost, duplicated = people.settle()
+                assert acknowledged and not lost and not duplicated, (acknowledged, lost, duplicated)
+
+
+def test_kill_9_of_each_container_while_people_talk(stack):
+    stack.up(gateway=2)
+    data = os.urandom(2_000_000)
+    url = urljoin(f"{stack.http}/files/", create_upload(stack, len(data), "through-a-crash.bin"))
+    assert patch(url, 0, data[:700_000]).status_code == 204
+    with Crowd(stack.centrifuge, "crash", 100) as crowd:
+        crowd.await_talk()
+        for service in SERVICES:
+            for container in stack.containers(service):
+                stack.kill(container)
+                crowd.await_connected()
+                crowd.await_talk()
+        acknowledged, lost, duplicated = crowd.settle()
+        assert acknowledged and not lost and not duplicated, (acknowledged, lost, duplicated)
+    assert offset_of(url) == 700_000
+    assert patch(url, 700_000, data[700_000:]).status_code == 204
+    assert hashlib.sha256(requests.get(url, timeout=30).content).digest() == hashlib.sha256(data).digest()
+    assert ffprobe(f"{stack.http}/live/demo.mp4") == ["aac", "h264"]
+
+
+def test_restart_of_nginx_while_people_talk(stack):
+    with Crowd(stack.centrifuge, "restart", 100) as crowd:
+        crowd.await_talk()
+        stack.compose("restart", "nginx")
+        crowd.await_connected()
+        crowd.await_talk()
+        acknowledged, lost, duplicated = crowd.settle()
+        assert acknowledged and not lost and not duplicated, (acknowledged, lost, duplicated)
+
+
+def test_stop_is_clean_and_nothing_is_forgotten(stack):
+    person = TextClient(stack, "goodbye")
+    person.ws.send("before the end")
+    person.hear("before the end")
+    stack.compose("stop", "gateway")
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            person.ws.recv(timeout=20)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001, closed.value
+    stack.compose("stop")
+    for service in SERVICES:
+        for container in stack.containers(service, everything=True):
+            assert container["State"]["Status"] == "exited" and container["State"]["ExitCode"] == 0, \
+                (container["Name"], container["State"])
+    stack.compose("start")
+    until(stack.answers, 60, "an answer after the start")
+    assert texts_of_history(stack, "goodbye") == ["before the end"]
+
+
+# ---- docs/operations.md ----
+
+def test_backup_while_running_as_the_docs_say(stack, tmp_path):
+    text = (ROOT / "docs/operations.md").read_text()
+    script = re.search(r"```sh backup\n(.*?)```", text, re.S).group(1).replace(
+        "docker compose -f deploy/compose.yml", f"'{os.environ['COMPOSE']}' -f '{ROOT}/deploy/compose.yml'")
+    ran = subprocess.run(["bash", "-euxc", script], cwd=tmp_path, env=stack.env, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with sqlite3.connect(tmp_path / "room.db") as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+        tables = [row[0] for row in db.execute("select name from sqlite_master where type = 'table'")]
+        assert any(db.execute(f'select count(*) from "{table}"').fetchone()[0] > 50 for table in tables), tables
+    names = subprocess.run(["tar", "-tf", "files.tar"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert names.count("\n") > 3, names

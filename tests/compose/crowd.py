@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""A hundred people who talk through everything: clients of centrifuge-python in one thread, and the account of
+what was acknowledged to them and what each of them heard."""
+import asyncio
+import collections
+import threading
+import time
+
+from centrifuge import CentrifugeError, Client, ClientEventHandler, SubscriptionEventHandler
+
+
+class Person(ClientEventHandler, SubscriptionEventHandler):
+    def __init__(self, crowd, number):
+        self.crowd, self.number = crowd, number
+        self.heard = []          # ids of the crowd's lines, in the order in which they came
+        self.texts = []          # what others than the crowd said
+        self.offsets = []
+        self.acknowledged = []   # ids of ours that the server acknowledged
+        self.reconnects = 0
+        self.unrecovered = 0     # times that the server said it could not give what was missed
+        self.connected = False
+
+    async def on_connecting(self, ctx):
+        if self.connected:
+            self.reconnects += 1
+        self.connected = False
+
+    async def on_subscribed(self, ctx):
+        self.connected = True
+        if ctx.was_recovering and not ctx.recovered:
+            self.unrecovered += 1
+
+    async def on_publication(self, ctx):
+        if "id" in ctx.pub.data:
+            self.heard.append(ctx.pub.data["id"])
+        else:
+            self.texts.append(ctx.pub.data["text"])
+        self.offsets.append(ctx.pub.offset)
+
+    async def talk(self, every_s):
+        client = Client(self.crowd.url, events=self, max_reconnect_delay=1.0, data={"name": f"p{self.number}"})
+        subscription = client.new_subscription(self.crowd.room, events=self, positioned=True, recoverable=True,
+                                               max_resubscribe_delay=1.0)
+        await client.connect()
+        await subscription.subscribe()
+        count = 0
+        # Not all at once: each begins at a moment of its own.
+        await asyncio.sleep(every_s * self.number / len(self.crowd.people))
+        while not self.crowd.silent.is_set():
+            count += 1
+            name = f"{self.number}-{count}"
+            try:
+                await subscription.publish({"text": f"line {name}", "id": name})
+                self.acknowledged.append(name)
+            except (CentrifugeError, asyncio.TimeoutError):
+                pass  # not acknowledged: it may be in the log or not, but in it once at most
+            await asyncio.sleep(every_s)
+        await self.crowd.heard_enough.wait()
+        await client.disconnect()
+
+
+class Crowd:
+    """`with Crowd(url, room, 100) as crowd:` they talk until crowd.settle(), which says what came of it."""
+
+    def __init__(self, url, room, size, every_s=4.0):
+        self.url, self.room, self.every_s = url, room, every_s
+        self.people = [Person(self, i) for i in range(size)]
+        self.failure = None
+        self.thread = threading.Thread(target=self._run, name="crowd")
+
+    def _run(self):
+        async def everybody():
+            self.loop = asyncio.get_running_loop()
+            self.silent, self.heard_enough = asyncio.Event(), asyncio.Event()
+            self.started.set()
+            await asyncio.gather(*(person.talk(self.every_s) for person in self.people))
+        try:
+            asyncio.run(everybody())
+        except Exception as error:  # told by the thread that asks
+            self.failure = error
+
+    def __enter__(self):
+        self.started = threading.Event()
+        self.thread.start()
+        self.started.wait(10)
+        self.await_connected(60)
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.silent.set)
+        self.loop.call_soon_threadsafe(self.heard_enough.set)
+        self.thread.join(60)
+
+    def await_connected(self, timeout=40):
+        """Everybody is there; returns how long that took."""
+        began = time.monotonic()
+        while True:
+            assert self.failure is None, self.failure
+            missing = [person.number for person in self.people if not person.connected]
+            if not missing:
+                return time.monotonic() - began
+            assert time.monotonic() - began < timeout, f"{len(missing)} people did not come back in {timeout} s: {missing[:10]}"
+            time.sleep(0.05)
+
+    def await_talk(self, lines=20, timeout=40):
+        """So many more lines are acknowledged: the room works."""
+        before = self.acknowledged_count()
+        end = time.monotonic() + timeout
+        while self.acknowledged_count() < before + lines:
+            assert self.failure is None, self.failure
+            assert time.monotonic() < end, f"{self.acknowledged_count() - before} lines acknowledged in {timeout} s"
+            time.sleep(0.05)
+
+    def acknowledged_count(self):
+        return sum(len(person.acknowledged) for person in self.people)
+
+    def reconnects(self):
+        return [person.reconnects for person in self.people]
+
+    def settle(self, timeout=60):
+        """Silence; then everybody has heard every acknowledged line once. Returns (acknowledged, lost, duplicated)."""
+        self.loop.call_soon_threadsafe(self.silent.set)
+        self.await_connected(timeout)
+        end = time.monotonic() + timeout
+        while True:
+            # A publish that was in flight at the silence may still be acknowledged.
+            acknowledged = {name for person in self.people for name in person.acknowledged}
+            lost = [(person.number, sorted(missing)[:5]) for person in self.people
+                    if (missing := acknowledged - set(person.heard))]
+            if not lost or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        duplicated = [(person.number, [name for name, n in collections.Counter(person.heard).items() if n > 1][:5])
+                      for person in self.people if len(set(person.heard)) != len(person.heard)]
+        disordered = [person.number for person in self.people if person.offsets != sorted(person.offsets)]
+        unrecovered = [person.number for person in self.people if person.unrecovered]
+        assert not disordered, f"heard out of order: {disordered}"
+        assert not unrecovered, f"not recovered: {unrecovered}"
+        return len(acknowledged), lost, duplicated
