@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """The bus ports: what they say to another language, and what hostile bytes do to them (nothing)."""
-import os
 import random
 import socket
 import struct
