@@ -34,7 +34,10 @@ export class PlayerView {
   private asked = 0
   private idleTimer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(private readonly stream: string) {
+  constructor(
+    private readonly stream: string,
+    private readonly room: string,
+  ) {
     this.soundHint = h('button', { class: 'sound-hint', type: 'button', on: { click: () => this.toggleSound() } }, icon('muted'), t('soundOn'))
     const bar = h(
       'div',
@@ -187,7 +190,7 @@ export class PlayerView {
 
   private updateFacts(): void {
     const { info } = this
-    const facts = [t('streamName', { stream: this.stream })]
+    const facts = this.stream === this.room ? [] : [t('streamName', { stream: this.stream })]
     if (info?.width && info.height) facts.push(`${info.width}×${info.height}`)
     if (info?.fps) facts.push(`${Math.round(info.fps)} fps`)
     if (info?.viewers) facts.push(t('watching', { n: info.viewers }))

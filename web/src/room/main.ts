@@ -32,7 +32,7 @@ function build(room: string): void {
   files.update([])
   expose({ session: chat.session, uploads: files.uploads })
   chat.start()
-  void findStream(room).then((stream) => showStage(stage, facts, stream))
+  void findStream(room).then((stream) => showStage(stage, facts, stream, room))
 }
 
 /** Which stream the room has; asked until the server answers. */
@@ -47,13 +47,13 @@ async function findStream(room: string): Promise<string> {
   }
 }
 
-function showStage(stage: HTMLElement, facts: HTMLElement, stream: string): void {
+function showStage(stage: HTMLElement, facts: HTMLElement, stream: string, room: string): void {
   document.body.classList.toggle('no-stream', !stream)
   if (!stream) {
     fill(stage, h('p', { class: 'stage-empty' }, t('noStream')))
     return
   }
-  const view = new PlayerView(stream)
+  const view = new PlayerView(stream, room)
   fill(stage, view.element)
   facts.append(view.factsElement)
   expose({ player: view.player })
