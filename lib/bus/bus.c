@@ -135,13 +135,14 @@ struct walk {
     struct wr_bus_service *services;
     struct wr_bus_server *servers;
     struct wr_bus_pub *pubs;
+    struct wr_bus_sub *subs;
 };
 
 /* bus->lock held; so on return. */
 static struct walk walk_begin(struct wr_bus *bus)
 {
     bus->walking++;
-    return (struct walk){bus->services, bus->servers, bus->pubs};
+    return (struct walk){bus->services, bus->servers, bus->pubs, bus->subs};
 }
 
 static void walk_end(struct wr_bus *bus)
@@ -170,6 +171,9 @@ static void *keep_house(void *arg)
         bus__run_failed(bus);
         for (struct wr_bus_service *s = w.services; s; s = s->next)
             bus__service_tick(s, now);
+        for (struct wr_bus_sub *s = w.subs; s; s = s->next)
+            if (s->ops->tick)
+                s->ops->tick(s, now);
         if (now >= beat_at) {
             beat_at = now + 1000000;
             measure_load(bus, now);
@@ -179,7 +183,7 @@ static void *keep_house(void *arg)
         pthread_mutex_lock(&bus->lock);
         walk_end(bus);
         /* Without services there is nothing but the beat to wake up for. */
-        int64_t until = bus->services ? now + BUS_TICK_US : beat_at;
+        int64_t until = bus->services || bus->subs ? now + BUS_TICK_US : beat_at;
         while (!bus->kicked && !bus->closing && wr_cond_wait_until(&bus->wake, &bus->lock, until))
             ;
     }

@@ -25,8 +25,8 @@ struct slot {
 struct nng_peer {
     struct bus_peer *p;
     nng_socket sock;
-    nng_dialer dialer;
-    pthread_mutex_t lock; /* guards slots, free and queue */
+    pthread_mutex_t lock; /* guards all below */
+    struct bus_nng_dialer dialer;
     struct slot slots[BUS_PEER_CONTEXTS];
     unsigned num_slots;
     struct slot *free;
@@ -135,8 +135,15 @@ static void on_aio(void *arg)
 
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
-    struct bus_peer *p = arg;
+    struct nng_peer *n = arg;
+    struct bus_peer *p = n->p;
     (void)pipe;
+    pthread_mutex_lock(&n->lock);
+    bool closing = n->closing;
+    bus_nng__dialer_pipe(&n->dialer, ev);
+    pthread_mutex_unlock(&n->lock);
+    if (closing)
+        return; /* the peer, its service and the bus may be gone */
     if (ev == NNG_PIPE_EV_ADD_POST)
         atomic_store(&p->connected_anew, true);
     else if (ev == NNG_PIPE_EV_REM_POST)
@@ -160,12 +167,12 @@ static void open_peer(struct bus_peer *p)
     bus_nng__socket_options(n->sock);
     /* A frozen instance: asked again after this, in case a restart went unnoticed. Deadlines end calls before. */
     nng_socket_set_ms(n->sock, NNG_OPT_REQ_RESENDTIME, 2000);
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, p);
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, p);
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, n);
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, n);
     p->impl = n;
-    int rv = nng_dial(n->sock, p->url, &n->dialer, NNG_FLAG_NONBLOCK);
-    if (rv != 0)
-        wr_error("bus.dial", "%s: %s", p->url, nng_strerror(rv));
+    pthread_mutex_lock(&n->lock);
+    (void)!bus_nng__dial(n->sock, &n->dialer, p->url);
+    pthread_mutex_unlock(&n->lock);
 }
 
 /* Lock held. A free or new slot, NULL when all are busy. */
@@ -217,12 +224,14 @@ static bool call(struct bus_peer *p, struct bus_op *op)
     return true;
 }
 
-/* Calls in a context have NNG's timeout; those in the queue have nobody but us. */
+/* Calls in a context have NNG's timeout; those in the queue, and the dialer, have nobody but us. */
 static void expire(struct bus_peer *p, int64_t now_us)
 {
     struct nng_peer *n = p->impl;
     struct bus_op *late = NULL;
     pthread_mutex_lock(&n->lock);
+    if (!n->closing)
+        bus_nng__dialer_tick(n->sock, &n->dialer, now_us);
     struct bus_op **at = &n->head;
     while (*at) {
         struct bus_op *op = *at;
@@ -259,14 +268,16 @@ static void close_peer(struct bus_peer *p)
         left = op->next;
         bus__op_fail(op, WR_ERR_CLOSED, "the bus is closing");
     }
-    nng_close(n->sock);
-    for (unsigned i = 0; i < n->num_slots; i++) {
+    p->impl = NULL;
+    /* Ends what is in flight: every callback has run when stop returns. */
+    for (unsigned i = 0; i < n->num_slots; i++)
         nng_aio_stop(n->slots[i].aio);
+    if (!bus_nng__close(n->sock, n))
+        return;
+    for (unsigned i = 0; i < n->num_slots; i++)
         nng_aio_free(n->slots[i].aio);
-    }
     pthread_mutex_destroy(&n->lock);
     free(n);
-    p->impl = NULL;
 }
 
 const struct bus_peer_ops bus_nng_peer_ops = {.open = open_peer, .call = call, .expire = expire, .close = close_peer};

@@ -56,7 +56,8 @@ static void publish(struct wr_bus_pub *p, const char *topic, struct wr_msg *even
 static void close_pub(struct wr_bus_pub *p)
 {
     struct nng_pub *n = p->impl;
-    nng_close(n->sock);
+    if (!bus_nng__close(n->sock, n))
+        return;
     pthread_mutex_destroy(&n->lock);
     free(n);
 }
@@ -79,9 +80,10 @@ struct nng_sub {
     struct wr_bus_sub *s;
     nng_socket sock;
     pthread_t thread;
-    pthread_mutex_t lock; /* guards urls */
-    char (*urls)[BUS_URL_BYTES];
-    size_t num_urls;
+    atomic_bool stopping;
+    pthread_mutex_t lock; /* guards dialers */
+    struct bus_nng_dialer *dialers;
+    size_t num_dialers;
 };
 
 static void *deliver(void *arg)
@@ -90,7 +92,7 @@ static void *deliver(void *arg)
     for (;;) {
         nng_msg *nm;
         int rv = nng_recvmsg(n->sock, &nm, 0);
-        if (rv == NNG_ECLOSED)
+        if (rv == NNG_ECLOSED || (rv != 0 && atomic_load(&n->stopping)))
             return NULL;
         if (rv != 0)
             continue;
@@ -102,6 +104,26 @@ static void *deliver(void *arg)
             wr_count(&bad_events, 1);
         wr_msg_unref(m);
     }
+}
+
+static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+    struct nng_sub *n = arg;
+    nng_dialer d = nng_pipe_dialer(pipe);
+    pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < n->num_dialers; i++)
+        if (nng_dialer_id(n->dialers[i].dialer) == nng_dialer_id(d))
+            bus_nng__dialer_pipe(&n->dialers[i], ev);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void tick_sub(struct wr_bus_sub *s, int64_t now_us)
+{
+    struct nng_sub *n = s->impl;
+    pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < n->num_dialers; i++)
+        bus_nng__dialer_tick(n->sock, &n->dialers[i], now_us);
+    pthread_mutex_unlock(&n->lock);
 }
 
 static wr_err open_sub(struct wr_bus_sub *s)
@@ -118,6 +140,7 @@ static wr_err open_sub(struct wr_bus_sub *s)
     }
     bus_nng__socket_options(n->sock);
     nng_socket_set_int(n->sock, NNG_OPT_RECVBUF, (int)s->depth);
+    nng_socket_set_ms(n->sock, NNG_OPT_RECVTIMEO, 1000); /* so that `stopping` is seen even by an abandoned socket */
     for (size_t i = 0; s->prefixes[i]; i++) {
         /* "\x01" at the end asks for one topic exactly: on the wire that is the topic with its zero byte. */
         size_t len = strlen(s->prefixes[i]);
@@ -130,6 +153,8 @@ static wr_err open_sub(struct wr_bus_sub *s)
         if (rv != 0)
             break;
     }
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, n);
+    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, n);
     s->impl = n;
     wr_err e = rv == 0 ? wr_thread_start(&n->thread, "bus-sub", deliver, n) : bus_nng__err(rv);
     if (e != WR_OK) {
@@ -144,22 +169,19 @@ static wr_err add_url(struct wr_bus_sub *s, const char *url)
     struct nng_sub *n = s->impl;
     wr_err e = WR_OK;
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_urls; i++)
-        if (strcmp(n->urls[i], url) == 0)
+    for (size_t i = 0; i < n->num_dialers; i++)
+        if (strcmp(n->dialers[i].url, url) == 0)
             goto out;
-    void *more = realloc(n->urls, (n->num_urls + 1) * BUS_URL_BYTES);
+    struct bus_nng_dialer *more = realloc(n->dialers, (n->num_dialers + 1) * sizeof *more);
     if (!more) {
         e = WR_ERR_BUSY;
         goto out;
     }
-    n->urls = more;
-    nng_dialer d;
-    int rv = nng_dial(n->sock, url, &d, NNG_FLAG_NONBLOCK);
-    if (rv != 0) {
-        e = bus_nng__err(rv);
-        goto out;
-    }
-    snprintf(n->urls[n->num_urls++], BUS_URL_BYTES, "%s", url);
+    n->dialers = more;
+    more[n->num_dialers] = (struct bus_nng_dialer){0};
+    e = bus_nng__dial(n->sock, &more[n->num_dialers], url);
+    if (e == WR_OK)
+        n->num_dialers++;
 out:
     pthread_mutex_unlock(&n->lock);
     return e;
@@ -168,11 +190,14 @@ out:
 static void close_sub(struct wr_bus_sub *s)
 {
     struct nng_sub *n = s->impl;
-    nng_close(n->sock);
+    atomic_store(&n->stopping, true);
+    bool closed = bus_nng__close(n->sock, n);
     pthread_join(n->thread, NULL);
+    if (!closed)
+        return;
     pthread_mutex_destroy(&n->lock);
-    free(n->urls);
+    free(n->dialers);
     free(n);
 }
 
-const struct bus_sub_ops bus_nng_sub_ops = {.open = open_sub, .add = add_url, .close = close_sub};
+const struct bus_sub_ops bus_nng_sub_ops = {.open = open_sub, .add = add_url, .tick = tick_sub, .close = close_sub};

@@ -34,14 +34,15 @@ struct nng_server {
     pthread_mutex_t lock; /* guards listener */
     struct context contexts[BUS_SERVER_CONTEXTS];
     unsigned num_contexts;
-    atomic_bool stopping;
+    atomic_bool refusing; /* answers CLOSED to new calls */
+    atomic_bool stopping; /* the socket is being closed: callbacks end */
 };
 
 void bus_nng__socket_options(nng_socket s)
 {
     nng_socket_set_size(s, NNG_OPT_RECVMAXSZ, WR_BUS_MAX_MSG_BYTES);
-    nng_socket_set_ms(s, NNG_OPT_RECONNMINT, 100);
-    nng_socket_set_ms(s, NNG_OPT_RECONNMAXT, 2000);
+    nng_socket_set_ms(s, NNG_OPT_RECONNMINT, 200);
+    nng_socket_set_ms(s, NNG_OPT_RECONNMAXT, 1000);
     nng_socket_set_bool(s, NNG_OPT_TCP_KEEPALIVE, true);
     nng_socket_set_bool(s, NNG_OPT_TCP_NODELAY, true);
 }
@@ -125,6 +126,100 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
     return WR_OK;
 }
 
+struct closing {
+    nng_socket sock;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool closed, abandoned;
+    void *keep;
+    struct closing *next;
+};
+
+static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct closing *abandoned; /* for ever: their sockets may still call back */
+
+static void *close_socket(void *arg)
+{
+    struct closing *c = arg;
+    nng_close(c->sock);
+    pthread_mutex_lock(&c->lock);
+    c->closed = true;
+    pthread_cond_signal(&c->done);
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+bool bus_nng__close(nng_socket s, void *keep)
+{
+    struct closing *c = calloc(1, sizeof *c);
+    pthread_t thread;
+    if (!c)
+        abort();
+    c->sock = s;
+    c->keep = keep;
+    pthread_mutex_init(&c->lock, NULL);
+    wr_cond_init(&c->done);
+    if (wr_thread_start(&thread, "bus-close", close_socket, c) != WR_OK) {
+        close_socket(c);
+        free(c);
+        return true;
+    }
+    int64_t until = wr_mono_us() + 2000000;
+    pthread_mutex_lock(&c->lock);
+    while (!c->closed && wr_mono_us() < until)
+        wr_cond_wait_until(&c->done, &c->lock, until);
+    bool closed = c->closed;
+    pthread_mutex_unlock(&c->lock);
+    if (closed) {
+        pthread_join(thread, NULL);
+        pthread_mutex_destroy(&c->lock);
+        pthread_cond_destroy(&c->done);
+        free(c);
+        return true;
+    }
+    pthread_detach(thread);
+    wr_warn("bus.close", "a bus socket did not close within 2 s and was abandoned");
+    pthread_mutex_lock(&abandoned_lock);
+    c->next = abandoned;
+    abandoned = c;
+    pthread_mutex_unlock(&abandoned_lock);
+    return false;
+}
+
+enum { REDIAL_US = 3000000 };
+
+wr_err bus_nng__dial(nng_socket s, struct bus_nng_dialer *d, const char *url)
+{
+    snprintf(d->url, sizeof d->url, "%s", url);
+    d->since_us = wr_mono_us();
+    int rv = nng_dial(s, url, &d->dialer, NNG_FLAG_NONBLOCK);
+    d->dialled = rv == 0;
+    if (rv != 0)
+        wr_error("bus.dial", "%s: %s", url, nng_strerror(rv));
+    return bus_nng__err(rv);
+}
+
+void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us)
+{
+    if (d->pipes || now_us - d->since_us < REDIAL_US)
+        return;
+    if (d->dialled)
+        nng_dialer_close(d->dialer);
+    char url[BUS_URL_BYTES];
+    memcpy(url, d->url, sizeof url);
+    (void)!bus_nng__dial(s, d, url);
+}
+
+void bus_nng__dialer_pipe(struct bus_nng_dialer *d, nng_pipe_ev ev)
+{
+    if (ev == NNG_PIPE_EV_ADD_POST) {
+        d->pipes++;
+    } else if (d->pipes) {
+        d->pipes--;
+        d->since_us = wr_mono_us();
+    }
+}
+
 static void receive(struct context *c)
 {
     c->state = RECEIVING;
@@ -179,7 +274,10 @@ static void handle(struct context *c, nng_msg *m)
     bc->pub.deadline_us =
         wr_mono_us() + (int64_t)(v.deadline_ms ? v.deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
     c->state = HANDLING;
-    bus__serve_call(bc);
+    if (atomic_load(&c->n->refusing))
+        nng_reply(bc, WR_ERR_CLOSED, "the service is shutting down", NULL);
+    else
+        bus__serve_call(bc);
 }
 
 static void on_aio(void *arg)
@@ -212,6 +310,20 @@ static void on_aio(void *arg)
     receive(c);
 }
 
+static void free_nng(struct wr_bus_server *s)
+{
+    struct nng_server *n = s->impl;
+    atomic_store(&n->stopping, true);
+    for (unsigned i = 0; i < n->num_contexts; i++)
+        nng_aio_stop(n->contexts[i].aio);
+    if (!bus_nng__close(n->sock, n))
+        return;
+    for (unsigned i = 0; i < n->num_contexts; i++)
+        nng_aio_free(n->contexts[i].aio);
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+}
+
 static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
 {
     struct nng_server *n = calloc(1, sizeof *n);
@@ -235,10 +347,7 @@ static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
     }
     wr_err e = n->num_contexts ? bus_nng__listen(n->sock, s->url, &n->listener, err) : WR_ERR_BUSY;
     if (e != WR_OK) {
-        nng_close(n->sock);
-        for (unsigned i = 0; i < n->num_contexts; i++)
-            nng_aio_free(n->contexts[i].aio);
-        free(n);
+        free_nng(s);
         return e;
     }
     for (unsigned i = 0; i < n->num_contexts; i++)
@@ -246,25 +355,12 @@ static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
     return WR_OK;
 }
 
+/* The listener stays open until the socket closes: in NNG 1.5.2 nng_close may wait for ever for a listener that was
+ * closed by itself before. Who calls meanwhile is told. */
 static void stop_nng(struct wr_bus_server *s)
 {
     struct nng_server *n = s->impl;
-    pthread_mutex_lock(&n->lock);
-    nng_listener_close(n->listener);
-    pthread_mutex_unlock(&n->lock);
-}
-
-static void free_nng(struct wr_bus_server *s)
-{
-    struct nng_server *n = s->impl;
-    atomic_store(&n->stopping, true);
-    nng_close(n->sock);
-    for (unsigned i = 0; i < n->num_contexts; i++) {
-        nng_aio_stop(n->contexts[i].aio);
-        nng_aio_free(n->contexts[i].aio);
-    }
-    pthread_mutex_destroy(&n->lock);
-    free(n);
+    atomic_store(&n->refusing, true);
 }
 
 static void relisten(struct wr_bus_server *s)

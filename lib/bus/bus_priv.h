@@ -242,6 +242,7 @@ struct wr_bus_sub {
 struct bus_sub_ops {
     wr_err (*open)(struct wr_bus_sub *s);
     wr_err (*add)(struct wr_bus_sub *s, const char *url); /* also when it is there already */
+    void (*tick)(struct wr_bus_sub *s, int64_t now_us);    /* housekeeper; may be NULL */
     void (*close)(struct wr_bus_sub *s); /* waits for fn */
 };
 extern const struct bus_sub_ops bus_local_sub_ops, bus_nng_sub_ops;
@@ -250,7 +251,7 @@ void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes
 
 /* ---- bus_probe.c ------------------------------------------------------------------------------------------------ */
 
-/* A whole SP handshake with a listener of our own, as a stranger would do it; false when it did not answer in 1 s. */
+/* Connects to a listener of our own as a stranger would; false when it did not react in 1 s. Blocks that long. */
 bool bus__probe_sp(const char *url, uint16_t protocol);
 #define BUS_SP_REQ 48
 #define BUS_SP_SUB 33

@@ -107,6 +107,7 @@ void wr_bus_sub_close(struct wr_bus_sub **sp)
         return;
     *sp = NULL;
     pthread_mutex_lock(&s->bus->lock);
+    bus__unwalked(s->bus);
     for (struct wr_bus_sub **at = &s->bus->subs; *at; at = &(*at)->next)
         if (*at == s) {
             *at = s->next;
