@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -77,6 +78,21 @@ static int find_fd(const struct mg_request_info *ri)
         if (is_request_socket(fd, &ip, (unsigned)ri->remote_port, (unsigned)ri->server_port))
             return fd;
     return -1;
+}
+
+size_t wr_http_pending(struct wr_http_req *r)
+{
+    int n = 0;
+    if (!r->sock)
+        r->sock = find_fd(mg_get_request_info(r->conn));
+    return r->sock > 0 && !r->detached && ioctl(r->sock, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+void wr_http_cut(struct wr_http_req *r, int how)
+{
+    int fd = r->detached ? -1 : find_fd(mg_get_request_info(r->conn));
+    if (fd >= 0)
+        (void)shutdown(fd, how);
 }
 
 wr_err wr_http_detach(struct wr_http_req *r, int *fd_out, uint8_t **early, size_t *n_early)

@@ -212,9 +212,11 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
     static const struct mg_callbacks callbacks = {.begin_request = on_request, .log_message = on_log,
                                                   .log_access = on_access, .http_error = on_http_error,
                                                   .init_thread = on_thread};
+    char timeout[16];
+    (void)snprintf(timeout, sizeof timeout, "%d", HTTP__TIMEOUT_MS);
     (void)snprintf(h->threads, sizeof h->threads, "%u", h->num_threads);
     const char *options[] = {"listening_ports", h->listen, "num_threads", h->threads, "connection_queue", "1024",
-                             "listen_backlog", "4096", "tcp_nodelay", "1", "request_timeout_ms", "10000",
+                             "listen_backlog", "4096", "tcp_nodelay", "1", "request_timeout_ms", timeout,
                              "enable_keep_alive", "yes", "keep_alive_timeout_ms", "1000", "enable_directory_listing", "no",
                              "access_control_allow_origin", "", "access_control_allow_methods", "",
                              "access_control_allow_headers", "", "max_request_size", "16384", "cgi_pattern", "",

@@ -12,6 +12,7 @@
 
 #define HTTP__ROUTES 48u
 #define HTTP__PROXIES 32u
+#define HTTP__TIMEOUT_MS 10000 /* civetweb waits so long for the next byte */
 
 struct http__block { /* of addresses; IPv4 as IPv4-mapped IPv6 */
     struct in6_addr addr;

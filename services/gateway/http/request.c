@@ -4,6 +4,7 @@
  * client's address, query parameters, and the body with its exact length. */
 #include "http_priv.h"
 #include "wr_buf.h"
+#include "wr_clock.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -268,7 +269,7 @@ bool wr_http_query(const struct wr_http_req *r, const char *name, char *out, siz
 
 static void say_continue(struct wr_http_req *r)
 {
-    if (r->sent_continue || r->body_read)
+    if (r->sent_continue || r->body_read || r->answered)
         return;
     r->sent_continue = true;
     const char *expect = wr_http_header(r, "Expect");
@@ -287,14 +288,17 @@ wr_err wr_http_read(struct wr_http_req *r, void *to, size_t n, size_t *got)
     if (n == 0)
         return WR_OK;
     say_continue(r);
+    int64_t before = wr_mono_ms();
     int k = mg_read(r->conn, to, WR_MIN(n, (size_t)1 << 30));
     if (k > 0) {
         r->body_read += k;
         *got = (size_t)k;
         return WR_OK;
     }
-    if (r->is_chunked && k == 0)
+    /* civetweb says 0 for the last chunk and for its timeout alike; only the timeout takes as long as it. */
+    bool timed_out = k == 0 && wr_mono_ms() - before >= HTTP__TIMEOUT_MS - 100;
+    if (r->is_chunked && k == 0 && !timed_out)
         return WR_OK;
     r->close_after = true;
-    return r->is_chunked ? WR_ERR_INVALID : k == 0 ? WR_ERR_TIMEOUT : WR_ERR_CLOSED;
+    return r->is_chunked && !timed_out ? WR_ERR_INVALID : k == 0 ? WR_ERR_TIMEOUT : WR_ERR_CLOSED;
 }

@@ -42,6 +42,7 @@ struct wr_http_req {
     int64_t body_read; /* bytes of body taken so far */
     bool sent_continue, answered, detached, close_after;
     int status;
+    int sock; /* 0: not looked for yet; -1: not found */
     char path_buf[1024];
 };
 
@@ -70,6 +71,13 @@ bool wr_http_query_param(const char *query, const char *name, char *out, size_t 
 /* Reads up to n bytes of the body; sends 100 Continue first when the client waits for it. *got == 0 on WR_OK: the body
  * is complete, exactly as long as was said. Errors: CLOSED (the client left), TIMEOUT (it stalled), INVALID (bad chunk). */
 WR_MUST_USE wr_err wr_http_read(struct wr_http_req *r, void *to, size_t n, size_t *got);
+
+/* Bytes of the client that wait in the kernel, 0 when that is not known. A read that asks for no more does not wait; one of
+ * a chunked body that waits and then fails loses what it had taken (civetweb's), so who must not lose asks for few. */
+size_t wr_http_pending(struct wr_http_req *r);
+/* Ends a read (how: SHUT_RD) or also a write (SHUT_RDWR) of r that its worker is inside of: the client's bytes are over.
+ * From another thread, which must know that the handler has not returned. */
+void wr_http_cut(struct wr_http_req *r, int how);
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 
