@@ -86,3 +86,16 @@ test('killed three times while messages flow: none is lost, none is double', asy
   assert.deepEqual(await texts(fresh), wanted.slice(-(await texts(fresh)).length))
   clean(ann, bob)
 })
+
+test('written while the server was away, then reloaded: it is still sent, once', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'reloaded')
+  await server.kill()
+  await connection(ann, 'reconnecting')
+  await say(ann, 'do not lose me')
+  await ann.locator('.pending-waiting').waitFor()
+  await server.run()
+  await ann.reload()
+  await online(ann)
+  await shows(ann, 'do not lose me')
+  assert.deepEqual(await texts(ann), ['do not lose me'])
+})

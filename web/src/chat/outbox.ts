@@ -40,6 +40,16 @@ export class Outbox {
     return this.queue
   }
 
+  /** Messages that an earlier load of the page could not get through. */
+  restore(messages: Outgoing[]): void {
+    for (const message of messages) this.add(message)
+  }
+
+  /** What a reload must not lose. */
+  unsent(): Outgoing[] {
+    return this.queue.filter((item) => item.state !== 'sent').map(({ id, text, name }) => ({ id, text, name }))
+  }
+
   add(message: Outgoing): void {
     this.queue.push({ ...message, state: 'waiting', reason: '', tries: 0 })
     this.changed()

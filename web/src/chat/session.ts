@@ -8,6 +8,7 @@ import { RoomLog } from './log'
 import { Members, type ClientInfo } from './members'
 import { Outbox } from './outbox'
 import { timedSocket } from './timed-socket'
+import { keepUnsent, recallUnsent } from './unsent'
 
 export type Connection = 'connecting' | 'online' | 'reconnecting' | 'closed'
 
@@ -50,12 +51,13 @@ export class ChatSession {
       websocket: timedSocket((offset, time) => this.times.set(offset, time)),
     })
     this.subscription = this.centrifuge.newSubscription(room, { recoverable: true, positioned: true, joinLeave: true })
-    this.outbox = new Outbox((message) => this.subscription.publish(message), () => this.events.pending())
+    this.outbox = new Outbox((message) => this.subscription.publish(message), () => this.pendingChanged())
     this.listenClient()
     this.listenRoom()
   }
 
   start(): void {
+    this.outbox.restore(recallUnsent(this.room))
     this.subscription.subscribe()
     this.centrifuge.connect()
   }
@@ -145,6 +147,11 @@ export class ChatSession {
     } catch {
       // A room without presence: the count simply shows who joined since.
     }
+  }
+
+  private pendingChanged(): void {
+    keepUnsent(this.room, this.outbox.unsent())
+    this.events.pending()
   }
 
   private memberChange(change: () => void): void {

@@ -30,6 +30,7 @@ const STEP_MS = 100
 /** This long without a byte on an open line: ask what became of the stream. */
 const SILENCE_MS = 2500
 const DEAD_MS = 8000
+const HIDDEN_MS = 60_000
 
 export interface PlayerEvents {
   state(): void
@@ -52,6 +53,8 @@ export class Player {
   private begun = 0
   private stallBegan = 0
   private showing = false
+  private hiddenTimer: ReturnType<typeof setTimeout> | undefined
+  private resting = false
   private readonly counts = { frames: 0, stalls: 0, stalledMs: 0, jumps: 0, skips: 0, rebuilds: 0, firstFrameMs: 0 }
 
   constructor(
@@ -203,11 +206,27 @@ export class Player {
     this.socket.restart()
   }
 
+  /** Nobody sees a hidden page: after a while its line is closed, unless somebody listens. */
   private visibility(): void {
-    if (document.hidden) return
+    clearTimeout(this.hiddenTimer)
+    if (document.hidden) {
+      this.hiddenTimer = setTimeout(() => this.rest(), HIDDEN_MS)
+      return
+    }
+    if (this.resting) {
+      this.resting = false
+      this.start()
+      return
+    }
     this.edge.rejoin()
     this.socket.hurry()
     this.step()
+  }
+
+  private rest(): void {
+    if (this.state === 'paused' || this.state === 'unsupported' || !this.video.muted) return
+    this.resting = true
+    this.pause()
   }
 
   private closeFeed(): void {
