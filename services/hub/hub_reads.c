@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Everything that reads: History, Tops, Presence, Rooms. On a small pool of threads, so that a slow disk holds up
+ * neither the bus nor the writer. */
+#include "hub_priv.h"
+
+#include "hub_wire.h"
+#include "wr_clock.h"
+#include "wr_id.h"
+
+#include <stdlib.h>
+
+enum { MAX_ROOMS = 50000, MAX_ROOMS_BYTES = 2 << 20 };
+
+WR_HISTOGRAM(read_time, "watchroom_hub_read_seconds", NULL, "Time to answer a read (history, tops, presence, rooms)");
+
+/* Moves out; an answer that memory ran out for is BUSY. */
+static void answer_buf(struct wr_call *call, struct wr_buf *out)
+{
+    struct wr_msg *m = out->failed ? NULL : wr_msg_copy(wr_slice_of(out->p, out->n));
+    wr_buf_free(out);
+    if (m)
+        wr_call_answer(call, m);
+    else
+        wr_call_fail(call, WR_ERR_BUSY, "the hub is out of memory");
+}
+
+static void answer_pb(struct wr_call *call, const struct ProtobufCMessage *pb)
+{
+    struct wr_msg *m = wr_msg_pack(pb);
+    if (m)
+        wr_call_answer(call, m);
+    else
+        wr_call_fail(call, WR_ERR_BUSY, "the hub is out of memory");
+}
+
+static bool check_room(struct wr_call *call, const char *name)
+{
+    if (wr_name_valid(wr_slice_str(name)))
+        return true;
+    wr_call_fail(call, WR_ERR_INVALID,
+                 "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' or a leading '.'");
+    return false;
+}
+
+/* ---- History ---------------------------------------------------------------------------------------------------- */
+
+static bool add_publication(void *ctx, const struct wr_store_entry *e)
+{
+    struct wr_buf *out = ctx;
+    const struct hub_publication p = {.offset = e->offset, .time_ms = e->time_ms, .kind = e->kind, .info = e->info,
+                                      .key = e->key, .data = e->data};
+    size_t n = hub__publication_field_size(&p);
+    if (out->n && out->n + n > HUB_MAX_PAGE_BYTES)
+        return false;
+    uint8_t *to = wr_buf_reserve(out, n);
+    if (!to)
+        return false;
+    hub__write_publication_field(to, 3, &p);
+    out->n += n;
+    return true;
+}
+
+/* The page ends at the top that the answer names, whatever is appended meanwhile. */
+static struct wr_store_range range_of(const Watchroom__V1__HistoryRequest *req, uint64_t top)
+{
+    struct wr_store_range range = {.has_since = req->has_since, .since = req->since_offset, .reverse = req->reverse,
+                                   .limit = WR_MIN(req->limit, HUB_MAX_PAGE_ENTRIES)};
+    if (!req->reverse)
+        range.until = req->until_offset ? WR_MIN(req->until_offset, top) : top;
+    else if (!req->has_since || req->since_offset > top + 1) {
+        range.has_since = true;
+        range.since = top + 1;
+    }
+    return range;
+}
+
+static void answer_history(struct hub *h, struct wr_call *call, const Watchroom__V1__HistoryRequest *req)
+{
+    struct wr_slice room = wr_slice_str(req->room);
+    struct wr_store_top top = {0};
+    struct wr_errmsg err = {{0}};
+    struct wr_buf page = {0}, out = {0};
+    if (!check_room(call, req->room))
+        return;
+    wr_err e = h->store->top(h->store_state, room, &top, &err);
+    if (e == WR_OK && req->since_epoch[0] && strcmp(req->since_epoch, top.epoch) != 0) {
+        wr_errmsg_set(&err, "the room's epoch is %s: the log of the position asked for is gone", top.epoch);
+        e = WR_ERR_POSITION;
+    }
+    if (e == WR_OK && req->limit && top.offset) {
+        struct wr_store_range range = range_of(req, top.offset);
+        e = h->store->history(h->store_state, room, &range, add_publication, &page, &err);
+    }
+    if (e != WR_OK) {
+        wr_buf_free(&page);
+        wr_call_fail(call, e, "%s", err.text);
+        return;
+    }
+    uint8_t *to = wr_buf_reserve(&out, 32 + page.n);
+    if (to) {
+        uint8_t *from = to;
+        to = wr_pb_bytes(to, 1, wr_slice_str(top.epoch));
+        to = wr_pb_uint(to, 2, top.offset);
+        out.n = (size_t)(to - from);
+        wr_buf_add(&out, page.p, page.n);
+    }
+    out.failed |= page.failed;
+    wr_buf_free(&page);
+    answer_buf(call, &out);
+}
+
+static void handle_history(struct hub *h, struct wr_call *call)
+{
+    Watchroom__V1__HistoryRequest *req = watchroom__v1__history_request__unpack(NULL, call->body.n, call->body.p);
+    if (!req) {
+        wr_call_fail(call, WR_ERR_INVALID, "not a HistoryRequest");
+        return;
+    }
+    answer_history(h, call, req);
+    watchroom__v1__history_request__free_unpacked(req, NULL);
+}
+
+/* ---- Tops ------------------------------------------------------------------------------------------------------- */
+
+static bool add_top(struct hub *h, const char *name, struct wr_buf *out, wr_err *e, struct wr_errmsg *err)
+{
+    struct wr_store_top top = {0};
+    struct wr_slice room = wr_slice_str(name);
+    uint8_t field[300], *to = field;
+    *e = h->store->top(h->store_state, room, &top, err);
+    if (*e != WR_OK)
+        return false;
+    to = wr_pb_bytes(to, 1, room);
+    to = wr_pb_bytes(to, 2, wr_slice_str(top.epoch));
+    to = wr_pb_uint(to, 3, top.offset);
+    to = wr_pb_uint(to, 4, hub_rooms__count(&h->rooms, room));
+    uint8_t head[8], *end = wr_pb_bytes_head(head, 1, (size_t)(to - field));
+    wr_buf_add(out, head, (size_t)(end - head));
+    wr_buf_add(out, field, (size_t)(to - field));
+    return true;
+}
+
+static void answer_tops(struct hub *h, struct wr_call *call, const Watchroom__V1__TopsRequest *req)
+{
+    struct wr_buf out = {0};
+    struct wr_errmsg err = {{0}};
+    wr_err e = WR_OK;
+    if (req->n_rooms > HUB_MAX_ITEMS) {
+        wr_call_fail(call, WR_ERR_TOO_BIG, "tops: more than %u rooms in one call", HUB_MAX_ITEMS);
+        return;
+    }
+    for (size_t i = 0; i < req->n_rooms; i++)
+        if (!check_room(call, req->rooms[i]))
+            return;
+    for (size_t i = 0; i < req->n_rooms; i++)
+        if (!add_top(h, req->rooms[i], &out, &e, &err)) {
+            wr_buf_free(&out);
+            wr_call_fail(call, e, "%s", err.text);
+            return;
+        }
+    answer_buf(call, &out);
+}
+
+static void handle_tops(struct hub *h, struct wr_call *call)
+{
+    Watchroom__V1__TopsRequest *req = watchroom__v1__tops_request__unpack(NULL, call->body.n, call->body.p);
+    if (!req) {
+        wr_call_fail(call, WR_ERR_INVALID, "not a TopsRequest");
+        return;
+    }
+    answer_tops(h, call, req);
+    watchroom__v1__tops_request__free_unpacked(req, NULL);
+}
+
+/* ---- Presence --------------------------------------------------------------------------------------------------- */
+
+static void handle_presence(struct hub *h, struct wr_call *call)
+{
+    struct wr_buf out = {0};
+    Watchroom__V1__PresenceRequest *req = watchroom__v1__presence_request__unpack(NULL, call->body.n, call->body.p);
+    if (!req) {
+        wr_call_fail(call, WR_ERR_INVALID, "not a PresenceRequest");
+        return;
+    }
+    if (check_room(call, req->room)) {
+        hub_rooms__presence(&h->rooms, wr_slice_str(req->room), req->stats_only, &out);
+        answer_buf(call, &out);
+    }
+    watchroom__v1__presence_request__free_unpacked(req, NULL);
+}
+
+/* ---- Rooms ------------------------------------------------------------------------------------------------------ */
+
+struct room_row {
+    char *name;
+    const char *stream; /* the configuration's, or "" */
+    struct wr_store_top top;
+    uint32_t num_clients;
+    size_t configured; /* place in the configuration, or SIZE_MAX */
+};
+
+struct room_list {
+    struct wr_map by_name; /* to struct room_row */
+    bool failed;
+};
+
+/* The row of a room, made when there is none yet; NULL when memory or the bound is out. */
+static struct room_row *row(struct room_list *l, struct wr_slice name)
+{
+    struct room_row *r = wr_map_get(&l->by_name, name);
+    if (r || l->by_name.used >= MAX_ROOMS)
+        return r;
+    r = calloc(1, sizeof *r);
+    if (r && (r->name = strndup((const char *)name.p, name.n)) && wr_map_put(&l->by_name, name, r)) {
+        r->stream = "";
+        r->configured = SIZE_MAX;
+        return r;
+    }
+    l->failed = true;
+    if (r)
+        free(r->name);
+    free(r);
+    return NULL;
+}
+
+static void add_stored(void *ctx, struct wr_slice name, const struct wr_store_top *top)
+{
+    struct room_row *r = row(ctx, name);
+    if (r)
+        r->top = *top;
+}
+
+static void add_present(void *ctx, struct wr_slice name, uint32_t num_clients)
+{
+    struct room_row *r = row(ctx, name);
+    if (r)
+        r->num_clients = num_clients;
+}
+
+static void add_configured(struct room_list *l, const struct wr_config *c)
+{
+    for (size_t i = 0; i < c->num_rooms; i++) {
+        struct room_row *r = row(l, wr_slice_str(c->rooms[i].name));
+        if (!r)
+            continue;
+        r->configured = i;
+        r->stream = c->rooms[i].stream ? c->rooms[i].stream : "";
+    }
+}
+
+/* Configured rooms as they were written, then those with most members, then those with the newest entries. */
+static int by_interest(const void *pa, const void *pb)
+{
+    const struct room_row *a = *(const struct room_row *const *)pa, *b = *(const struct room_row *const *)pb;
+    if (a->configured != b->configured)
+        return a->configured < b->configured ? -1 : 1;
+    if (a->num_clients != b->num_clients)
+        return a->num_clients > b->num_clients ? -1 : 1;
+    if (a->top.last_time_ms != b->top.last_time_ms)
+        return a->top.last_time_ms > b->top.last_time_ms ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+static void answer_rows(struct wr_call *call, struct room_row **rows, size_t n)
+{
+    Watchroom__V1__RoomsResponse res = WATCHROOM__V1__ROOMS_RESPONSE__INIT;
+    Watchroom__V1__RoomInfo *infos = calloc(n + 1, sizeof *infos), **list = calloc(n + 1, sizeof(Watchroom__V1__RoomInfo *));
+    size_t bytes = 0;
+    for (size_t i = 0; i < n && infos && list; i++) {
+        watchroom__v1__room_info__init(&infos[i]);
+        infos[i].room = rows[i]->name;
+        infos[i].epoch = rows[i]->top.epoch;
+        infos[i].offset = rows[i]->top.offset;
+        infos[i].num_clients = rows[i]->num_clients;
+        infos[i].stream = (char *)(uintptr_t)rows[i]->stream; /* the generated code is not const-correct */
+        infos[i].last_time_ms = rows[i]->top.last_time_ms;
+        list[i] = &infos[i];
+        bytes += 8 + watchroom__v1__room_info__get_packed_size(&infos[i]);
+        if (bytes > MAX_ROOMS_BYTES)
+            break;
+        res.n_rooms++;
+    }
+    res.rooms = list;
+    if (infos && list)
+        answer_pb(call, &res.base);
+    else
+        wr_call_fail(call, WR_ERR_BUSY, "the hub is out of memory");
+    free(list);
+    free(infos);
+}
+
+static void handle_rooms(struct hub *h, struct wr_call *call)
+{
+    struct room_list l = {0};
+    struct wr_errmsg err = {{0}};
+    struct room_row **rows = NULL;
+    size_t n = 0, at = 0;
+    void *v;
+    add_configured(&l, h->config); /* the most wanted first: the list is bounded */
+    hub_rooms__each(&h->rooms, add_present, &l);
+    wr_err e = h->store->rooms(h->store_state, add_stored, &l, &err);
+    if (e == WR_OK && (l.failed || !(rows = calloc(l.by_name.used + 1, sizeof(struct room_row *))))) {
+        wr_errmsg_set(&err, "the hub is out of memory");
+        e = WR_ERR_BUSY;
+    }
+    if (e == WR_OK) {
+        while (wr_map_next(&l.by_name, &at, NULL, &v))
+            rows[n++] = v;
+        qsort(rows, n, sizeof(struct room_row *), by_interest);
+        answer_rows(call, rows, n);
+    } else {
+        wr_call_fail(call, e, "%s", err.text);
+    }
+    free(rows);
+    at = 0;
+    while (wr_map_next(&l.by_name, &at, NULL, &v)) {
+        free(((struct room_row *)v)->name);
+        free(v);
+    }
+    wr_map_free(&l.by_name);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *method;
+    void (*handle)(struct hub *h, struct wr_call *call);
+} reads[] = {
+    {"watchroom.v1.Hub/History", handle_history},
+    {"watchroom.v1.Hub/Tops", handle_tops},
+    {"watchroom.v1.Hub/Presence", handle_presence},
+    {"watchroom.v1.Hub/Rooms", handle_rooms},
+};
+
+static void read_one(struct hub *h, struct wr_call *call)
+{
+    int64_t from = wr_mono_us();
+    for (size_t i = 0; i < WR_ARRAY_LEN(reads); i++)
+        if (wr_slice_is(call->method, reads[i].method)) {
+            reads[i].handle(h, call);
+            break;
+        }
+    wr_observe_us(&read_time, wr_mono_us() - from);
+}
+
+void *hub__reader(void *arg)
+{
+    struct hub *h = arg;
+    struct wr_call *call;
+    bool ended = false;
+    while (!ended)
+        if (hub_queue__take(&h->reads, &call, 1, SIZE_MAX, wr_mono_us() + 60000000, &ended) == 1)
+            read_one(h, call);
+    return NULL;
+}
