@@ -49,13 +49,16 @@ static int make_path(char *path)
 static wr_err make_folder(const char *data, char *path, size_t n, struct wr_errmsg *err)
 {
     if (snprintf(path, n, "%s/hub", data) >= (int)n) {
-        wr_errmsg_set(err, "hub: the path of the data folder is longer than %zu bytes: use a shorter one", n);
+        wr_errmsg_set(
+            err, "hub: the path of the data folder is longer than %zu bytes: use a shorter one", n);
         return WR_ERR_INVALID;
     }
     int e = make_path(path);
     if (e != 0) {
-        wr_errmsg_set(err, "%s: %s: make it by hand and writable for user %d, or name another folder by --data", path,
-                      strerror(e), (int)geteuid());
+        wr_errmsg_set(
+            err,
+            "%s: %s: make it by hand and writable for user %d, or name another folder by --data",
+            path, strerror(e), (int)geteuid());
         return wr_err_from_errno(e);
     }
     sync_folder(data);
@@ -73,8 +76,9 @@ static wr_err find_store(struct hub *h, const struct wr_plugins *plugins, struct
     for (size_t i = 0; names && names[i] && at < sizeof there; i++)
         at += (size_t)snprintf(there + at, sizeof there - at, "%s%s", i ? ", " : "", names[i]);
     free(names);
-    wr_errmsg_set(err, "hub.store: no store plugin `%s` (there is: %s): `watchroom plugins` lists all", h->config->hub.store,
-                  there);
+    wr_errmsg_set(err,
+                  "hub.store: no store plugin `%s` (there is: %s): `watchroom plugins` lists all",
+                  h->config->hub.store, there);
     return WR_ERR_NOT_FOUND;
 }
 
@@ -95,10 +99,13 @@ static wr_err open_store(struct hub *h, const struct wr_plugins *plugins, struct
         return WR_ERR_BUSY;
     }
     for (size_t i = 0; i < c->num_rooms; i++)
-        h->keeps[i] = (struct wr_store_keep){.room = c->rooms[i].name, .count = c->rooms[i].history_count,
+        h->keeps[i] = (struct wr_store_keep){.room = c->rooms[i].name,
+                                             .count = c->rooms[i].history_count,
                                              .age_ms = c->rooms[i].history_age_ms};
-    const struct wr_store_opts opts = {.path = path, .keep = {.count = HUB_KEEP_COUNT, .age_ms = HUB_KEEP_AGE_MS},
-                                       .rooms = h->keeps, .num_rooms = c->num_rooms};
+    const struct wr_store_opts opts = {.path = path,
+                                       .keep = {.count = HUB_KEEP_COUNT, .age_ms = HUB_KEEP_AGE_MS},
+                                       .rooms = h->keeps,
+                                       .num_rooms = c->num_rooms};
     e = h->store->open(state, &opts, err);
     if (e != WR_OK) {
         free(state);
@@ -112,11 +119,14 @@ static wr_err open_store(struct hub *h, const struct wr_plugins *plugins, struct
 
 static wr_err open_queues(struct hub *h, struct wr_errmsg *err)
 {
-    wr_err e = hub_queue__init(&h->publishes, HUB_MAX_QUEUED_PUBLISHES, HUB_MAX_QUEUED_PUBLISH_BYTES, &publish_metrics);
+    wr_err e = hub_queue__init(&h->publishes, HUB_MAX_QUEUED_PUBLISHES,
+                               HUB_MAX_QUEUED_PUBLISH_BYTES, &publish_metrics);
     if (e == WR_OK)
-        e = hub_queue__init(&h->members, HUB_MAX_QUEUED_MEMBERS, HUB_MAX_QUEUED_MEMBER_BYTES, &members_metrics);
+        e = hub_queue__init(&h->members, HUB_MAX_QUEUED_MEMBERS, HUB_MAX_QUEUED_MEMBER_BYTES,
+                            &members_metrics);
     if (e == WR_OK)
-        e = hub_queue__init(&h->reads, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES, &reads_metrics);
+        e = hub_queue__init(&h->reads, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES,
+                            &reads_metrics);
     if (e != WR_OK)
         wr_errmsg_set(err, "hub: out of memory");
     return e;
@@ -139,8 +149,10 @@ static wr_err open_bus(struct hub *h, struct wr_errmsg *err)
 static wr_err start_threads(struct hub *h, struct wr_errmsg *err)
 {
     h->batch = hub__batch_new(h);
-    h->has_writer = h->batch && wr_thread_start(&h->writer, "hub-writer", hub__writer, h->batch) == WR_OK;
-    h->has_keeper = h->has_writer && wr_thread_start(&h->keeper, "hub-members", hub__keeper, h) == WR_OK;
+    h->has_writer = h->batch &&
+                    wr_thread_start(&h->writer, "hub-writer", hub__writer, h->batch) == WR_OK;
+    h->has_keeper = h->has_writer &&
+                    wr_thread_start(&h->keeper, "hub-members", hub__keeper, h) == WR_OK;
     while (h->has_keeper && h->num_readers < HUB_READERS &&
            wr_thread_start(&h->readers[h->num_readers], "hub-reader", hub__reader, h) == WR_OK)
         h->num_readers++;
@@ -214,16 +226,16 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
     if (e == WR_OK)
         e = wr_bus_serve(h->bus, h->config->bus.hub_listen, hub__handle_call, h, &h->server, err);
     if (e == WR_OK)
-        wr_info("hub.start", "store=%s filters=%zu calls=%s events=%s", h->store->base.name, h->filters.n,
-                wr_bus_server_url(h->server), wr_bus_pub_url(h->pub));
+        wr_info("hub.start", "store=%s filters=%zu calls=%s events=%s", h->store->base.name,
+                h->filters.n, wr_bus_server_url(h->server), wr_bus_pub_url(h->pub));
     else
         stop(h);
     return e;
 }
 
 WR_PLUGIN_EXPORT const struct wr_service_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct hub, WR_KIND_SERVICE, "hub", WR_VERSION,
-                                 "Rooms: their log, their members, their events"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct hub, WR_KIND_SERVICE, "hub",
+                                 WR_VERSION, "Rooms: their log, their members, their events"),
     .start = start,
     .drain = drain,
     .stop = stop,

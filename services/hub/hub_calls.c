@@ -25,6 +25,6 @@ void hub__handle_call(void *ctx, struct wr_call *call)
             hub_queue__put((struct hub_queue *)(void *)((char *)h + routes[i].queue), call);
             return;
         }
-    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "the hub has no method %.*s", (int)WR_MIN(call->method.n, (size_t)80),
-                 (const char *)call->method.p);
+    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "the hub has no method %.*s",
+                 (int)WR_MIN(call->method.n, (size_t)80), (const char *)call->method.p);
 }

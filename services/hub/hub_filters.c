@@ -19,7 +19,8 @@ static void list_names(const struct wr_plugins *plugins, char *out, size_t n)
 }
 
 /* `word` is "name" or "name=args". */
-static wr_err open_one(struct hub_filters *f, char *word, const struct wr_plugins *plugins, struct wr_errmsg *err)
+static wr_err open_one(struct hub_filters *f, char *word, const struct wr_plugins *plugins,
+                       struct wr_errmsg *err)
 {
     char *args = strchr(word, '=');
     char names[128];
@@ -28,7 +29,9 @@ static wr_err open_one(struct hub_filters *f, char *word, const struct wr_plugin
     const struct wr_filter_plugin *p = wr_plugins_find(plugins, WR_KIND_FILTER, word);
     if (!p) {
         list_names(plugins, names, sizeof names);
-        wr_errmsg_set(err, "hub.filters: no filter plugin `%s` (there is: %s): `watchroom plugins` lists all", word, names);
+        wr_errmsg_set(
+            err, "hub.filters: no filter plugin `%s` (there is: %s): `watchroom plugins` lists all",
+            word, names);
         return WR_ERR_NOT_FOUND;
     }
     void *state = wr_plugin_state(&p->base);
@@ -47,7 +50,8 @@ static wr_err open_one(struct hub_filters *f, char *word, const struct wr_plugin
     return WR_OK;
 }
 
-wr_err hub_filters__init(struct hub_filters *f, const char *text, const struct wr_plugins *plugins, struct wr_errmsg *err)
+wr_err hub_filters__init(struct hub_filters *f, const char *text, const struct wr_plugins *plugins,
+                         struct wr_errmsg *err)
 {
     char *copy = strdup(text ? text : ""), *rest = copy, *word;
     wr_err e = WR_OK;

@@ -17,19 +17,25 @@
 #include <stdlib.h>
 
 WR_COUNTER(published, "watchroom_hub_published_total", NULL, "Entries stored in rooms' logs");
-WR_COUNTER(duplicates, "watchroom_hub_duplicates_total", NULL, "Publishes whose key was known: answered with the earlier entry");
-WR_COUNTER(refused, "watchroom_hub_refused_total", "by=\"check\"", "Publishes that were not stored");
-WR_COUNTER(filtered, "watchroom_hub_refused_total", "by=\"filter\"", "Publishes that were not stored");
-WR_COUNTER(not_stored, "watchroom_hub_refused_total", "by=\"store\"", "Publishes that were not stored");
+WR_COUNTER(duplicates, "watchroom_hub_duplicates_total", NULL,
+           "Publishes whose key was known: answered with the earlier entry");
+WR_COUNTER(refused, "watchroom_hub_refused_total", "by=\"check\"",
+           "Publishes that were not stored");
+WR_COUNTER(filtered, "watchroom_hub_refused_total", "by=\"filter\"",
+           "Publishes that were not stored");
+WR_COUNTER(not_stored, "watchroom_hub_refused_total", "by=\"store\"",
+           "Publishes that were not stored");
 WR_COUNTER(batches, "watchroom_hub_batches_total", NULL, "Transactions of the writer");
-WR_COUNTER(trim_failed, "watchroom_hub_trim_failed_total", NULL, "Housekeeping steps of the store that failed");
-WR_HISTOGRAM(append_time, "watchroom_hub_append_seconds", NULL, "Time of a batch in the store, with the disk's sync");
+WR_COUNTER(trim_failed, "watchroom_hub_trim_failed_total", NULL,
+           "Housekeeping steps of the store that failed");
+WR_HISTOGRAM(append_time, "watchroom_hub_append_seconds", NULL,
+             "Time of a batch in the store, with the disk's sync");
 
 enum {
     NONE = UINT32_MAX,
-    SLOW_STEP_MS = 1000,    /* a step that takes longer is worth a line: mostly a slow disk */
+    SLOW_STEP_MS = 1000, /* a step that takes longer is worth a line: mostly a slow disk */
     COMPLAIN_EVERY_MS = 10000,
-    IDLE_MS = 1000,         /* housekeeping without traffic */
+    IDLE_MS = 1000, /* housekeeping without traffic */
 };
 
 /* One item of one call. */
@@ -53,8 +59,8 @@ struct hub_batch {
     bool more_to_trim;
     bool failing; /* the last append failed: said once, and again from time to time */
     int64_t complained_ms;
-    struct hub_arena arena; /* what lives as long as the batch */
-    struct wr_call *calls[HUB_MAX_QUEUED_PUBLISHES]; /* NULL = answered already */
+    struct hub_arena arena;                            /* what lives as long as the batch */
+    struct wr_call *calls[HUB_MAX_QUEUED_PUBLISHES];   /* NULL = answered already */
     struct wr_msg *requests[HUB_MAX_QUEUED_PUBLISHES]; /* of the answered calls */
     size_t num_calls, num_requests;
     struct entry *entries;
@@ -99,8 +105,8 @@ static void step_take(struct hub_batch *b)
 {
     b->num_entries = b->num_items = b->num_groups = 0;
     int64_t until = b->more_to_trim ? 0 : wr_mono_us() + IDLE_MS * INT64_C(1000);
-    b->num_calls = hub_queue__take(&b->hub->publishes, b->calls, HUB_MAX_QUEUED_PUBLISHES, HUB_MAX_BATCH_BYTES, until,
-                                   &b->ended);
+    b->num_calls = hub_queue__take(&b->hub->publishes, b->calls, HUB_MAX_QUEUED_PUBLISHES,
+                                   HUB_MAX_BATCH_BYTES, until, &b->ended);
 }
 
 /* ---- decode ----------------------------------------------------------------------------------------------------- */
@@ -214,7 +220,8 @@ static void check_entry(struct hub_batch *b, struct entry *e)
         it->kind = WATCHROOM__V1__ENTRY_KIND__ENTRY_KIND_CHAT;
     if (!wr_name_valid(it->room))
         refuse(e, WR_ERR_INVALID,
-               "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' or a leading '.'");
+               "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' or "
+               "a leading '.'");
     else if (it->kind > WATCHROOM__V1__ENTRY_KIND__ENTRY_KIND_FILE)
         refuse(e, WR_ERR_INVALID, "kind: unknown to this version of the hub");
     else if (it->key.n && (it->key.n < HUB_MIN_KEY_BYTES || it->key.n > HUB_MAX_KEY_BYTES))
@@ -237,26 +244,31 @@ static void step_check(struct hub_batch *b)
 /* ---- filter ----------------------------------------------------------------------------------------------------- */
 
 /* A filter's own bytes live until its next message: they are copied, and checked as if they came from outside. */
-static void take_changed(struct hub_batch *b, struct entry *e, struct wr_slice data, const char *filter)
+static void take_changed(struct hub_batch *b, struct entry *e, struct wr_slice data,
+                         const char *filter)
 {
     e->item.data = hub_arena__copy(&b->arena, data);
     check_data(b, e);
     if (e->code != WR_OK)
-        wr_warn("hub.filter", "filter=%s: it changed a message into what is refused: %.*s", filter, (int)e->why.n,
-                (const char *)e->why.p);
+        wr_warn("hub.filter", "filter=%s: it changed a message into what is refused: %.*s", filter,
+                (int)e->why.n, (const char *)e->why.p);
 }
 
 static void filter_entry(struct hub_batch *b, struct entry *e)
 {
     const struct hub_filters *f = &b->hub->filters;
     for (size_t i = 0; i < f->n && e->code == WR_OK; i++) {
-        struct wr_filter_msg msg = {.room = e->item.room, .kind = e->item.kind, .user = e->user, .client = e->client,
+        struct wr_filter_msg msg = {.room = e->item.room,
+                                    .kind = e->item.kind,
+                                    .user = e->user,
+                                    .client = e->client,
                                     .data = e->item.data};
         struct wr_errmsg why = {{0}};
         if (hub_filters__apply(f, i, &msg, &why) != WR_FILTER_PASS) {
             wr_count(&filtered, 1);
             e->code = WR_ERR_DENIED;
-            e->why = hub_arena__copy(&b->arena, wr_slice_str(why.text[0] ? why.text : "refused by a filter"));
+            e->why = hub_arena__copy(&b->arena,
+                                     wr_slice_str(why.text[0] ? why.text : "refused by a filter"));
         } else if (msg.data.p != e->item.data.p || msg.data.n != e->item.data.n) {
             take_changed(b, e, msg.data, f->list[i].plugin->base.name);
         }
@@ -281,9 +293,12 @@ static void collect_items(struct hub_batch *b)
         if (e->code != WR_OK)
             continue;
         e->stored = (uint32_t)b->num_items;
-        b->items[b->num_items++] = (struct wr_store_item){
-            .room = e->item.room, .kind = e->item.kind, .time_ms = now, .key = e->item.key, .info = e->item.info,
-            .data = e->item.data};
+        b->items[b->num_items++] = (struct wr_store_item){.room = e->item.room,
+                                                          .kind = e->item.kind,
+                                                          .time_ms = now,
+                                                          .key = e->item.key,
+                                                          .info = e->item.info,
+                                                          .data = e->item.data};
     }
 }
 
@@ -310,14 +325,18 @@ static void step_append(struct hub_batch *b)
     wr_observe_us(&append_time, wr_mono_us() - from);
     wr_count(&batches, 1);
     report(b, e, err.text);
-    struct wr_slice why = e == WR_OK ? (struct wr_slice){0} : hub_arena__copy(&b->arena, wr_slice_str(err.text));
+    struct wr_slice why = e == WR_OK ? (struct wr_slice){0}
+                                     : hub_arena__copy(&b->arena, wr_slice_str(err.text));
     for (size_t i = 0; i < b->num_entries; i++) {
         struct entry *en = &b->entries[i];
         if (en->stored == NONE)
             continue;
         en->code = e != WR_OK ? e : b->items[en->stored].code;
         en->why = why;
-        wr_count(en->code != WR_OK ? &not_stored : b->items[en->stored].duplicate ? &duplicates : &published, 1);
+        wr_count(en->code != WR_OK                ? &not_stored
+                 : b->items[en->stored].duplicate ? &duplicates
+                                                  : &published,
+                 1);
         if (en->code != WR_OK)
             en->stored = NONE;
     }
@@ -330,7 +349,9 @@ static struct hub_result result_of(const struct hub_batch *b, const struct entry
     if (e->stored == NONE)
         return (struct hub_result){.code = e->code, .message = e->why};
     const struct wr_store_item *it = &b->items[e->stored];
-    return (struct hub_result){.offset = it->offset, .epoch = it->epoch, .time_ms = it->stored_ms,
+    return (struct hub_result){.offset = it->offset,
+                               .epoch = it->epoch,
+                               .time_ms = it->stored_ms,
                                .duplicate = it->duplicate};
 }
 
@@ -349,7 +370,8 @@ static void answer_call(struct hub_batch *b, size_t call, size_t from, size_t en
         fail_call(b, call, WR_ERR_BUSY, "the hub is out of memory");
         return;
     }
-    b->requests[b->num_requests++] = wr_msg_ref(b->calls[call]->msg); /* the entries are still to be told */
+    b->requests[b->num_requests++] = wr_msg_ref(
+        b->calls[call]->msg); /* the entries are still to be told */
     uint8_t *to = m->data;
     for (size_t i = from; i < end; i++) {
         struct hub_result r = result_of(b, &b->entries[i]);
@@ -409,8 +431,12 @@ static void add_to_group(struct hub_batch *b, uint32_t item)
 
 static struct hub_publication publication_of(const struct wr_store_item *it)
 {
-    return (struct hub_publication){.offset = it->offset, .time_ms = it->stored_ms, .kind = it->kind, .info = it->info,
-                                    .key = it->key, .data = it->data};
+    return (struct hub_publication){.offset = it->offset,
+                                    .time_ms = it->stored_ms,
+                                    .kind = it->kind,
+                                    .info = it->info,
+                                    .key = it->key,
+                                    .data = it->data};
 }
 
 /* Publishes the room's entries from `item` on, as many as one event takes; returns the first that it did not. */
@@ -426,8 +452,10 @@ static uint32_t publish_some(struct hub_batch *b, uint32_t item)
         struct hub_publication p = publication_of(last);
         body += hub__publication_field_size(&p);
     }
-    const struct hub_event_head head = {.instance = wr_bus_instance(b->hub->bus), .room = first->room,
-                                        .epoch = first->epoch, .top = last->offset};
+    const struct hub_event_head head = {.instance = wr_bus_instance(b->hub->bus),
+                                        .room = first->room,
+                                        .epoch = first->epoch,
+                                        .top = last->offset};
     struct wr_msg *m = hub__event_new(&head, body, &to);
     if (!m)
         return end; /* gateways see the gap and read the log */
@@ -496,7 +524,8 @@ static void run_step(struct hub_batch *b, size_t i)
     steps[i].run(b);
     int64_t ms = (wr_mono_us() - from) / 1000;
     if (ms > SLOW_STEP_MS && i > 0)
-        wr_warn("hub.slow", "step=%s ms=%lld entries=%zu", steps[i].name, (long long)ms, b->num_entries);
+        wr_warn("hub.slow", "step=%s ms=%lld entries=%zu", steps[i].name, (long long)ms,
+                b->num_entries);
 }
 
 void *hub__writer(void *arg)

@@ -18,10 +18,24 @@ static enum hub_json check(const char *text)
 
 static void test_valid_is_accepted(void **state)
 {
-    static const char *const valid[] = {
-        "{}", "[]", "0", "-0", "-1.5e+10", "1E5", "\"\"", "true", "false", "null", "{\"a\":[1,{\"b\":null}]}",
-        "\"\\u00e9\\n\\\\\\\"\\/\"", "\"\xe6\x88\xbf\xe9\x97\xb4 \xf0\x9f\x8e\x89\"", "\"\\ud83c\\udf89\"", "\"\x7f\"",
-        "[[],{},\"\"]", "\"\xe2\x80\xa8\"", "123456789012345678901234567890"};
+    static const char *const valid[] = {"{}",
+                                        "[]",
+                                        "0",
+                                        "-0",
+                                        "-1.5e+10",
+                                        "1E5",
+                                        "\"\"",
+                                        "true",
+                                        "false",
+                                        "null",
+                                        "{\"a\":[1,{\"b\":null}]}",
+                                        "\"\\u00e9\\n\\\\\\\"\\/\"",
+                                        "\"\xe6\x88\xbf\xe9\x97\xb4 \xf0\x9f\x8e\x89\"",
+                                        "\"\\ud83c\\udf89\"",
+                                        "\"\x7f\"",
+                                        "[[],{},\"\"]",
+                                        "\"\xe2\x80\xa8\"",
+                                        "123456789012345678901234567890"};
     (void)state;
     for (size_t i = 0; i < WR_ARRAY_LEN(valid); i++)
         if (check(valid[i]) != HUB_JSON_COMPACT)
@@ -30,11 +44,46 @@ static void test_valid_is_accepted(void **state)
 
 static void test_invalid_is_refused_with_a_reason(void **state)
 {
-    static const char *const invalid[] = {
-        "", " ", "{", "}", "[", "[1,]", "{\"a\"}", "{\"a\":}", "{a:1}", "{'a':1}", "{\"a\":1,}", "01", "1.", ".5", "+1",
-        "1e", "-", "tru", "nul", "True", "NaN", "\"", "\"\\\"", "\"\\x\"", "\"\\u12g4\"", "\"\\u12", "\"a\nb\"",
-        "\"\x01\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe6\x88", "1 2", "{} x",
-        "[1 2]", "\xef\xbb\xbf{}", "\"a\" \"b\"", "[\"\\", "{\"a\":1 \"b\":2}"};
+    static const char *const invalid[] = {"",
+                                          " ",
+                                          "{",
+                                          "}",
+                                          "[",
+                                          "[1,]",
+                                          "{\"a\"}",
+                                          "{\"a\":}",
+                                          "{a:1}",
+                                          "{'a':1}",
+                                          "{\"a\":1,}",
+                                          "01",
+                                          "1.",
+                                          ".5",
+                                          "+1",
+                                          "1e",
+                                          "-",
+                                          "tru",
+                                          "nul",
+                                          "True",
+                                          "NaN",
+                                          "\"",
+                                          "\"\\\"",
+                                          "\"\\x\"",
+                                          "\"\\u12g4\"",
+                                          "\"\\u12",
+                                          "\"a\nb\"",
+                                          "\"\x01\"",
+                                          "\"\xff\"",
+                                          "\"\xc0\x80\"",
+                                          "\"\xed\xa0\x80\"",
+                                          "\"\xf4\x90\x80\x80\"",
+                                          "\"\xe6\x88",
+                                          "1 2",
+                                          "{} x",
+                                          "[1 2]",
+                                          "\xef\xbb\xbf{}",
+                                          "\"a\" \"b\"",
+                                          "[\"\\",
+                                          "{\"a\":1 \"b\":2}"};
     (void)state;
     for (size_t i = 0; i < WR_ARRAY_LEN(invalid); i++) {
         const char *why = NULL;
@@ -53,7 +102,8 @@ static void test_nesting_is_bounded(void **state)
     memset(text, '[', sizeof text);
     assert_int_equal(hub__json_check(wr_slice_of(text, sizeof text), NULL), HUB_JSON_BAD);
     memset(text + HUB_JSON_MAX_DEPTH, ']', HUB_JSON_MAX_DEPTH);
-    assert_int_equal(hub__json_check(wr_slice_of(text, 2 * HUB_JSON_MAX_DEPTH), NULL), HUB_JSON_COMPACT);
+    assert_int_equal(hub__json_check(wr_slice_of(text, 2 * HUB_JSON_MAX_DEPTH), NULL),
+                     HUB_JSON_COMPACT);
 }
 
 static void compact(const char *in, const char *want)

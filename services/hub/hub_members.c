@@ -14,8 +14,8 @@ static void handle_members(struct hub *h, struct wr_call *call)
     Watchroom__V1__MembersResponse res = WATCHROOM__V1__MEMBERS_RESPONSE__INIT;
     struct wr_errmsg err = {{0}};
     bool known = false;
-    Watchroom__V1__MembersRequest *req =
-        watchroom__v1__members_request__unpack(NULL, call->body.n, call->body.p);
+    Watchroom__V1__MembersRequest *req = watchroom__v1__members_request__unpack(NULL, call->body.n,
+                                                                                call->body.p);
     if (!req) {
         wr_call_fail(call, WR_ERR_INVALID, "not a MembersRequest");
         return;

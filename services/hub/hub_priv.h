@@ -18,18 +18,18 @@
 
 #define HUB_MAGIC 0x57524842u
 #define HUB_READERS 2
-#define HUB_MAX_QUEUED_PUBLISHES 4096u         /* calls; a gateway has one at a time in flight for a hub */
+#define HUB_MAX_QUEUED_PUBLISHES 4096u /* calls; a gateway has one at a time in flight for a hub */
 #define HUB_MAX_QUEUED_PUBLISH_BYTES (64u << 20)
 #define HUB_MAX_QUEUED_READS 1024u
 #define HUB_MAX_QUEUED_READ_BYTES (8u << 20)
 #define HUB_MAX_QUEUED_MEMBERS 1024u
 #define HUB_MAX_QUEUED_MEMBER_BYTES (64u << 20)
-#define HUB_MAX_BATCH_BYTES (8u << 20)         /* of requests in one transaction */
-#define HUB_MAX_ITEMS 4096u                    /* in one Publish, and rooms in one Tops */
-#define HUB_MAX_EVENT_BYTES (1u << 20)         /* publications in one event */
-#define HUB_MAX_PAGE_BYTES (2u << 20)          /* publications in one History answer */
+#define HUB_MAX_BATCH_BYTES (8u << 20) /* of requests in one transaction */
+#define HUB_MAX_ITEMS 4096u            /* in one Publish, and rooms in one Tops */
+#define HUB_MAX_EVENT_BYTES (1u << 20) /* publications in one event */
+#define HUB_MAX_PAGE_BYTES (2u << 20)  /* publications in one History answer */
 #define HUB_MAX_PAGE_ENTRIES 1000u
-#define HUB_KEEP_COUNT 10000u                  /* of rooms that the configuration does not name */
+#define HUB_KEEP_COUNT 10000u /* of rooms that the configuration does not name */
 #define HUB_KEEP_AGE_MS (INT64_C(30) * 86400 * 1000)
 
 struct hub_batch;
@@ -55,9 +55,9 @@ struct hub {
 /* hub_calls.c: the bus's handler. */
 void hub__handle_call(void *ctx, struct wr_call *call);
 /* Threads. They end when their queue is closed and empty. */
-void *hub__writer(void *batch); /* hub_flow.c; its memory from hub__batch_new */
-void *hub__keeper(void *hub);   /* hub_members.c */
-void *hub__reader(void *hub);   /* hub_reads.c */
+void *hub__writer(void *batch);                  /* hub_flow.c; its memory from hub__batch_new */
+void *hub__keeper(void *hub);                    /* hub_members.c */
+void *hub__reader(void *hub);                    /* hub_reads.c */
 struct hub_batch *hub__batch_new(struct hub *h); /* NULL only when memory is out */
 void hub__batch_free(struct hub_batch *b);       /* accepts NULL */
 

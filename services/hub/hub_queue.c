@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-wr_err hub_queue__init(struct hub_queue *q, size_t max_calls, size_t max_bytes, struct hub_queue_metrics *metrics)
+wr_err hub_queue__init(struct hub_queue *q, size_t max_calls, size_t max_bytes,
+                       struct hub_queue_metrics *metrics)
 {
     *q = (struct hub_queue){.cap = max_calls, .max_bytes = max_bytes, .metrics = metrics};
     struct wr_call **ring = calloc(max_calls, sizeof(struct wr_call *));
@@ -83,7 +84,8 @@ static size_t drop_expired(struct hub_queue *q, struct wr_call **calls, size_t n
     return kept;
 }
 
-size_t hub_queue__take(struct hub_queue *q, struct wr_call **out, size_t max, size_t max_bytes, int64_t until_us, bool *ended)
+size_t hub_queue__take(struct hub_queue *q, struct wr_call **out, size_t max, size_t max_bytes,
+                       int64_t until_us, bool *ended)
 {
     size_t n = 0, bytes = 0;
     pthread_mutex_lock(&q->lock);

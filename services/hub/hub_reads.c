@@ -12,7 +12,8 @@
 
 enum { MAX_ROOMS = 50000, MAX_ROOMS_BYTES = 2 << 20 };
 
-WR_HISTOGRAM(read_time, "watchroom_hub_read_seconds", NULL, "Time to answer a read (history, tops, presence, rooms)");
+WR_HISTOGRAM(read_time, "watchroom_hub_read_seconds", NULL,
+             "Time to answer a read (history, tops, presence, rooms)");
 
 /* Moves out; an answer that memory ran out for is BUSY. */
 static void answer_buf(struct wr_call *call, struct wr_buf *out)
@@ -39,7 +40,8 @@ static bool check_room(struct wr_call *call, const char *name)
     if (wr_name_valid(wr_slice_str(name)))
         return true;
     wr_call_fail(call, WR_ERR_INVALID,
-                 "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' or a leading '.'");
+                 "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' "
+                 "or a leading '.'");
     return false;
 }
 
@@ -48,8 +50,12 @@ static bool check_room(struct wr_call *call, const char *name)
 static bool add_publication(void *ctx, const struct wr_store_entry *e)
 {
     struct wr_buf *out = ctx;
-    const struct hub_publication p = {.offset = e->offset, .time_ms = e->time_ms, .kind = e->kind, .info = e->info,
-                                      .key = e->key, .data = e->data};
+    const struct hub_publication p = {.offset = e->offset,
+                                      .time_ms = e->time_ms,
+                                      .kind = e->kind,
+                                      .info = e->info,
+                                      .key = e->key,
+                                      .data = e->data};
     size_t n = hub__publication_field_size(&p);
     if (out->n && out->n + n > HUB_MAX_PAGE_BYTES)
         return false;
@@ -64,7 +70,9 @@ static bool add_publication(void *ctx, const struct wr_store_entry *e)
 /* The page ends at the top that the answer names, whatever is appended meanwhile. */
 static struct wr_store_range range_of(const Watchroom__V1__HistoryRequest *req, uint64_t top)
 {
-    struct wr_store_range range = {.has_since = req->has_since, .since = req->since_offset, .reverse = req->reverse,
+    struct wr_store_range range = {.has_since = req->has_since,
+                                   .since = req->since_offset,
+                                   .reverse = req->reverse,
                                    .limit = WR_MIN(req->limit, HUB_MAX_PAGE_ENTRIES)};
     if (!req->reverse)
         range.until = req->until_offset ? WR_MIN(req->until_offset, top) : top;
@@ -75,7 +83,8 @@ static struct wr_store_range range_of(const Watchroom__V1__HistoryRequest *req, 
     return range;
 }
 
-static void answer_history(struct hub *h, struct wr_call *call, const Watchroom__V1__HistoryRequest *req)
+static void answer_history(struct hub *h, struct wr_call *call,
+                           const Watchroom__V1__HistoryRequest *req)
 {
     struct wr_slice room = wr_slice_str(req->room);
     struct wr_store_top top = {0};
@@ -85,7 +94,8 @@ static void answer_history(struct hub *h, struct wr_call *call, const Watchroom_
         return;
     wr_err e = h->store->top(h->store_state, room, &top, &err);
     if (e == WR_OK && req->since_epoch[0] && strcmp(req->since_epoch, top.epoch) != 0) {
-        wr_errmsg_set(&err, "the room's epoch is %s: the log of the position asked for is gone", top.epoch);
+        wr_errmsg_set(&err, "the room's epoch is %s: the log of the position asked for is gone",
+                      top.epoch);
         e = WR_ERR_POSITION;
     }
     if (e == WR_OK && req->limit && top.offset) {
@@ -112,7 +122,8 @@ static void answer_history(struct hub *h, struct wr_call *call, const Watchroom_
 
 static void handle_history(struct hub *h, struct wr_call *call)
 {
-    Watchroom__V1__HistoryRequest *req = watchroom__v1__history_request__unpack(NULL, call->body.n, call->body.p);
+    Watchroom__V1__HistoryRequest *req = watchroom__v1__history_request__unpack(NULL, call->body.n,
+                                                                                call->body.p);
     if (!req) {
         wr_call_fail(call, WR_ERR_INVALID, "not a HistoryRequest");
         return;
@@ -123,7 +134,8 @@ static void handle_history(struct hub *h, struct wr_call *call)
 
 /* ---- Tops ------------------------------------------------------------------------------------------------------- */
 
-static bool add_top(struct hub *h, const char *name, struct wr_buf *out, wr_err *e, struct wr_errmsg *err)
+static bool add_top(struct hub *h, const char *name, struct wr_buf *out, wr_err *e,
+                    struct wr_errmsg *err)
 {
     struct wr_store_top top = {0};
     struct wr_slice room = wr_slice_str(name);
@@ -164,7 +176,8 @@ static void answer_tops(struct hub *h, struct wr_call *call, const Watchroom__V1
 
 static void handle_tops(struct hub *h, struct wr_call *call)
 {
-    Watchroom__V1__TopsRequest *req = watchroom__v1__tops_request__unpack(NULL, call->body.n, call->body.p);
+    Watchroom__V1__TopsRequest *req = watchroom__v1__tops_request__unpack(NULL, call->body.n,
+                                                                          call->body.p);
     if (!req) {
         wr_call_fail(call, WR_ERR_INVALID, "not a TopsRequest");
         return;
@@ -178,7 +191,8 @@ static void handle_tops(struct hub *h, struct wr_call *call)
 static void handle_presence(struct hub *h, struct wr_call *call)
 {
     struct wr_buf out = {0};
-    Watchroom__V1__PresenceRequest *req = watchroom__v1__presence_request__unpack(NULL, call->body.n, call->body.p);
+    Watchroom__V1__PresenceRequest *req = watchroom__v1__presence_request__unpack(
+        NULL, call->body.n, call->body.p);
     if (!req) {
         wr_call_fail(call, WR_ERR_INVALID, "not a PresenceRequest");
         return;
@@ -212,7 +226,8 @@ static struct room_row *row(struct room_list *l, struct wr_slice name)
     if (r || l->by_name.used >= MAX_ROOMS)
         return r;
     r = calloc(1, sizeof *r);
-    if (r && (r->name = strndup((const char *)name.p, name.n)) && wr_map_put(&l->by_name, name, r)) {
+    if (r && (r->name = strndup((const char *)name.p, name.n)) &&
+        wr_map_put(&l->by_name, name, r)) {
         r->stream = "";
         r->configured = SIZE_MAX;
         return r;
@@ -252,7 +267,8 @@ static void add_configured(struct room_list *l, const struct wr_config *c)
 /* Configured rooms as they were written, then those with most members, then those with the newest entries. */
 static int by_interest(const void *pa, const void *pb)
 {
-    const struct room_row *a = *(const struct room_row *const *)pa, *b = *(const struct room_row *const *)pb;
+    const struct room_row *a = *(const struct room_row *const *)pa,
+                          *b = *(const struct room_row *const *)pb;
     if (a->configured != b->configured)
         return a->configured < b->configured ? -1 : 1;
     if (a->num_clients != b->num_clients)
@@ -265,7 +281,8 @@ static int by_interest(const void *pa, const void *pb)
 static void answer_rows(struct wr_call *call, struct room_row **rows, size_t n)
 {
     Watchroom__V1__RoomsResponse res = WATCHROOM__V1__ROOMS_RESPONSE__INIT;
-    Watchroom__V1__RoomInfo *infos = calloc(n + 1, sizeof *infos), **list = calloc(n + 1, sizeof(Watchroom__V1__RoomInfo *));
+    Watchroom__V1__RoomInfo *infos = calloc(n + 1, sizeof *infos),
+                            **list = calloc(n + 1, sizeof(Watchroom__V1__RoomInfo *));
     size_t bytes = 0;
     for (size_t i = 0; i < n && infos && list; i++) {
         watchroom__v1__room_info__init(&infos[i]);
@@ -273,7 +290,8 @@ static void answer_rows(struct wr_call *call, struct room_row **rows, size_t n)
         infos[i].epoch = rows[i]->top.epoch;
         infos[i].offset = rows[i]->top.offset;
         infos[i].num_clients = rows[i]->num_clients;
-        infos[i].stream = (char *)(uintptr_t)rows[i]->stream; /* the generated code is not const-correct */
+        infos[i].stream =
+            (char *)(uintptr_t)rows[i]->stream; /* the generated code is not const-correct */
         infos[i].last_time_ms = rows[i]->top.last_time_ms;
         list[i] = &infos[i];
         bytes += 8 + watchroom__v1__room_info__get_packed_size(&infos[i]);
@@ -300,7 +318,8 @@ static void handle_rooms(struct hub *h, struct wr_call *call)
     add_configured(&l, h->config); /* the most wanted first: the list is bounded */
     hub_rooms__each(&h->rooms, add_present, &l);
     wr_err e = h->store->rooms(h->store_state, add_stored, &l, &err);
-    if (e == WR_OK && (l.failed || !(rows = calloc(l.by_name.used + 1, sizeof(struct room_row *))))) {
+    if (e == WR_OK &&
+        (l.failed || !(rows = calloc(l.by_name.used + 1, sizeof(struct room_row *))))) {
         wr_errmsg_set(&err, "the hub is out of memory");
         e = WR_ERR_BUSY;
     }

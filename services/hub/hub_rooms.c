@@ -16,7 +16,8 @@
 
 enum { MAX_EVENT_BYTES = 1 << 20, MAX_LIST_BYTES = 2 << 20 };
 
-WR_GAUGE(members_now, "watchroom_hub_members", NULL, "Members in all rooms (a client in two rooms counts twice)");
+WR_GAUGE(members_now, "watchroom_hub_members", NULL,
+         "Members in all rooms (a client in two rooms counts twice)");
 WR_GAUGE(leases_now, "watchroom_hub_leases", NULL, "Gateways that keep members alive");
 WR_COUNTER(leases_expired, "watchroom_hub_leases_expired_total", NULL,
            "Gateways that stopped renewing their lease, so that their members left");
@@ -38,9 +39,9 @@ struct hub_room {
     struct wr_map users;   /* user to how many members, as a pointer's value */
     char epoch[9];         /* of top; "" before the first entry that this hub saw */
     uint64_t top;
-    int64_t top_us;         /* when top came, 0 = never */
-    uint32_t told_clients;  /* num_clients of the newest event */
-    bool listed;            /* in hub_rooms.changed */
+    int64_t top_us;        /* when top came, 0 = never */
+    uint32_t told_clients; /* num_clients of the newest event */
+    bool listed;           /* in hub_rooms.changed */
     struct change *first, *last;
     struct hub_room *next_changed;
     size_t name_n;
@@ -203,11 +204,13 @@ static struct hub_member *member_new(const Watchroom__V1__ClientInfo *info)
 static bool is_valid(const Watchroom__V1__Member *in, const struct hub_member *m)
 {
     struct wr_slice user, client;
-    return wr_name_valid(wr_slice_str(in->room)) && hub__read_info(m->info, &user, &client, NULL) && m->client.n > 0;
+    return wr_name_valid(wr_slice_str(in->room)) && hub__read_info(m->info, &user, &client, NULL) &&
+           m->client.n > 0;
 }
 
 /* Moves m into the room; false when memory is out (then it is still the caller's). */
-static bool member_add(struct hub_rooms *r, struct hub_room *room, struct hub_lease *lease, struct hub_member *m)
+static bool member_add(struct hub_rooms *r, struct hub_room *room, struct hub_lease *lease,
+                       struct hub_member *m)
 {
     if (!wr_map_put(&room->members, m->client, m))
         return false;
@@ -222,9 +225,11 @@ static bool member_add(struct hub_rooms *r, struct hub_room *room, struct hub_le
     return true;
 }
 
-static void enter(struct hub_rooms *r, struct hub_lease *lease, const Watchroom__V1__Member *in, bool quiet)
+static void enter(struct hub_rooms *r, struct hub_lease *lease, const Watchroom__V1__Member *in,
+                  bool quiet)
 {
-    struct hub_member *m = in->info && r->num_members < HUB_MAX_MEMBERS ? member_new(in->info) : NULL;
+    struct hub_member *m = in->info && r->num_members < HUB_MAX_MEMBERS ? member_new(in->info)
+                                                                        : NULL;
     struct hub_room *room = m && is_valid(in, m) ? room_get(r, wr_slice_str(in->room)) : NULL;
     if (!room) {
         wr_count(&members_refused, 1);
@@ -232,7 +237,9 @@ static void enter(struct hub_rooms *r, struct hub_lease *lease, const Watchroom_
         return;
     }
     struct hub_member *old = wr_map_get(&room->members, m->client);
-    if (old && wr_slice_eq(old->info, m->info)) { /* told again: after a resync, or by the gateway that it moved to */
+    if (old &&
+        wr_slice_eq(old->info,
+                    m->info)) { /* told again: after a resync, or by the gateway that it moved to */
         hang_out(old);
         hang_in(lease, old);
         old->turn = lease->turn;
@@ -296,12 +303,15 @@ static void drop_unlisted(struct hub_rooms *r, struct hub_lease *l, bool quiet)
 
 static void renew(struct hub_lease *l, uint32_t ttl_ms, int64_t now_us)
 {
-    uint32_t ttl = ttl_ms ? WR_MIN(WR_MAX(ttl_ms, (uint32_t)HUB_MIN_TTL_MS), (uint32_t)HUB_MAX_TTL_MS) : HUB_DEFAULT_TTL_MS;
+    uint32_t ttl = ttl_ms
+                       ? WR_MIN(WR_MAX(ttl_ms, (uint32_t)HUB_MIN_TTL_MS), (uint32_t)HUB_MAX_TTL_MS)
+                       : HUB_DEFAULT_TTL_MS;
     l->expires_us = now_us + (int64_t)ttl * 1000;
 }
 
 /* False when calls between the last one and this one are missing: only a full list can repair that. */
-static bool apply_to(struct hub_rooms *r, struct hub_lease *l, const Watchroom__V1__MembersRequest *req)
+static bool apply_to(struct hub_rooms *r, struct hub_lease *l,
+                     const Watchroom__V1__MembersRequest *req)
 {
     bool quiet = req->full && req->quiet;
     if (l->seq && req->seq <= l->seq)
@@ -346,7 +356,8 @@ void hub_rooms__fini(struct hub_rooms *r)
     r->instance = NULL;
 }
 
-void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice name, const char *epoch, uint64_t top, int64_t now_us)
+void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice name, const char *epoch, uint64_t top,
+                         int64_t now_us)
 {
     pthread_mutex_lock(&r->lock);
     struct hub_room *room = room_get(r, name);
@@ -358,8 +369,8 @@ void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice name, const char *
     pthread_mutex_unlock(&r->lock);
 }
 
-wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest *req, int64_t now_us, bool *known,
-                        struct wr_errmsg *err)
+wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest *req,
+                        int64_t now_us, bool *known, struct wr_errmsg *err)
 {
     struct wr_slice id = wr_slice_str(req->lease);
     wr_err e = WR_OK;
@@ -400,7 +411,8 @@ void hub_rooms__expire(struct hub_rooms *r, int64_t now_us)
         if (l->expires_us > now_us)
             continue;
         wr_count(&leases_expired, 1);
-        wr_warn("hub.lease_expired", "gateway=%.*s: it stopped renewing, its members leave", (int)l->id_n, l->id);
+        wr_warn("hub.lease_expired", "gateway=%.*s: it stopped renewing, its members leave",
+                (int)l->id_n, l->id);
         lease_end(r, l);
     }
     pthread_mutex_unlock(&r->lock);
@@ -412,8 +424,9 @@ struct event_list {
     struct hub_event *first, **end;
 };
 
-static struct hub_event *add_event(struct hub_rooms *r, struct event_list *list, const struct hub_room *room,
-                                   const struct hub_event_head *head, size_t body, uint8_t **at)
+static struct hub_event *add_event(struct hub_rooms *r, struct event_list *list,
+                                   const struct hub_room *room, const struct hub_event_head *head,
+                                   size_t body, uint8_t **at)
 {
     struct hub_event *e = malloc(sizeof *e);
     if (!e)
@@ -440,14 +453,16 @@ void hub_event__free(struct hub_event *e)
 }
 
 /* Tells from `from` on, as many as fit into one event; returns the first change that did not. */
-static struct change *tell_some(struct hub_rooms *r, struct event_list *list, struct hub_room *room, struct change *from)
+static struct change *tell_some(struct hub_rooms *r, struct event_list *list, struct hub_room *room,
+                                struct change *from)
 {
     size_t body = 0;
     struct change *end = from;
     uint8_t *to;
     for (; end && body < MAX_EVENT_BYTES; end = end->next)
         body += end->void_ ? 0 : 1 + wr_pb_varint_size(end->n) + end->n;
-    struct hub_event_head head = {.epoch = "", .has_num_clients = true, .num_clients = (uint32_t)room->members.used};
+    struct hub_event_head head = {
+        .epoch = "", .has_num_clients = true, .num_clients = (uint32_t)room->members.used};
     if (body && add_event(r, list, room, &head, body, &to))
         for (struct change *c = from; c != end; c = c->next)
             if (!c->void_) {
@@ -482,8 +497,10 @@ static void beat_all(struct hub_rooms *r, struct event_list *list, int64_t now_u
         struct hub_room *room = v;
         uint32_t n = (uint32_t)room->members.used;
         bool lately = room->top_us && now_us - room->top_us <= HUB_BEAT_FOR_MS * INT64_C(1000);
-        struct hub_event_head head = {.epoch = lately ? room->epoch : "", .top = lately ? room->top : 0,
-                                      .has_num_clients = n != room->told_clients, .num_clients = n};
+        struct hub_event_head head = {.epoch = lately ? room->epoch : "",
+                                      .top = lately ? room->top : 0,
+                                      .has_num_clients = n != room->told_clients,
+                                      .num_clients = n};
         if (lately || head.has_num_clients)
             add_event(r, list, room, &head, 0, &to);
         room->told_clients = n;
@@ -516,7 +533,8 @@ uint32_t hub_rooms__count(struct hub_rooms *r, struct wr_slice name)
     return n;
 }
 
-void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_only, struct wr_buf *out)
+void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_only,
+                         struct wr_buf *out)
 {
     uint8_t head[24], *to = head;
     size_t at = 0;
@@ -526,7 +544,8 @@ void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_o
     to = wr_pb_uint(to, 1, room ? room->members.used : 0);
     to = wr_pb_uint(to, 2, room ? room->users.used : 0);
     wr_buf_add(out, head, (size_t)(to - head));
-    while (room && !stats_only && out->n < MAX_LIST_BYTES && wr_map_next(&room->members, &at, NULL, &v)) {
+    while (room && !stats_only && out->n < MAX_LIST_BYTES &&
+           wr_map_next(&room->members, &at, NULL, &v)) {
         const struct hub_member *m = v;
         to = wr_pb_bytes_head(head, 3, m->info.n);
         wr_buf_add(out, head, (size_t)(to - head));
@@ -535,7 +554,8 @@ void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_o
     pthread_mutex_unlock(&r->lock);
 }
 
-void hub_rooms__each(struct hub_rooms *r, void (*fn)(void *ctx, struct wr_slice room, uint32_t num_clients), void *ctx)
+void hub_rooms__each(struct hub_rooms *r,
+                     void (*fn)(void *ctx, struct wr_slice room, uint32_t num_clients), void *ctx)
 {
     size_t at = 0;
     struct wr_slice name;

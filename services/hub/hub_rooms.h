@@ -13,8 +13,8 @@
 
 #include <pthread.h>
 
-#define HUB_BEAT_MS 1000          /* between two beats of a room */
-#define HUB_BEAT_FOR_MS 10000     /* after its last entry */
+#define HUB_BEAT_MS 1000      /* between two beats of a room */
+#define HUB_BEAT_FOR_MS 10000 /* after its last entry */
 #define HUB_DEFAULT_TTL_MS 6000
 #define HUB_MIN_TTL_MS 1000
 #define HUB_MAX_TTL_MS 60000
@@ -43,11 +43,12 @@ void hub_rooms__init(struct hub_rooms *r, const char *instance);
 void hub_rooms__fini(struct hub_rooms *r);
 
 /* The room has a new entry, which was published. Any thread. */
-void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice room, const char *epoch, uint64_t top, int64_t now_us);
+void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice room, const char *epoch, uint64_t top,
+                         int64_t now_us);
 
 /* Members enter and leave. *known as in MembersResponse. Errors with text: INVALID (no lease id), BUSY (too many). */
-WR_MUST_USE wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest *req, int64_t now_us, bool *known,
-                                    struct wr_errmsg *err);
+WR_MUST_USE wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest *req,
+                                    int64_t now_us, bool *known, struct wr_errmsg *err);
 /* Ends the leases that were not renewed. */
 void hub_rooms__expire(struct hub_rooms *r, int64_t now_us);
 /* What is to be told since the last time: joined and left, one event a room (more when it is large). With `beat` also
@@ -58,8 +59,10 @@ void hub_event__free(struct hub_event *e); /* one, with its msg unless that was 
 /* Members in a room now. */
 uint32_t hub_rooms__count(struct hub_rooms *r, struct wr_slice room);
 /* Appends an encoded PresenceResponse, the list cut at about 2 MiB. */
-void hub_rooms__presence(struct hub_rooms *r, struct wr_slice room, bool stats_only, struct wr_buf *out);
+void hub_rooms__presence(struct hub_rooms *r, struct wr_slice room, bool stats_only,
+                         struct wr_buf *out);
 /* Calls fn under the lock for each room with members: copy and return. */
-void hub_rooms__each(struct hub_rooms *r, void (*fn)(void *ctx, struct wr_slice room, uint32_t num_clients), void *ctx);
+void hub_rooms__each(struct hub_rooms *r,
+                     void (*fn)(void *ctx, struct wr_slice room, uint32_t num_clients), void *ctx);
 
 #endif

@@ -30,10 +30,13 @@ bool hub__read_item(struct wr_slice bytes, struct hub_item *out)
 
 static const char *check_text(struct wr_slice v, size_t max)
 {
-    return v.n > max ? "info: user or client is too long" : !wr_utf8_valid(v.p, v.n) ? "info: not UTF-8" : NULL;
+    return v.n > max                  ? "info: user or client is too long"
+           : !wr_utf8_valid(v.p, v.n) ? "info: not UTF-8"
+                                      : NULL;
 }
 
-bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slice *client, const char **why)
+bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slice *client,
+                    const char **why)
 {
     struct wr_pb_reader r;
     struct wr_pb_field f;
@@ -64,8 +67,9 @@ bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slic
 
 size_t hub__publication_size(const struct hub_publication *p)
 {
-    return hub__uint_size(p->offset) + hub__uint_size((uint64_t)p->time_ms) + hub__uint_size(p->kind) +
-           hub__bytes_size(p->info.n) + hub__bytes_size(p->key.n) + hub__bytes_size(p->data.n);
+    return hub__uint_size(p->offset) + hub__uint_size((uint64_t)p->time_ms) +
+           hub__uint_size(p->kind) + hub__bytes_size(p->info.n) + hub__bytes_size(p->key.n) +
+           hub__bytes_size(p->data.n);
 }
 
 size_t hub__publication_field_size(const struct hub_publication *p)
@@ -89,8 +93,8 @@ static size_t result_size(const struct hub_result *r)
 {
     if (r->code != WR_OK)
         return hub__uint_size(r->code) + hub__bytes_size(r->message.n);
-    return hub__uint_size(r->offset) + hub__bytes_size(strlen(r->epoch)) + hub__uint_size((uint64_t)r->time_ms) +
-           hub__uint_size(r->duplicate);
+    return hub__uint_size(r->offset) + hub__bytes_size(strlen(r->epoch)) +
+           hub__uint_size((uint64_t)r->time_ms) + hub__uint_size(r->duplicate);
 }
 
 size_t hub__result_field_size(const struct hub_result *r)
@@ -117,8 +121,10 @@ struct wr_msg *hub__event_new(const struct hub_event_head *h, size_t body, uint8
     uint64_t now = (uint64_t)wr_wall_ms();
     struct wr_slice instance = wr_slice_str(h->instance), epoch = wr_slice_str(h->epoch);
     size_t num = h->has_num_clients ? 2 + hub__uint_size(h->num_clients) : 0;
-    size_t room = hub__bytes_size(h->room.n) + hub__bytes_size(epoch.n) + hub__uint_size(h->top) + num + body;
-    size_t all = hub__bytes_size(instance.n) + hub__uint_size(now) + 1 + wr_pb_varint_size(room) + room;
+    size_t room = hub__bytes_size(h->room.n) + hub__bytes_size(epoch.n) + hub__uint_size(h->top) +
+                  num + body;
+    size_t all = hub__bytes_size(instance.n) + hub__uint_size(now) + 1 + wr_pb_varint_size(room) +
+                 room;
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, all);
     if (!m)
         return NULL;

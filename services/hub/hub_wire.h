@@ -26,7 +26,8 @@ struct hub_item {
 bool hub__read_item(struct wr_slice bytes, struct hub_item *out);
 
 /* Checks an encoded ClientInfo: sizes, UTF-8, JSON on one line. user and client are borrowed. Static text in *why. */
-bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slice *client, const char **why);
+bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slice *client,
+                    const char **why);
 
 /* What of a publication goes onto the wire; a stored entry and an entry that was read back look alike. */
 struct hub_publication {
@@ -38,7 +39,8 @@ struct hub_publication {
 /* Bytes of the encoded Publication, and of it as a field of another message (numbers up to 15). */
 size_t hub__publication_size(const struct hub_publication *p);
 size_t hub__publication_field_size(const struct hub_publication *p);
-uint8_t *hub__write_publication_field(uint8_t *to, uint32_t number, const struct hub_publication *p);
+uint8_t *hub__write_publication_field(uint8_t *to, uint32_t number,
+                                      const struct hub_publication *p);
 
 /* One PublishResult. */
 struct hub_result {

@@ -27,7 +27,8 @@ const void *test_plugin(const char *file)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.so", WR_TEST_PLUGINS, file);
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* never closed: sanitizers name its lines at exit */
+    void *so = dlopen(path,
+                      RTLD_NOW | RTLD_LOCAL); /* never closed: sanitizers name its lines at exit */
     if (!so)
         fail_msg("%s", dlerror());
     const void *table = dlsym(so, WR_PLUGIN_SYMBOL);
@@ -81,8 +82,11 @@ void test_store_fini(struct test_store *t)
 
 struct wr_store_item test_item(const char *room, const char *key, const char *data)
 {
-    return (struct wr_store_item){.room = wr_slice_str(room), .kind = 1, .time_ms = wr_wall_ms(),
-                                  .key = wr_slice_str(key), .data = wr_slice_str(data)};
+    return (struct wr_store_item){.room = wr_slice_str(room),
+                                  .kind = 1,
+                                  .time_ms = wr_wall_ms(),
+                                  .key = wr_slice_str(key),
+                                  .data = wr_slice_str(data)};
 }
 
 static void append_ok(struct test_store *t, struct wr_store_item *items, size_t n)
@@ -128,7 +132,8 @@ static bool see(void *ctx, const struct wr_store_entry *e)
     return p->n != p->stop_after;
 }
 
-static size_t read_page(struct test_store *t, const char *room, const struct wr_store_range *range, struct page *p)
+static size_t read_page(struct test_store *t, const char *room, const struct wr_store_range *range,
+                        struct page *p)
 {
     struct wr_errmsg err = {{0}};
     p->reverse = range->reverse;
@@ -138,8 +143,8 @@ static size_t read_page(struct test_store *t, const char *room, const struct wr_
     return p->n;
 }
 
-size_t test_page(struct test_store *t, const char *room, const struct wr_store_range *range, uint64_t *first,
-                 uint64_t *last)
+size_t test_page(struct test_store *t, const char *room, const struct wr_store_range *range,
+                 uint64_t *first, uint64_t *last)
 {
     struct page p = {0};
     read_page(t, room, range, &p);
@@ -182,7 +187,8 @@ static int teardown(void **state)
 
 static void test_new_room_is_empty_and_has_an_epoch(void **state)
 {
-    struct wr_store_top top = test_top(*state, "new"), again = test_top(*state, "new"), other = test_top(*state, "b");
+    struct wr_store_top top = test_top(*state, "new"), again = test_top(*state, "new"),
+                        other = test_top(*state, "b");
     assert_int_equal(top.offset, 0);
     assert_int_equal(strlen(top.epoch), 8);
     assert_string_equal(top.epoch, again.epoch);
@@ -191,8 +197,9 @@ static void test_new_room_is_empty_and_has_an_epoch(void **state)
 
 static void test_offsets_are_dense_in_item_order_per_room(void **state)
 {
-    struct wr_store_item items[] = {test_item("a", "", "1"), test_item("b", "", "2"), test_item("a", "", "3"),
-                                    test_item("a", "", "4"), test_item("b", "", "5")};
+    struct wr_store_item items[] = {test_item("a", "", "1"), test_item("b", "", "2"),
+                                    test_item("a", "", "3"), test_item("a", "", "4"),
+                                    test_item("b", "", "5")};
     const uint64_t want[] = {1, 1, 2, 3, 2};
     append_ok(*state, items, 5);
     for (size_t i = 0; i < 5; i++) {
@@ -246,7 +253,8 @@ static void test_history_of_unknown_room_is_not_found(void **state)
     struct wr_store_range all = {.limit = 10};
     struct wr_errmsg err = {{0}};
     struct page p = {0};
-    assert_int_equal(t->plugin->history(t->state, wr_slice_str("nowhere"), &all, see, &p, &err), WR_ERR_NOT_FOUND);
+    assert_int_equal(t->plugin->history(t->state, wr_slice_str("nowhere"), &all, see, &p, &err),
+                     WR_ERR_NOT_FOUND);
     assert_int_not_equal(strlen(err.text), 0);
 }
 
@@ -289,7 +297,8 @@ static void test_history_ranges(void **state)
         uint64_t first, last;
         size_t n = test_page(*state, "r", &cases[i].range, &first, &last);
         if (n != cases[i].n || first != cases[i].first || last != cases[i].last)
-            fail_msg("case %zu: %zu entries %llu..%llu", i, n, (unsigned long long)first, (unsigned long long)last);
+            fail_msg("case %zu: %zu entries %llu..%llu", i, n, (unsigned long long)first,
+                     (unsigned long long)last);
     }
 }
 
@@ -340,12 +349,16 @@ static void test_bytes_come_back_as_they_were(void **state)
     memset(big, '7', 65536);
     memset(room, 'r', 255);
     memcpy(room, "\xe6\x88\xbf\xe9\x97\xb4", 6); /* 房间 */
-    struct wr_store_item it = {.room = wr_slice_of(room, 255), .kind = 2, .time_ms = 1764000000123,
-                               .key = wr_slice_of(key, 32), .info = wr_slice_of(info, sizeof info - 1),
+    struct wr_store_item it = {.room = wr_slice_of(room, 255),
+                               .kind = 2,
+                               .time_ms = 1764000000123,
+                               .key = wr_slice_of(key, 32),
+                               .info = wr_slice_of(info, sizeof info - 1),
                                .data = wr_slice_of(big, 65536)};
     append_ok(*state, &it, 1);
     read_back(*state, &it);
-    struct wr_store_item bare = {.room = wr_slice_str("bare"), .kind = 1, .time_ms = 1, .data = wr_slice_str("0")};
+    struct wr_store_item bare = {
+        .room = wr_slice_str("bare"), .kind = 1, .time_ms = 1, .data = wr_slice_str("0")};
     append_ok(*state, &bare, 1);
     read_back(*state, &bare);
     free(big);
@@ -356,7 +369,8 @@ static void test_bytes_come_back_as_they_were(void **state)
 static void test_known_key_is_the_earlier_entry(void **state)
 {
     struct test_store *t = *state;
-    struct wr_store_item first = test_item("r", "key-0001", "{\"a\":1}"), again = test_item("r", "key-0001", "2");
+    struct wr_store_item first = test_item("r", "key-0001", "{\"a\":1}"),
+                         again = test_item("r", "key-0001", "2");
     first.time_ms = 1000;
     test_append(t, "r", "", "0");
     append_ok(t, &first, 1);
@@ -372,7 +386,8 @@ static void test_known_key_is_the_earlier_entry(void **state)
 
 static void test_key_twice_in_a_batch_is_one_entry(void **state)
 {
-    struct wr_store_item items[] = {test_item("r", "key-0001", "1"), test_item("r", "key-0002", "2"),
+    struct wr_store_item items[] = {test_item("r", "key-0001", "1"),
+                                    test_item("r", "key-0002", "2"),
                                     test_item("r", "key-0001", "3"), test_item("r", "", "4")};
     append_ok(*state, items, 4);
     assert_true(items[2].duplicate);
@@ -504,9 +519,11 @@ static void *read_along(void *arg)
         struct wr_store_top top;
         struct page p = {.reverse = true};
         struct wr_store_range newest = {.limit = 50, .reverse = true};
-        if (r->t->plugin->top(r->t->state, wr_slice_str("r"), &top, &err) != WR_OK || top.offset < acked ||
-            r->t->plugin->history(r->t->state, wr_slice_str("r"), &newest, see, &p, &err) != WR_OK || p.gap ||
-            (acked && p.first < acked))
+        if (r->t->plugin->top(r->t->state, wr_slice_str("r"), &top, &err) != WR_OK ||
+            top.offset < acked ||
+            r->t->plugin->history(r->t->state, wr_slice_str("r"), &newest, see, &p, &err) !=
+                WR_OK ||
+            p.gap || (acked && p.first < acked))
             atomic_fetch_add(&r->wrong, 1);
     }
     return NULL;
@@ -542,8 +559,10 @@ static void *make_rooms(void *arg)
         char name[32];
         struct wr_store_top a, b;
         snprintf(name, sizeof name, "room-%d", i % 50);
-        if (r->t->plugin->top(r->t->state, wr_slice_str(name), &a, &err) != WR_OK || strlen(a.epoch) != 8 ||
-            r->t->plugin->top(r->t->state, wr_slice_str(name), &b, &err) != WR_OK || strcmp(a.epoch, b.epoch) != 0)
+        if (r->t->plugin->top(r->t->state, wr_slice_str(name), &a, &err) != WR_OK ||
+            strlen(a.epoch) != 8 ||
+            r->t->plugin->top(r->t->state, wr_slice_str(name), &b, &err) != WR_OK ||
+            strcmp(a.epoch, b.epoch) != 0)
             atomic_fetch_add(&r->wrong, 1);
     }
     return NULL;

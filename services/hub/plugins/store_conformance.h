@@ -26,9 +26,11 @@ struct test_store {
     char folder[64];
     struct wr_store_opts opts; /* path = folder; set the rest before test_store_open */
 };
-void test_store_init(struct test_store *t, const struct wr_store_plugin *plugin); /* makes the folder */
-void test_store_open(struct test_store *t);                                       /* must succeed */
-wr_err test_store_try(struct test_store *t, struct wr_errmsg *err);               /* may fail: then it is closed */
+void test_store_init(struct test_store *t,
+                     const struct wr_store_plugin *plugin); /* makes the folder */
+void test_store_open(struct test_store *t);                 /* must succeed */
+wr_err test_store_try(struct test_store *t,
+                      struct wr_errmsg *err); /* may fail: then it is closed */
 void test_store_close(struct test_store *t);
 void test_store_fini(struct test_store *t); /* closes, removes the folder */
 
@@ -38,8 +40,8 @@ struct wr_store_item test_item(const char *room, const char *key, const char *da
 uint64_t test_append(struct test_store *t, const char *room, const char *key, const char *data);
 struct wr_store_top test_top(struct test_store *t, const char *room);
 /* Reads a page; how many entries came, their offsets checked to be dense. first and last may be NULL. */
-size_t test_page(struct test_store *t, const char *room, const struct wr_store_range *range, uint64_t *first,
-                 uint64_t *last);
+size_t test_page(struct test_store *t, const char *room, const struct wr_store_range *range,
+                 uint64_t *first, uint64_t *last);
 void test_trim_all(struct test_store *t);
 
 #endif

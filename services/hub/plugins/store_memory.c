@@ -41,7 +41,8 @@ static struct wr_slice key_of(const struct entry *e)
 
 static struct entry *at_offset(const struct room *r, uint64_t offset)
 {
-    return offset <= r->top.offset && offset + r->n > r->top.offset ? r->ring[offset % r->cap] : NULL;
+    return offset <= r->top.offset && offset + r->n > r->top.offset ? r->ring[offset % r->cap]
+                                                                    : NULL;
 }
 
 static void drop_oldest(struct room *r)
@@ -107,7 +108,8 @@ static struct room *room_named(struct memory_store *s, struct wr_slice name)
 /* Doubles the ring, up to what the room keeps. */
 static bool grow(struct room *r)
 {
-    size_t cap = r->cap ? WR_MIN(r->cap * 2, (size_t)r->keep.count) : WR_MIN((size_t)16, (size_t)r->keep.count);
+    size_t cap = r->cap ? WR_MIN(r->cap * 2, (size_t)r->keep.count)
+                        : WR_MIN((size_t)16, (size_t)r->keep.count);
     struct entry **ring = calloc(cap, sizeof(struct entry *));
     if (!ring)
         return false;
@@ -124,7 +126,10 @@ static struct entry *new_entry(const struct wr_store_item *it)
     struct entry *e = malloc(sizeof *e + it->key.n + it->info.n + it->data.n);
     if (!e)
         return NULL;
-    *e = (struct entry){.kind = it->kind, .time_ms = it->time_ms, .key_n = it->key.n, .info_n = it->info.n,
+    *e = (struct entry){.kind = it->kind,
+                        .time_ms = it->time_ms,
+                        .key_n = it->key.n,
+                        .info_n = it->info.n,
                         .data_n = it->data.n};
     const struct wr_slice parts[] = {it->key, it->info, it->data};
     uint8_t *p = e->bytes;
@@ -207,8 +212,8 @@ static bool give(const struct entry *e, wr_store_entry_fn fn, void *ctx)
     return fn(ctx, &out);
 }
 
-static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range, wr_store_entry_fn fn,
-                      void *ctx, struct wr_errmsg *err)
+static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range,
+                      wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err)
 {
     struct memory_store *s = state;
     pthread_mutex_lock(&s->lock);
@@ -231,7 +236,8 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
     return r ? WR_OK : WR_ERR_NOT_FOUND;
 }
 
-static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out, struct wr_errmsg *err)
+static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out,
+                  struct wr_errmsg *err)
 {
     struct memory_store *s = state;
     pthread_mutex_lock(&s->lock);
@@ -270,7 +276,8 @@ static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
     pthread_mutex_lock(&s->lock);
     while (wr_map_next(&s->rooms, &at, NULL, &value)) {
         struct room *r = value;
-        while (r->keep.age_ms && r->n && at_offset(r, r->top.offset - r->n + 1)->time_ms < now - r->keep.age_ms)
+        while (r->keep.age_ms && r->n &&
+               at_offset(r, r->top.offset - r->n + 1)->time_ms < now - r->keep.age_ms)
             drop_oldest(r);
     }
     pthread_mutex_unlock(&s->lock);
@@ -278,8 +285,9 @@ static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
 }
 
 WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_store_plugin, struct memory_store, WR_KIND_STORE, "memory", WR_VERSION,
-                                 "The newest entries of each room in memory, gone with the process"),
+    .base = WR_PLUGIN_BASE_STATE(
+        struct wr_store_plugin, struct memory_store, WR_KIND_STORE, "memory", WR_VERSION,
+        "The newest entries of each room in memory, gone with the process"),
     .open = open_store,
     .close = close_store,
     .append = append,

@@ -75,8 +75,8 @@ static wr_err append(void *state, struct wr_store_item *items, size_t n, struct 
     return e;
 }
 
-static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range, wr_store_entry_fn fn,
-                      void *ctx, struct wr_errmsg *err)
+static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range,
+                      wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err)
 {
     struct null_store *s = state;
     (void)range;
@@ -90,7 +90,8 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
     return known ? WR_OK : WR_ERR_NOT_FOUND;
 }
 
-static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out, struct wr_errmsg *err)
+static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out,
+                  struct wr_errmsg *err)
 {
     struct null_store *s = state;
     pthread_mutex_lock(&s->lock);
@@ -119,8 +120,8 @@ static wr_err rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errms
 }
 
 WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_store_plugin, struct null_store, WR_KIND_STORE, "null", WR_VERSION,
-                                 "Numbers entries and keeps nothing"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_store_plugin, struct null_store, WR_KIND_STORE, "null",
+                                 WR_VERSION, "Numbers entries and keeps nothing"),
     .open = open_store,
     .close = close_store,
     .append = append,

@@ -29,13 +29,15 @@
 enum {
     MAGIC = 0x57525351,
     SCHEMA_VERSION = 1,
-    APPLICATION_ID = 0x57526d31,  /* "WRm1": file(1) and a person can tell whose file it is */
+    APPLICATION_ID = 0x57526d31, /* "WRm1": file(1) and a person can tell whose file it is */
     READERS = 4,
-    CACHE_ROOMS = 65536,          /* rooms remembered by the writer; over it all are forgotten and looked up again */
-    CHECKPOINT_PAGES = 1000,      /* size of the log at which housekeeping moves it into the database */
-    CHECKPOINT_HARD_PAGES = 16384, /* the same inside append, should nobody do housekeeping: 64 MiB */
-    TRIM_STEP = 1000,             /* entries dropped in one transaction */
-    SCAN_PAUSE_MS = 10000,        /* between two walks over all rooms */
+    CACHE_ROOMS =
+        65536, /* rooms remembered by the writer; over it all are forgotten and looked up again */
+    CHECKPOINT_PAGES = 1000, /* size of the log at which housekeeping moves it into the database */
+    CHECKPOINT_HARD_PAGES =
+        16384,             /* the same inside append, should nobody do housekeeping: 64 MiB */
+    TRIM_STEP = 1000,      /* entries dropped in one transaction */
+    SCAN_PAUSE_MS = 10000, /* between two walks over all rooms */
 };
 
 /* clang-format off */
@@ -113,7 +115,8 @@ struct sqlite_store {
     int lock_fd;
     struct wr_store_opts opts;
 
-    pthread_mutex_t write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
+    pthread_mutex_t
+        write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
     sqlite3 *db;
     sqlite3_stmt *stmt[W_COUNT];
     int wal_pages, wal_pages_tried;
@@ -164,40 +167,48 @@ static wr_err fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr_
 
     switch (rc & 0xff) {
     case SQLITE_FULL:
-        wr_errmsg_set(err, "%s: the disk is full: free some space, the hub goes on by itself", file);
+        wr_errmsg_set(err, "%s: the disk is full: free some space, the hub goes on by itself",
+                      file);
         return WR_ERR_NO_SPACE;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
         if (is_full_errno(os)) {
-            wr_errmsg_set(err, "%s: the disk is full (%s): free some space, the hub goes on by itself", file,
-                          strerror(os));
+            wr_errmsg_set(err,
+                          "%s: the disk is full (%s): free some space, the hub goes on by itself",
+                          file, strerror(os));
             return WR_ERR_NO_SPACE;
         }
-        wr_errmsg_set(err, "%s: %s%s%s: look at the disk and at the kernel's log", file, sqlite3_errstr(rc),
-                      os ? ": " : "", os ? strerror(os) : "");
+        wr_errmsg_set(err, "%s: %s%s%s: look at the disk and at the kernel's log", file,
+                      sqlite3_errstr(rc), os ? ": " : "", os ? strerror(os) : "");
         return (rc & 0xff) == SQLITE_CANTOPEN ? WR_ERR_DENIED : WR_ERR_UNAVAILABLE;
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
-        wr_errmsg_set(err, "%s: not writable for user %d: change the owner or the mode of the file and its folder",
-                      file, (int)geteuid());
+        wr_errmsg_set(
+            err,
+            "%s: not writable for user %d: change the owner or the mode of the file and its folder",
+            file, (int)geteuid());
         return WR_ERR_DENIED;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         wr_errmsg_set(err,
-                      "%s: damaged (%s): put a copy back, or move it away to start empty; `sqlite3 %s .recover` "
+                      "%s: damaged (%s): put a copy back, or move it away to start empty; `sqlite3 "
+                      "%s .recover` "
                       "saves what is readable",
                       file, sqlite3_errstr(rc), file);
         return WR_ERR_INTERNAL;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        wr_errmsg_set(err, "%s: another program holds it locked (an sqlite3 shell with an open transaction?)", file);
+        wr_errmsg_set(
+            err, "%s: another program holds it locked (an sqlite3 shell with an open transaction?)",
+            file);
         return WR_ERR_BUSY;
     case SQLITE_NOMEM:
         wr_errmsg_set(err, "%s: out of memory", file);
         return WR_ERR_BUSY;
     default:
-        wr_errmsg_set(err, "%s: %s (SQLite error %d)", file, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);
+        wr_errmsg_set(err, "%s: %s (SQLite error %d)", file,
+                      db ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);
         return WR_ERR_INTERNAL;
     }
 }
@@ -220,7 +231,8 @@ static void bind_blob(sqlite3_stmt *st, int at, struct wr_slice v)
 
 static struct wr_slice column(sqlite3_stmt *st, int at)
 {
-    const void *p = sqlite3_column_blob(st, at); /* before _bytes: see the SQLite manual on conversions */
+    const void *p = sqlite3_column_blob(
+        st, at); /* before _bytes: see the SQLite manual on conversions */
     return wr_slice_of(p, (size_t)sqlite3_column_bytes(st, at));
 }
 
@@ -264,7 +276,8 @@ static void close_db(sqlite3 **db, sqlite3_stmt **stmt, int n)
 /* Only while no transaction runs. */
 static void set_synced(struct sqlite_store *s, bool synced)
 {
-    sqlite3_exec(s->db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+    sqlite3_exec(s->db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL,
+                 NULL, NULL);
 }
 
 static const struct wr_store_keep *keep_of(const struct sqlite_store *s, struct wr_slice name)
@@ -296,7 +309,8 @@ static void forget_room(struct sqlite_store *s, struct room *r)
 }
 
 /* `as` is whole before other threads can find the room. */
-static int remember_room(struct sqlite_store *s, struct wr_slice name, const struct room *as, struct room **out)
+static int remember_room(struct sqlite_store *s, struct wr_slice name, const struct room *as,
+                         struct room **out)
 {
     struct room *r = calloc(1, sizeof *r + name.n);
     if (!r)
@@ -436,7 +450,8 @@ static int insert(struct sqlite_store *s, const struct room *r, const struct wr_
     sqlite3_bind_int64(st, 4, it->time_ms);
     bind_blob(st, 5, it->key);
     bind_blob(st, 6, it->info);
-    sqlite3_bind_text(st, 7, (const char *)it->data.p, (int)it->data.n, SQLITE_STATIC); /* readable in the shell */
+    sqlite3_bind_text(st, 7, (const char *)it->data.p, (int)it->data.n,
+                      SQLITE_STATIC); /* readable in the shell */
     return run(st);
 }
 
@@ -507,7 +522,8 @@ static wr_err append(void *state, struct wr_store_item *items, size_t n, struct 
     if (rc == SQLITE_OK)
         rc = write_tops(s);
     wr_err e = finish(s, rc, err);
-    if (s->wal_pages > CHECKPOINT_HARD_PAGES && s->wal_pages - s->wal_pages_tried > CHECKPOINT_PAGES)
+    if (s->wal_pages > CHECKPOINT_HARD_PAGES &&
+        s->wal_pages - s->wal_pages_tried > CHECKPOINT_PAGES)
         checkpoint(s);
     pthread_mutex_unlock(&s->write_lock);
     return e;
@@ -527,8 +543,8 @@ static int on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages)
 }
 
 /* The newest offset, at most a step away from `first`, up to which retention lets everything go; 0 = nothing. */
-static int find_cut(struct sqlite_store *s, int64_t room, const struct wr_store_keep *keep, uint64_t first,
-                    uint64_t top, uint64_t *cut)
+static int find_cut(struct sqlite_store *s, int64_t room, const struct wr_store_keep *keep,
+                    uint64_t first, uint64_t top, uint64_t *cut)
 {
     uint64_t end = WR_MIN(first + TRIM_STEP, top + 1); /* exclusive */
     uint64_t by_count = keep->count && top > keep->count ? top - keep->count : 0;
@@ -611,7 +627,8 @@ static wr_err trim_next(struct sqlite_store *s, bool *more, struct wr_errmsg *er
     }
     int64_t id = sqlite3_column_int64(st, 0);
     struct wr_slice name = column(st, 1);
-    uint64_t first = (uint64_t)sqlite3_column_int64(st, 2), top = (uint64_t)sqlite3_column_int64(st, 3), cut;
+    uint64_t first = (uint64_t)sqlite3_column_int64(st, 2),
+             top = (uint64_t)sqlite3_column_int64(st, 3), cut;
     const struct wr_store_keep *keep = keep_of(s, name);
     struct room *cached = wr_map_get(&s->cache, name);
     sqlite3_reset(st);
@@ -708,8 +725,8 @@ static int read_entries(sqlite3_stmt *st, wr_store_entry_fn fn, void *ctx)
     return rc;
 }
 
-static wr_err history(void *state, struct wr_slice room, const struct wr_store_range *range, wr_store_entry_fn fn,
-                      void *ctx, struct wr_errmsg *err)
+static wr_err history(void *state, struct wr_slice room, const struct wr_store_range *range,
+                      wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err)
 {
     struct sqlite_store *s = state;
     struct reader *r = take_reader(s);
@@ -754,8 +771,8 @@ static bool cached_top(struct sqlite_store *s, struct wr_slice room, struct wr_s
     return known;
 }
 
-static wr_err make_empty_room(struct sqlite_store *s, struct wr_slice room, struct wr_store_top *out,
-                              struct wr_errmsg *err)
+static wr_err make_empty_room(struct sqlite_store *s, struct wr_slice room,
+                              struct wr_store_top *out, struct wr_errmsg *err)
 {
     struct room *r;
     pthread_mutex_lock(&s->write_lock);
@@ -774,7 +791,8 @@ static wr_err make_empty_room(struct sqlite_store *s, struct wr_slice room, stru
     return e;
 }
 
-static wr_err top(void *state, struct wr_slice room, struct wr_store_top *out, struct wr_errmsg *err)
+static wr_err top(void *state, struct wr_slice room, struct wr_store_top *out,
+                  struct wr_errmsg *err)
 {
     struct sqlite_store *s = state;
     if (cached_top(s, room, out))
@@ -813,21 +831,27 @@ static wr_err take_lock(struct sqlite_store *s, const char *folder, struct wr_er
     char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/lock", folder) >= (int)sizeof path ||
         snprintf(s->file, sizeof s->file, "%s/room.db", folder) >= (int)sizeof s->file) {
-        wr_errmsg_set(err, "hub: the path of the data folder is longer than %d bytes: use a shorter one", PATH_MAX);
+        wr_errmsg_set(err,
+                      "hub: the path of the data folder is longer than %d bytes: use a shorter one",
+                      PATH_MAX);
         return WR_ERR_INVALID;
     }
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (s->lock_fd < 0) {
         int e = errno;
-        wr_errmsg_set(err, "%s: %s: the hub's folder must exist and be writable for user %d (or name another by --data)",
+        wr_errmsg_set(err,
+                      "%s: %s: the hub's folder must exist and be writable for user %d (or name "
+                      "another by --data)",
                       path, strerror(e), (int)geteuid());
         return is_full_errno(e) ? WR_ERR_NO_SPACE : WR_ERR_DENIED;
     }
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        wr_errmsg_set(err,
-                      "%s: another hub has this folder: run one hub per SQLite file, end the other one or name another "
-                      "folder by --data (several hubs on one log need a shared store: PostgreSQL, planned)",
-                      path);
+        wr_errmsg_set(
+            err,
+            "%s: another hub has this folder: run one hub per SQLite file, end the other one or "
+            "name another "
+            "folder by --data (several hubs on one log need a shared store: PostgreSQL, planned)",
+            path);
         return WR_ERR_CONFLICT;
     }
     return WR_OK;
@@ -835,7 +859,8 @@ static wr_err take_lock(struct sqlite_store *s, const char *folder, struct wr_er
 
 static int open_db(const char *file, sqlite3 **db)
 {
-    int rc = sqlite3_open_v2(file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(
+        file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(*db, 1);
         sqlite3_busy_timeout(*db, 2000); /* a person's sqlite3 shell, a backup */
@@ -868,11 +893,16 @@ static wr_err check_owner(struct sqlite_store *s, bool *fresh, struct wr_errmsg 
         return fail(s, s->db, rc, err);
     *fresh = app == 0 && version == 0 && tables == 0;
     if (!*fresh && app != APPLICATION_ID) {
-        wr_errmsg_set(err, "%s: a database of another program: move it away, or name another folder by --data", s->file);
+        wr_errmsg_set(
+            err,
+            "%s: a database of another program: move it away, or name another folder by --data",
+            s->file);
         return WR_ERR_CONFLICT;
     }
     if (version > SCHEMA_VERSION) {
-        wr_errmsg_set(err, "%s: written by a later version of Watchroom (schema %d, this one knows %d): run that version",
+        wr_errmsg_set(err,
+                      "%s: written by a later version of Watchroom (schema %d, this one knows %d): "
+                      "run that version",
                       s->file, version, SCHEMA_VERSION);
         return WR_ERR_CONFLICT;
     }
@@ -889,10 +919,12 @@ static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
     wr_err e = check_owner(s, &fresh, err);
     if (e != WR_OK)
         return e;
-    rc = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000", NULL, NULL,
-                      NULL);
+    rc = sqlite3_exec(s->db,
+                      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000",
+                      NULL, NULL, NULL);
     if (rc == SQLITE_OK && fresh) {
-        snprintf(setup, sizeof setup, "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID, SCHEMA_VERSION);
+        snprintf(setup, sizeof setup, "PRAGMA application_id=%d; PRAGMA user_version=%d",
+                 APPLICATION_ID, SCHEMA_VERSION);
         rc = sqlite3_exec(s->db, setup, NULL, NULL, NULL);
     }
     if (rc == SQLITE_OK)
@@ -960,8 +992,9 @@ static wr_err open_store(void *state, const struct wr_store_opts *opts, struct w
 }
 
 WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_store_plugin, struct sqlite_store, WR_KIND_STORE, "sqlite", WR_VERSION,
-                                 "Rooms' log in one SQLite file: synced before it is acknowledged, one hub a file"),
+    .base = WR_PLUGIN_BASE_STATE(
+        struct wr_store_plugin, struct sqlite_store, WR_KIND_STORE, "sqlite", WR_VERSION,
+        "Rooms' log in one SQLite file: synced before it is acknowledged, one hub a file"),
     .open = open_store,
     .close = close_store,
     .append = append,

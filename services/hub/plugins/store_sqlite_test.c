@@ -67,7 +67,8 @@ static void write_file(const struct test_store *t, const char *name, const char 
     close(fd);
 }
 
-static wr_err try_append(struct test_store *t, struct wr_store_item *items, size_t n, struct wr_errmsg *err)
+static wr_err try_append(struct test_store *t, struct wr_store_item *items, size_t n,
+                         struct wr_errmsg *err)
 {
     return t->plugin->append(t->state, items, n, err);
 }
@@ -115,13 +116,14 @@ static void test_foreign_database_is_left_alone(void **state)
 {
     struct test_store *t = *state;
     char command[256];
-    snprintf(command, sizeof command, "sqlite3 %s/room.db 'CREATE TABLE mine(x); INSERT INTO mine VALUES(1)' 2>/dev/null",
+    snprintf(command, sizeof command,
+             "sqlite3 %s/room.db 'CREATE TABLE mine(x); INSERT INTO mine VALUES(1)' 2>/dev/null",
              t->folder);
     if (system(command) != 0)
         skip(); /* no sqlite3 shell here */
     expect_refusal(t, WR_ERR_CONFLICT, "another program");
-    snprintf(command, sizeof command, "test \"$(sqlite3 %s/room.db 'SELECT count(*) FROM sqlite_schema')\" = 1",
-             t->folder);
+    snprintf(command, sizeof command,
+             "test \"$(sqlite3 %s/room.db 'SELECT count(*) FROM sqlite_schema')\" = 1", t->folder);
     assert_int_equal(system(command), 0);
 }
 
@@ -131,7 +133,8 @@ static void test_later_schema_is_refused(void **state)
     char command[256];
     test_store_open(t);
     test_store_close(t);
-    snprintf(command, sizeof command, "sqlite3 %s/room.db 'PRAGMA user_version=99' 2>/dev/null", t->folder);
+    snprintf(command, sizeof command, "sqlite3 %s/room.db 'PRAGMA user_version=99' 2>/dev/null",
+             t->folder);
     if (system(command) != 0)
         skip();
     expect_refusal(t, WR_ERR_CONFLICT, "later version");
@@ -188,7 +191,8 @@ static void fill_and_recover(struct test_store *t, void (*make_room)(struct test
     assert_true(acked > 0);
     /* It stays refused, and stays readable. */
     for (int i = 0; i < 5; i++) {
-        struct wr_store_item items[] = {test_item("r", "", filler), test_item("new-room", "", filler)};
+        struct wr_store_item items[] = {test_item("r", "", filler),
+                                        test_item("new-room", "", filler)};
         assert_int_equal(try_append(t, items, 2, &err), WR_ERR_NO_SPACE);
     }
     test_trim_all(t);
@@ -266,7 +270,8 @@ static void append_for_ever(const struct test_store *from, int tell, uint64_t ba
         struct wr_store_item items[4];
         for (int i = 0; i < 4; i++) {
             snprintf(keys[i], sizeof keys[i], "%010llu-%d", (unsigned long long)batch, i);
-            items[i] = test_item(i == 3 ? "other" : "r", keys[i], "{\"text\":\"acknowledged means on disk\"}");
+            items[i] = test_item(i == 3 ? "other" : "r", keys[i],
+                                 "{\"text\":\"acknowledged means on disk\"}");
         }
         if (try_append(&t, items, 4, &err) != WR_OK)
             _exit(4);
@@ -301,7 +306,8 @@ static struct told run_and_kill(struct test_store *t, struct told before, unsign
     }
     close(pipe_fd[1]);
     struct told first;
-    assert_int_equal(read(pipe_fd[0], &first, sizeof first), sizeof first); /* it runs: kill it anywhere from here */
+    assert_int_equal(read(pipe_fd[0], &first, sizeof first),
+                     sizeof first); /* it runs: kill it anywhere from here */
     usleep(2000 + round * 1700);
     assert_int_equal(kill(child, SIGKILL), 0);
     struct told last = last_told(pipe_fd[0], first);
