@@ -57,7 +57,8 @@ export class LogView {
   }
 
   updatePending(): void {
-    fill(this.pendingList, ...this.session.outbox.pending.map((item) => this.pendingLine(item)))
+    const follows = this.last !== null && this.last.client === this.session.client
+    fill(this.pendingList, ...this.session.outbox.pending.map((item, index) => this.pendingLine(item, follows || index > 0)))
     if (this.atEnd) this.toEnd()
   }
 
@@ -101,18 +102,25 @@ export class LogView {
     this.last = entry
   }
 
-  private pendingLine(item: Pending): HTMLElement {
+  private pendingLine(item: Pending, joined: boolean): HTMLElement {
+    const hue = `hue-${format.hueOf(item.name, HUES)}`
     const state = item.state === 'failed' ? t('sendFailed', { reason: item.reason || t('noReason') }) : item.state === 'waiting' ? t('sendWaiting') : t('sending')
     return h(
       'li',
-      { class: `line joined pending pending-${item.state}`, 'data-id': item.id },
-      h('div', { class: 'line-body' }, h('p', { class: 'line-text' }, ...rich(item.text))),
+      { class: `line ${joined ? 'joined' : 'first'} pending pending-${item.state}`, 'data-id': item.id },
+      !joined && h('span', { class: `avatar ${hue}`, 'aria-hidden': 'true' }, format.initial(item.name)),
       h(
-        'p',
-        { class: 'pending-state' },
-        h('span', null, state),
-        item.state === 'failed' && h('button', { class: 'link', type: 'button', on: { click: () => this.session.outbox.retry(item.id) } }, t('retry')),
-        item.state === 'failed' && h('button', { class: 'link', type: 'button', on: { click: () => this.session.outbox.discard(item.id) } }, t('discard')),
+        'div',
+        { class: 'line-body' },
+        !joined && h('p', { class: 'line-head' }, h('b', { class: hue }, item.name)),
+        h('p', { class: 'line-text' }, ...rich(item.text)),
+        h(
+          'p',
+          { class: 'pending-state' },
+          h('span', null, state),
+          item.state === 'failed' && h('button', { class: 'link', type: 'button', on: { click: () => this.session.outbox.retry(item.id) } }, t('retry')),
+          item.state === 'failed' && h('button', { class: 'link', type: 'button', on: { click: () => this.session.outbox.discard(item.id) } }, t('discard')),
+        ),
       ),
     )
   }
