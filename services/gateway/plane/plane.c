@@ -341,7 +341,7 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         break;
     case ITEM_DRAIN:
         t->draining = true;
-        each_conn(t, close_going_away, it->u.drain.reason);
+        each_conn(t, it->u.drain.reason ? close_going_away : cut, it->u.drain.reason ? it->u.drain.reason : "shutting down");
         free(it->u.drain.reason);
         break;
     case ITEM_END:
@@ -518,18 +518,31 @@ wr_err wr_plane_open(const struct wr_plane_opts *o, struct wr_plane **out)
     return WR_OK;
 }
 
-void wr_plane_drain(struct wr_plane *p, const char *reason)
+/* reason NULL: cut. */
+static void post_drain(struct wr_plane *p, const char *reason)
 {
-    if (atomic_exchange(&p->draining, true))
-        return;
     for (uint32_t i = 0; i < p->nthreads; i++) {
         struct plane__item *it = calloc(1, sizeof *it);
         if (!it)
-            return;
+            abort();
         it->kind = ITEM_DRAIN;
-        it->u.drain.reason = strdup(reason);
+        it->u.drain.reason = reason ? strdup(reason) : NULL;
         plane__post(&p->threads[i], it);
     }
+}
+
+void wr_plane_drain(struct wr_plane *p, const char *reason)
+{
+    if (!atomic_exchange(&p->draining, true))
+        post_drain(p, reason);
+}
+
+void wr_plane_cut(struct wr_plane *p)
+{
+    atomic_store(&p->draining, true);
+    do {
+        post_drain(p, NULL);
+    } while (!wr_plane_wait_empty(p, 1000));
 }
 
 bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms)

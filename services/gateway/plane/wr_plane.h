@@ -167,6 +167,8 @@ WR_MUST_USE wr_err wr_plane_open(const struct wr_plane_opts *opts, struct wr_pla
 void wr_plane_drain(struct wr_plane *p, const char *reason);
 /* Waits until no connection is left, at most ms. True when none is. */
 bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms);
+/* Cuts what is left without ceremony (ops->close runs) and waits for it. After a drain. */
+void wr_plane_cut(struct wr_plane *p);
 /* Cuts what is left (ops->close runs), ends the threads, frees. Groups must not be used any more. NULL is fine. */
 void wr_plane_close(struct wr_plane **p);
 size_t wr_plane_connections(const struct wr_plane *p);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Codec `text` at /ws: plain lines, as the chat example of gorilla/websocket speaks them, so that its page works
+ * unchanged. A message in is one line (newlines become spaces); messages out may hold several lines joined by newline.
+ * ?room= names the room, "lobby" without it. What other codecs publish is written as "name: text". */
+#include "json_read.h"
+#include "wr_codec.h"
+#include "wr_id.h"
+#include <stdio.h>
+
+#define MANY_PENDING 64u /* so many unacknowledged lines stop the reading of more: TCP slows the sender down */
+
+struct text_conn {
+    const struct wr_codec_api *api;
+    struct wr_codec_conn *c;
+    uint16_t room_len;
+    bool is_paused;
+    char room[256];
+};
+
+static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs, const struct wr_codec_open *o)
+{
+    (void)state;
+    struct text_conn *t = cs;
+    char client[37];
+    t->api = api;
+    t->c = c;
+    if (!o->param(o, "room", t->room, sizeof t->room) || !t->room[0])
+        (void)snprintf(t->room, sizeof t->room, "lobby");
+    t->room_len = (uint16_t)strlen(t->room);
+    wr_id_uuid(client);
+    struct wr_codec_subscribe sub = {.room = wr_slice_of(t->room, t->room_len)};
+    if (!api->identify(c, wr_slice_str(client), (struct wr_slice){0}, (struct wr_slice){0}))
+        api->close(c, 1011, "out of memory");
+    else if (api->subscribe(c, &sub, 0) != WR_OK)
+        api->close(c, 1008, "there can be no room of that name");
+}
+
+/* The line between its blanks, newlines as spaces, as a JSON message. */
+static void line_to_json(struct wr_slice line, struct wr_buf *flat, struct wr_buf *out)
+{
+    for (size_t i = 0; i < line.n; i++)
+        wr_buf_char(flat, line.p[i] == '\n' || line.p[i] == '\r' ? ' ' : (char)line.p[i]);
+    size_t from = 0, to = flat->n;
+    while (from < to && (flat->p[from] == ' ' || flat->p[from] == '\t'))
+        from++;
+    while (to > from && (flat->p[to - 1] == ' ' || flat->p[to - 1] == '\t'))
+        to--;
+    if (from == to)
+        return;
+    wr_buf_str(out, "{\"text\":");
+    wr_buf_json(out, (const char *)flat->p + from, to - from);
+    wr_buf_char(out, '}');
+}
+
+static void not_sent(struct text_conn *t, const char *why)
+{
+    char line[320];
+    int n = snprintf(line, sizeof line, "(not sent: %.200s)", why);
+    t->api->send(t->c, wr_slice_of(line, (size_t)n), false);
+}
+
+static void message(void *cs, struct wr_slice m, bool binary)
+{
+    struct text_conn *t = cs;
+    struct wr_buf flat = {0}, json = {0};
+    if (binary && !wr_utf8_valid(m.p, m.n)) {
+        t->api->close(t->c, 1007, "lines must be UTF-8");
+        return;
+    }
+    line_to_json(m, &flat, &json);
+    if (json.n && !json.failed) {
+        wr_err e = t->api->publish(t->c, wr_slice_of(t->room, t->room_len), wr_slice_of(json.p, json.n), 0);
+        if (e != WR_OK)
+            not_sent(t, e == WR_ERR_BUSY ? "too many messages wait; try again in a moment" : wr_err_text(e));
+    }
+    wr_buf_free(&flat);
+    wr_buf_free(&json);
+    if (!t->is_paused && t->api->pending(t->c) >= MANY_PENDING) {
+        t->is_paused = true;
+        t->api->pause(t->c, true);
+    }
+}
+
+static void result(void *cs, const struct wr_codec_result *r)
+{
+    struct text_conn *t = cs;
+    if (t->is_paused && t->api->pending(t->c) < MANY_PENDING / 2) {
+        t->is_paused = false;
+        t->api->pause(t->c, false);
+    }
+    if (r->code == WR_OK)
+        return;
+    if (r->op == WR_CODEC_SUBSCRIBE)
+        t->api->close(t->c, 1013, "the room is not available now; try again");
+    else
+        not_sent(t, r->message);
+}
+
+/* ---- out ---- */
+
+/* A string member as part of a line; false when it is missing or empty. */
+static bool add_member(struct wr_slice object, const char *name, struct wr_buf *out, const char *after)
+{
+    struct wr_slice v;
+    size_t from = out->n;
+    if (!json_get(object, name, &v) || !json_string(v, out) || out->n == from)
+        return false;
+    for (size_t i = from; i < out->n; i++)
+        if (out->p[i] == '\n' || out->p[i] == '\r')
+            out->p[i] = ' '; /* one message stays one line */
+    wr_buf_str(out, after);
+    return true;
+}
+
+static bool add_file(struct wr_slice data, struct wr_buf *out)
+{
+    struct wr_slice type, file, size;
+    uint64_t n = 0;
+    if (!json_get(data, "type", &type) || !json_string_is(type, "file") || !json_get(data, "file", &file) ||
+        !json_is_object(file))
+        return false;
+    if (!add_member(data, "name", out, " "))
+        wr_buf_str(out, "somebody ");
+    wr_buf_str(out, "shared ");
+    if (!add_member(file, "name", out, " "))
+        wr_buf_str(out, "a file ");
+    if (json_get(file, "size", &size) && json_u64(size, &n))
+        wr_buf_fmt(out, "(%llu B) ", (unsigned long long)n);
+    if (!add_member(file, "url", out, "") && out->n)
+        out->n--; /* the blank */
+    return true;
+}
+
+static void add_line(struct wr_slice data, struct wr_buf *out)
+{
+    struct wr_slice text, value;
+    if (!json_whole(data, &value)) { /* the bus is not trusted */
+        return;
+    }
+    if (json_is_object(value) && add_file(value, out))
+        return;
+    if (json_is_object(value) && json_get(value, "text", &text) && json_is_string(text)) {
+        (void)add_member(value, "name", out, ": ");
+        (void)add_member(value, "text", out, "");
+        return;
+    }
+    wr_buf_slice(out, value);
+}
+
+static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n, struct wr_buf *out)
+{
+    (void)room;
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            wr_buf_char(out, '\n');
+        add_line(pubs[i].data, out);
+    }
+}
+
+WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
+    .base = WR_PLUGIN_BASE(struct wr_codec_plugin, WR_KIND_CODEC, "text", WR_VERSION,
+                           "Plain lines at /ws?room=, as the gorilla/websocket chat page speaks them"),
+    .conn_size = sizeof(struct text_conn),
+    .path = "/ws",
+    .ping_ms = 54000,
+    .pong_ms = 10000,
+    .open = open_,
+    .message = message,
+    .result = result,
+    .encode_publications = encode_publications,
+};

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Clients: a connection of the plane, its codec, and its memberships. What a codec asks for becomes work for the rooms
+ * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
+#include "rooms_priv.h"
+#include "wr_buf.h"
+#include "wr_id.h"
+#include "wr_pb.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CLIENT_MAGIC 0x77726363u
+
+struct wr_codec_conn {
+    uint32_t magic;
+    uint32_t pending;
+    struct rooms__codec *codec;
+    struct wr_conn *conn; /* NULL before open */
+    struct rooms__identity *who;
+    struct rooms__sub *subs;
+    uint32_t nsubs;
+    char *query; /* until open */
+    char *addr;  /* until open */
+    uint8_t cs[] __attribute__((aligned(16)));
+};
+
+static struct wr_codec_conn *client_of(struct wr_conn *c)
+{
+    struct wr_codec_conn *cl = wr_conn_user(c);
+    return cl && cl->magic == CLIENT_MAGIC ? cl : NULL;
+}
+
+static struct rooms__sub **sub_find(struct wr_codec_conn *cl, struct wr_slice room)
+{
+    for (struct rooms__sub **at = &cl->subs; *at; at = &(*at)->client_next)
+        if (wr_slice_eq(rooms__sub_room(*at), room))
+            return at;
+    return NULL;
+}
+
+/* Takes a membership off the client's list, out of its group, and tells the rooms thread. */
+static void sub_remove(struct wr_codec_conn *cl, struct rooms__sub **at)
+{
+    struct rooms__sub *s = *at;
+    *at = s->client_next;
+    cl->nsubs--;
+    s->gone = true;
+    if (s->group && cl->conn)
+        wr_group_remove(s->group, cl->conn);
+    struct rooms__job *j = rooms__job_new(JOB_UNSUBSCRIBE);
+    j->u.sub = s;
+    rooms__job_post(cl->codec->rooms, j);
+}
+
+/* ---- replies ---- */
+
+struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie)
+{
+    struct rooms__reply *p = calloc(1, sizeof *p);
+    if (!p)
+        abort(); /* every request has its answer */
+    p->r.op = op;
+    p->r.cookie = cookie;
+    return p;
+}
+
+bool rooms__reply_hold(struct rooms__reply *p, struct wr_msg *m)
+{
+    struct wr_msg **v = realloc(p->msgs, (p->nmsgs + 1) * sizeof(struct wr_msg *));
+    if (!v)
+        return false;
+    p->msgs = v;
+    p->msgs[p->nmsgs++] = wr_msg_ref(m);
+    return true;
+}
+
+void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text)
+{
+    p->r.code = code;
+    p->r.num_pubs = p->r.num_members = 0;
+    size_t n = WR_MIN(text.n, sizeof p->text - 1);
+    if (n)
+        memcpy(p->text, text.p, n);
+    else
+        n = (size_t)snprintf(p->text, sizeof p->text, "%s", wr_err_text(code));
+    while (n && !wr_utf8_valid(p->text, n)) /* cut within a character */
+        n--;
+    p->text[n] = 0;
+}
+
+static void reply_free(struct rooms__reply *p)
+{
+    rooms__sub_unref(p->sub);
+    for (size_t i = 0; i < p->nmsgs; i++)
+        wr_msg_unref(p->msgs[i]);
+    free(p->msgs);
+    free(p->pubs);
+    free(p->members);
+    free(p);
+}
+
+/* The subscription's answer, then the group: what the room sends next follows it. */
+static bool reply_subscribed(struct rooms__reply *p)
+{
+    struct rooms__sub *s = p->sub;
+    if (s->gone)
+        return false;
+    if (p->r.code == WR_OK)
+        s->group = p->group;
+    return true;
+}
+
+static void after_subscribed(struct wr_codec_conn *cl, struct rooms__reply *p)
+{
+    struct rooms__sub *s = p->sub;
+    if (s->gone) /* the codec gave it back while it was told */
+        return;
+    if (p->r.code != WR_OK) {
+        struct rooms__sub **at = sub_find(cl, rooms__sub_room(s));
+        if (at && *at == s)
+            sub_remove(cl, at);
+        return;
+    }
+    uint32_t classes = CLASS_PUBS | (s->flags & WR_SUB_POSITIONED ? CLASS_POSITIONED : 0u) |
+                       (s->flags & WR_SUB_JOIN_LEAVE ? CLASS_JOIN_LEAVE : 0u);
+    if (!wr_group_add(s->group, cl->conn, classes))
+        wr_conn_close(cl->conn, 1011, "out of memory");
+}
+
+static void run_reply(struct wr_conn *c, void *arg)
+{
+    struct rooms__reply *p = arg;
+    struct wr_codec_conn *cl = c ? client_of(c) : NULL;
+    if (cl) {
+        cl->pending--;
+        p->r.message = p->text;
+        p->r.epoch = p->epoch[0] ? wr_slice_str(p->epoch) : p->r.epoch;
+        bool is_sub = p->r.op == WR_CODEC_SUBSCRIBE;
+        if (!is_sub || reply_subscribed(p)) {
+            cl->codec->plugin->result(cl->cs, &p->r);
+            if (is_sub)
+                after_subscribed(cl, p);
+        }
+    }
+    reply_free(p);
+}
+
+void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms__reply *p)
+{
+    if (p->group)
+        wr_group_post(p->group, conn, run_reply, p);
+    else
+        wr_plane_post(rs->env->plane, conn, run_reply, p);
+}
+
+void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
+{
+    struct wr_codec_conn *cl = client_of(c);
+    struct rooms__sub **at = cl ? sub_find(cl, wr_msg_slice(room)) : NULL;
+    if (!at)
+        return;
+    sub_remove(cl, at);
+    if (WR_PLUGIN_HAS(cl->codec->plugin, unsubscribed))
+        cl->codec->plugin->unsubscribed(cl->cs, wr_msg_slice(room));
+}
+
+/* ---- the api ---- */
+
+static void api_send(struct wr_codec_conn *cl, struct wr_slice message, bool binary)
+{
+    wr_conn_send_bytes(cl->conn, binary ? WR_WS_BINARY : WR_WS_TEXT, message);
+}
+
+static void api_close(struct wr_codec_conn *cl, uint16_t code, const char *reason)
+{
+    wr_conn_close(cl->conn, code, reason);
+}
+
+static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user, struct wr_slice conn_info)
+{
+    struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
+    if (!who)
+        return false;
+    rooms__identity_unref(cl->who);
+    cl->who = who;
+    return true;
+}
+
+static struct wr_codec_info api_info(struct wr_codec_conn *cl)
+{
+    return cl->who ? cl->who->info : (struct wr_codec_info){0};
+}
+
+static void api_wake(struct wr_codec_conn *cl, uint32_t ms)
+{
+    wr_conn_wake(cl->conn, ms);
+}
+
+static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
+{
+    struct rooms__sub *s = calloc(1, sizeof *s + req->room.n);
+    if (!s)
+        return NULL;
+    atomic_init(&s->refs, 2); /* the client's and the room's; both go by JOB_UNSUBSCRIBE */
+    s->conn = wr_conn_id(cl->conn);
+    s->codec = cl->codec->index;
+    s->flags = req->flags;
+    s->cookie = cookie;
+    s->since = req->since_offset;
+    if (req->since_epoch.n < sizeof s->since_epoch)
+        memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "", req->since_epoch.n);
+    else
+        s->since_epoch[0] = '?'; /* none of ours is so long: it matches nothing */
+    s->who = rooms__identity_ref(cl->who);
+    s->name_len = (uint16_t)req->room.n;
+    memcpy(s->name, req->room.p, req->room.n);
+    s->client_next = cl->subs;
+    cl->subs = s;
+    cl->nsubs++;
+    return s;
+}
+
+static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
+{
+    if (!wr_name_valid(req->room) || !cl->who)
+        return WR_ERR_INVALID;
+    if (sub_find(cl, req->room))
+        return WR_ERR_CONFLICT;
+    if (cl->nsubs >= ROOMS__SUBS_PER_CLIENT)
+        return WR_ERR_TOO_BIG;
+    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+        return WR_ERR_BUSY;
+    struct rooms__sub *s = sub_new(cl, req, cookie);
+    if (!s)
+        return WR_ERR_BUSY;
+    cl->pending++;
+    struct rooms__job *j = rooms__job_new(JOB_SUBSCRIBE);
+    j->u.sub = s;
+    rooms__job_post(cl->codec->rooms, j);
+    return WR_OK;
+}
+
+static bool api_unsubscribe(struct wr_codec_conn *cl, struct wr_slice room)
+{
+    struct rooms__sub **at = sub_find(cl, room);
+    if (at)
+        sub_remove(cl, at);
+    return at != NULL;
+}
+
+static bool api_is_subscribed(struct wr_codec_conn *cl, struct wr_slice room)
+{
+    return sub_find(cl, room) != NULL;
+}
+
+static bool outbox_admits(struct wr_rooms *rs, size_t bytes)
+{
+    unsigned items = atomic_fetch_add(&rs->outbox_items, 1);
+    size_t before = atomic_fetch_add(&rs->outbox_bytes, bytes);
+    if (items < ROOMS__OUTBOX_ITEMS && before < ROOMS__OUTBOX_BYTES) {
+        wr_gauge_add(&rooms__g_outbox, 1);
+        return true;
+    }
+    atomic_fetch_sub(&rs->outbox_items, 1);
+    atomic_fetch_sub(&rs->outbox_bytes, bytes);
+    wr_count(&rooms__m_outbox_full, 1);
+    return false;
+}
+
+static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data, uint64_t cookie)
+{
+    struct wr_rooms *rs = cl->codec->rooms;
+    if (!wr_name_valid(room) || !cl->who || !data.n)
+        return WR_ERR_INVALID;
+    if (data.n > rs->env->config->gateway.max_message_bytes)
+        return WR_ERR_TOO_BIG;
+    if (cl->pending >= ROOMS__PENDING_PER_CLIENT || !outbox_admits(rs, data.n))
+        return WR_ERR_BUSY;
+    struct rooms__publish *p = malloc(sizeof *p + room.n + data.n);
+    if (!p)
+        abort(); /* it is counted in already */
+    *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn), .cookie = cookie,
+                                 .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
+                                 .who = rooms__identity_ref(cl->who)};
+    uint64_t k = atomic_fetch_add(&rs->next_key, 1);
+    memcpy(p->key, rs->boot, 8);
+    memcpy(p->key + 8, &k, 8);
+    memcpy(p->bytes, room.p, room.n);
+    memcpy(p->bytes + room.n, data.p, data.n);
+    p->room = wr_slice_of(p->bytes, room.n);
+    p->data = wr_slice_of(p->bytes + room.n, data.n);
+    cl->pending++;
+    struct rooms__job *j = rooms__job_new(JOB_PUBLISH);
+    j->u.publish = p;
+    rooms__job_post(rs, j);
+    return WR_OK;
+}
+
+/* A bus thread. */
+static void on_history(void *ctx, const struct wr_answer *a)
+{
+    struct rooms__reply *p = ctx;
+    struct rooms__pubs pubs = {0};
+    if (a->code != WR_OK) {
+        rooms__reply_fail(p, a->code, a->text);
+    } else if (!rooms__parse_history(a->body, &pubs) || (a->msg && !rooms__reply_hold(p, a->msg))) {
+        rooms__pubs_free(&pubs);
+        wr_count(&rooms__m_bad_bus, 1);
+        rooms__reply_fail(p, WR_ERR_INTERNAL, wr_slice_str("the hub gave a malformed answer"));
+    } else {
+        p->pubs = pubs.v;
+        p->r.pubs = pubs.v;
+        p->r.num_pubs = pubs.n;
+        p->r.offset = pubs.top;
+        memcpy(p->epoch, pubs.epoch.n ? (const char *)pubs.epoch.p : "", pubs.epoch.n);
+        pubs.v = NULL;
+        rooms__pubs_free(&pubs);
+    }
+    struct wr_rooms *rs = p->rooms;
+    rooms__reply_post(rs, p->conn, p);
+    atomic_fetch_sub(&rs->calls, 1);
+}
+
+static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q, uint64_t cookie)
+{
+    struct wr_rooms *rs = cl->codec->rooms;
+    if (!wr_name_valid(q->room))
+        return WR_ERR_INVALID;
+    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+        return WR_ERR_BUSY;
+    uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX : (uint32_t)q->limit;
+    struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
+    if (!m)
+        return WR_ERR_BUSY;
+    uint8_t *at = wr_pb_bytes(m->data, 1, q->room);
+    at = wr_pb_uint(at, 2, q->has_since);
+    at = wr_pb_uint(at, 3, q->since_offset);
+    at = wr_pb_bytes(at, 4, q->since_epoch);
+    at = wr_pb_uint(at, 5, limit);
+    at = wr_pb_uint(at, 6, q->reverse);
+    m->len = (size_t)(at - m->data);
+    struct rooms__reply *p = rooms__reply_new(WR_CODEC_HISTORY, cookie);
+    p->rooms = rs;
+    p->conn = wr_conn_id(cl->conn);
+    memcpy(p->room, q->room.p, q->room.n);
+    p->r.room = wr_slice_of(p->room, q->room.n);
+    cl->pending++;
+    atomic_fetch_add(&rs->calls, 1);
+    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history, p);
+    return WR_OK;
+}
+
+static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only, uint64_t cookie)
+{
+    struct wr_rooms *rs = cl->codec->rooms;
+    if (!wr_name_valid(room))
+        return WR_ERR_INVALID;
+    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+        return WR_ERR_BUSY;
+    struct rooms__job *j = rooms__job_new(JOB_PRESENCE);
+    struct rooms__reply *p = rooms__reply_new(stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
+    p->rooms = rs;
+    p->conn = wr_conn_id(cl->conn);
+    memcpy(p->room, room.p, room.n);
+    p->r.room = wr_slice_of(p->room, room.n);
+    memcpy(j->u.presence.room, room.p, room.n);
+    j->u.presence.reply = p;
+    cl->pending++;
+    rooms__job_post(rs, j);
+    return WR_OK;
+}
+
+static uint32_t api_pending(struct wr_codec_conn *cl)
+{
+    return cl->pending;
+}
+
+static void api_pause(struct wr_codec_conn *cl, bool pause)
+{
+    wr_conn_pause(cl->conn, pause);
+}
+
+static const struct wr_codec_api api = {
+    .size = sizeof(struct wr_codec_api),
+    .send = api_send,
+    .close = api_close,
+    .identify = api_identify,
+    .info = api_info,
+    .wake = api_wake,
+    .subscribe = api_subscribe,
+    .unsubscribe = api_unsubscribe,
+    .is_subscribed = api_is_subscribed,
+    .publish = api_publish,
+    .history = api_history,
+    .presence = api_presence,
+    .pending = api_pending,
+    .pause = api_pause,
+};
+
+/* ---- the connection ---- */
+
+
+static bool open_param(const struct wr_codec_open *o, const char *name, char *out, size_t n)
+{
+    return wr_http_query_param(o->query, name, out, n);
+}
+
+static void on_open(struct wr_conn *c, void *user)
+{
+    struct wr_codec_conn *cl = user;
+    cl->conn = c;
+    struct wr_codec_open o = {.query = cl->query, .client = cl->addr, .param = open_param};
+    cl->codec->plugin->open(cl->codec->state, &api, cl, cl->cs, &o);
+    free(cl->query);
+    free(cl->addr);
+    cl->query = cl->addr = NULL;
+}
+
+static void on_message(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes)
+{
+    (void)c;
+    struct wr_codec_conn *cl = user;
+    cl->codec->plugin->message(cl->cs, bytes, op == WR_WS_BINARY);
+}
+
+static void on_wake(struct wr_conn *c, void *user)
+{
+    (void)c;
+    struct wr_codec_conn *cl = user;
+    if (WR_PLUGIN_HAS(cl->codec->plugin, wake))
+        cl->codec->plugin->wake(cl->cs);
+}
+
+static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed *why)
+{
+    (void)c;
+    (void)why;
+    struct wr_codec_conn *cl = user;
+    bool was_open = cl->conn != NULL;
+    cl->conn = NULL; /* its groups were left already */
+    while (cl->subs)
+        sub_remove(cl, &cl->subs);
+    if (was_open && WR_PLUGIN_HAS(cl->codec->plugin, close))
+        cl->codec->plugin->close(cl->cs);
+    rooms__identity_unref(cl->who);
+    free(cl->query);
+    free(cl->addr);
+    cl->magic = 0;
+    free(cl);
+}
+
+static const struct wr_conn_ops ops = {.open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
+
+static const char *subprotocol(const struct wr_codec_plugin *p, const struct wr_http_req *req)
+{
+    for (const char *const *s = p->subprotocols; s && *s; s++)
+        if (wr_http_offers(req, *s))
+            return *s;
+    return NULL;
+}
+
+/* An HTTP worker. */
+static void handle_upgrade(void *ctx, struct wr_http_req *req)
+{
+    struct rooms__codec *codec = ctx;
+    const struct wr_codec_plugin *p = codec->plugin;
+    const struct wr_config *cfg = codec->rooms->env->config;
+    struct wr_codec_conn *cl = calloc(1, sizeof *cl + p->conn_size);
+    if (cl) {
+        cl->query = strdup(req->query);
+        cl->addr = strdup(req->client);
+    }
+    if (!cl || !cl->query || !cl->addr) {
+        if (cl) {
+            free(cl->query);
+            free(cl->addr);
+        }
+        free(cl);
+        wr_http_error(req, 503, "the server is out of memory; try again");
+        return;
+    }
+    cl->magic = CLIENT_MAGIC;
+    cl->codec = codec;
+    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = cl,
+                             .queue_bytes = cfg->gateway.chat_queue_bytes, .ping_ms = p->ping_ms, .pong_ms = p->pong_ms,
+                             .max_message = cfg->gateway.max_message_bytes};
+    (void)wr_http_upgrade(req, subprotocol(p, req), &o); /* on an error the client was told, and on_close ran */
+}
+
+void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err, wr_err *e)
+{
+    struct wr_http_route r = {.path = codec->plugin->path, .methods = WR_GET, .upgrade_only = true,
+                              .handler = handle_upgrade, .ctx = codec};
+    *e = wr_http_add(rs->env->http, &r);
+    if (*e != WR_OK)
+        wr_errmsg_set(err, "gateway.codecs: no room for the route %s", codec->plugin->path);
+}

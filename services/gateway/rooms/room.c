@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One room's order. A room is told its position by the hub (Tops), then takes events: the next offset is delivered, a
+ * lower one was delivered already, a higher one shows a gap, which the log fills before anything newer goes out. A beat
+ * whose top is higher shows a lost last event. Everything here runs on the rooms thread, so there are no races; what
+ * goes to a connection goes through its thread's inbox in this order. */
+#include "rooms_priv.h"
+#include "wr_log.h"
+#include "wr_pb.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HUB(m) "watchroom.v1.Hub/" m
+#define CALL_MS 3000u
+#define MESSAGE_BYTES (16u << 10) /* a batch is cut into messages of about this size */
+
+static void hold(struct rooms__held **first, struct rooms__held ***last, size_t *n, struct wr_msg *msg,
+                 struct wr_slice event)
+{
+    struct rooms__held *h = calloc(1, sizeof *h);
+    if (!h)
+        abort();
+    h->msg = wr_msg_ref(msg);
+    h->event = event;
+    if (!*first)
+        *last = first;
+    **last = h;
+    *last = &h->next;
+    (*n)++;
+}
+
+static void held_free(struct rooms__held **first, size_t *n)
+{
+    while (*first) {
+        struct rooms__held *h = *first;
+        *first = h->next;
+        wr_msg_unref(h->msg);
+        free(h);
+    }
+    *n = 0;
+}
+
+static void drop_held(struct rooms__room *room)
+{
+    wr_gauge_add(&rooms__g_held, -(int64_t)room->nheld);
+    held_free(&room->held, &room->nheld);
+}
+
+/* ---- to the members ---- */
+
+static void send_frame(struct rooms__room *room, uint32_t codec, struct wr_buf *b, uint32_t classes)
+{
+    const struct wr_codec_plugin *p = room->rs->codecs[codec].plugin;
+    struct wr_frame *f = b->failed ? NULL : wr_frame_copy(p->binary ? WR_WS_BINARY : WR_WS_TEXT, wr_slice_of(b->p, b->n));
+    if (!f)
+        abort(); /* a publication may not be left out */
+    while (wr_group_send(room->groups[codec], &f, 1, classes) != WR_OK)
+        wr_plane_wait_room(room->rs->env->plane);
+    wr_frame_unref(f);
+}
+
+static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, size_t n)
+{
+    struct wr_rooms *rs = room->rs;
+    struct wr_buf b = {0};
+    wr_count(&rooms__m_pubs, n);
+    for (uint32_t c = 0; c < rs->ncodecs; c++) {
+        if (!room->groups[c])
+            continue;
+        for (size_t from = 0; from < n;) {
+            size_t to = from, bytes = 0;
+            while (to < n && (to == from || bytes + v[to].data.n <= MESSAGE_BYTES))
+                bytes += v[to++].data.n;
+            wr_buf_clear(&b);
+            rs->codecs[c].plugin->encode_publications(wr_slice_str(room->name), v + from, to - from, &b);
+            if (b.n || b.failed)
+                send_frame(room, c, &b, CLASS_PUBS);
+            from = to;
+        }
+    }
+    wr_buf_free(&b);
+}
+
+static void send_members(struct rooms__room *room, const struct rooms__pubs *p)
+{
+    struct wr_rooms *rs = room->rs;
+    for (uint32_t c = 0; c < rs->ncodecs; c++) {
+        const struct wr_codec_plugin *plugin = rs->codecs[c].plugin;
+        struct wr_buf b = {0};
+        if (!room->groups[c] || !WR_PLUGIN_HAS(plugin, encode_members))
+            continue;
+        plugin->encode_members(wr_slice_str(room->name), p->joined, p->n_joined, p->left, p->n_left, &b);
+        if (b.n)
+            send_frame(room, c, &b, CLASS_JOIN_LEAVE);
+        wr_buf_free(&b);
+    }
+}
+
+/* Positioned subscriptions can no longer trust what they have. */
+static void send_insufficient(struct rooms__room *room)
+{
+    struct wr_msg *name = wr_msg_copy(wr_slice_str(room->name));
+    if (!name)
+        abort();
+    for (uint32_t c = 0; c < room->rs->ncodecs; c++)
+        if (room->groups[c])
+            wr_group_each(room->groups[c], CLASS_POSITIONED, clients__insufficient, name);
+    wr_msg_unref(name);
+}
+
+/* ---- subscribing ---- */
+
+static void attach(struct rooms__sub *s, struct rooms__reply *p)
+{
+    struct rooms__room *room = s->room;
+    struct wr_rooms *rs = room->rs;
+    if (!room->groups[s->codec] && !(room->groups[s->codec] = wr_group_new(rs->env->plane)))
+        abort();
+    (void)snprintf(p->epoch, sizeof p->epoch, "%s", room->epoch);
+    p->group = room->groups[s->codec];
+    atomic_fetch_add(&s->refs, 1);
+    p->sub = s;
+    s->state = SUB_LIVE;
+    rooms__reply_post(rs, s->conn, p);
+    presence__enter(rs, s);
+}
+
+static struct rooms__reply *sub_reply(struct rooms__sub *s)
+{
+    struct rooms__reply *p = rooms__reply_new(WR_CODEC_SUBSCRIBE, s->cookie);
+    p->r.room = rooms__sub_room(s);
+    p->r.offset = s->room->last;
+    return p;
+}
+
+static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
+{
+    struct rooms__reply *p = sub_reply(s);
+    rooms__reply_fail(p, code, text);
+    atomic_fetch_add(&s->refs, 1);
+    p->sub = s;
+    rooms__reply_post(s->room->rs, s->conn, p);
+}
+
+static void attach_not_recovered(struct rooms__sub *s)
+{
+    wr_count(&rooms__m_not_recovered, 1);
+    attach(s, sub_reply(s));
+}
+
+static void add_pubs(struct rooms__reply *p, const struct rooms__pubs *from, uint64_t after, uint64_t upto)
+{
+    for (size_t i = 0; i < from->n; i++)
+        if (from->v[i].offset > after && from->v[i].offset <= upto && p->r.num_pubs <= ROOMS__RECOVER_MAX)
+            p->pubs[p->r.num_pubs++] = from->v[i];
+}
+
+/* The log's answer, then what was delivered while it was read: without a hole and without a double (notes 8.3). */
+static bool recover_collect(struct rooms__room *room, struct rooms__sub *s, const struct rooms__pubs *log,
+                            struct rooms__reply *p)
+{
+    p->pubs = calloc(ROOMS__RECOVER_MAX + 1, sizeof *p->pubs);
+    if (!p->pubs)
+        return false;
+    add_pubs(p, log, s->since, room->last);
+    uint64_t at = p->r.num_pubs ? p->pubs[p->r.num_pubs - 1].offset : s->since;
+    for (struct rooms__held *h = room->recent; h && at < room->last; h = h->next) {
+        struct rooms__pubs more;
+        if (!rooms__parse_event(h->event, &more))
+            return false;
+        if (!rooms__reply_hold(p, h->msg)) {
+            rooms__pubs_free(&more);
+            return false;
+        }
+        add_pubs(p, &more, at, room->last);
+        at = p->r.num_pubs ? p->pubs[p->r.num_pubs - 1].offset : at;
+        rooms__pubs_free(&more);
+    }
+    if (p->r.num_pubs > ROOMS__RECOVER_MAX || at != room->last)
+        return false;
+    for (size_t i = 0; i < p->r.num_pubs; i++)
+        if (p->pubs[i].offset != s->since + 1 + i)
+            return false;
+    return true;
+}
+
+static void recover_end(struct rooms__room *room)
+{
+    if (--room->recovering == 0) {
+        held_free(&room->recent, &room->nrecent);
+        room->recent_lost = false;
+    }
+    room->calls--;
+}
+
+static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
+{
+    (void)rs;
+    struct rooms__sub *s = ctx;
+    struct rooms__room *room = s->room;
+    struct rooms__pubs log = {0};
+    if (s->state == SUB_LEFT)
+        goto out;
+    if (a->code != WR_OK && a->code != WR_ERR_POSITION && a->code != WR_ERR_NOT_FOUND) {
+        refuse(s, a->code, a->text);
+        goto out;
+    }
+    struct rooms__reply *p = sub_reply(s);
+    if (a->code == WR_OK && !room->recent_lost && rooms__parse_history(a->body, &log) &&
+        wr_slice_is(log.epoch, room->epoch) && a->msg && rooms__reply_hold(p, a->msg) && recover_collect(room, s, &log, p)) {
+        wr_count(&rooms__m_recovered, 1);
+        p->r.recovered = true;
+        p->r.offset = s->since;
+        p->r.pubs = p->pubs;
+    } else {
+        wr_count(&rooms__m_not_recovered, 1);
+        p->r.num_pubs = 0;
+    }
+    attach(s, p);
+out:
+    rooms__pubs_free(&log);
+    recover_end(room);
+    rooms__sub_unref(s);
+}
+
+static struct wr_msg *history_body(const char *room, uint64_t since, const char *epoch, uint32_t limit, uint64_t until)
+{
+    size_t nr = strlen(room), ne = strlen(epoch);
+    struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, nr + ne + 80);
+    if (!m)
+        abort();
+    uint8_t *at = wr_pb_bytes(m->data, 1, wr_slice_str(room));
+    at = wr_pb_uint(at, 2, 1);
+    at = wr_pb_uint(at, 3, since);
+    at = wr_pb_bytes(at, 4, wr_slice_str(epoch));
+    at = wr_pb_uint(at, 5, limit);
+    at = wr_pb_uint(at, 7, until);
+    m->len = (size_t)(at - m->data);
+    return m;
+}
+
+static void recover(struct rooms__sub *s)
+{
+    struct rooms__room *room = s->room;
+    bool is_epoch = !s->since_epoch[0] || strcmp(s->since_epoch, room->epoch) == 0;
+    if (!is_epoch || s->since > room->last) {
+        attach_not_recovered(s);
+        return;
+    }
+    if (s->since == room->last) {
+        struct rooms__reply *p = sub_reply(s);
+        p->r.recovered = true;
+        wr_count(&rooms__m_recovered, 1);
+        attach(s, p);
+        return;
+    }
+    s->state = SUB_RECOVERING;
+    atomic_fetch_add(&s->refs, 1);
+    room->recovering++;
+    room->calls++;
+    rooms__call(room->rs, room->name, HUB("History"),
+                history_body(room->name, s->since, room->epoch, ROOMS__RECOVER_MAX + 1, 0), CALL_MS, on_recover, s);
+}
+
+static void start(struct rooms__sub *s)
+{
+    if (s->flags & WR_SUB_RECOVER)
+        recover(s);
+    else
+        attach(s, sub_reply(s));
+}
+
+/* ---- gaps ---- */
+
+static void fill(struct rooms__room *room);
+static void take_held(struct rooms__room *room);
+
+static void room_epoch(struct rooms__room *room, struct wr_slice epoch, uint64_t last)
+{
+    wr_count(&rooms__m_epochs, 1);
+    wr_info("gateway.epoch", "room=%s from=%s to=%.*s: its log began anew", room->name, room->epoch, (int)epoch.n,
+            (const char *)epoch.p);
+    memcpy(room->epoch, epoch.p, epoch.n);
+    room->epoch[epoch.n] = 0;
+    room->last = room->target = last;
+    send_insufficient(room);
+}
+
+static void deliver(struct rooms__room *room, const struct rooms__pubs *p)
+{
+    size_t skip = 0;
+    while (skip < p->n && p->v[skip].offset <= room->last)
+        skip++;
+    if (skip)
+        wr_count(&rooms__m_duplicates, skip);
+    if (skip == p->n)
+        return;
+    send_pubs(room, p->v + skip, p->n - skip);
+    room->last = p->v[p->n - 1].offset;
+    room->target = WR_MAX(room->target, room->last);
+}
+
+/* Events of a live room, or of one that was just filled. Returns false when the event has to wait for a fill. */
+static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_slice event, struct rooms__pubs *p)
+{
+    if (p->epoch.n && !wr_slice_is(p->epoch, room->epoch))
+        room_epoch(room, p->epoch, p->n ? p->v[0].offset - 1 : p->top);
+    if (p->n && p->v[0].offset > room->last + 1) {
+        room->target = WR_MAX(room->target, p->v[p->n - 1].offset);
+        return false;
+    }
+    if (p->n) {
+        bool is_new = p->v[p->n - 1].offset > room->last;
+        deliver(room, p);
+        if (is_new && room->recovering) {
+            if (room->nrecent < ROOMS__HELD_EVENTS)
+                hold(&room->recent, &room->recent_last, &room->nrecent, msg, event);
+            else
+                room->recent_lost = true;
+        }
+    }
+    if (p->n_joined || p->n_left)
+        send_members(room, p);
+    if (p->epoch.n && p->top > room->last)
+        room->target = WR_MAX(room->target, p->top);
+    return true;
+}
+
+static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
+{
+    (void)rs;
+    struct rooms__room *room = ctx;
+    struct rooms__pubs p = {0};
+    room->calls--;
+    if (a->code == WR_ERR_POSITION || a->code == WR_ERR_NOT_FOUND) {
+        /* The log is another one: start over from its position. */
+        room->state = ROOM_TOPS;
+        room->waits_retry = true;
+        return;
+    }
+    if (a->code != WR_OK || !rooms__parse_history(a->body, &p)) {
+        if (a->code == WR_OK)
+            wr_count(&rooms__m_bad_bus, 1);
+        room->waits_retry = true;
+        return;
+    }
+    if (p.n == 0 || p.v[0].offset != room->last + 1) {
+        wr_count(&rooms__m_lost, 1);
+        wr_warn("gateway.gap", "room=%s after=%llu: the log does not have what comes next any more", room->name,
+                (unsigned long long)room->last);
+        room->last = p.n ? p.v[0].offset - 1 : WR_MAX(p.top, room->target);
+        room->target = WR_MAX(room->target, room->last);
+        send_insufficient(room);
+    }
+    wr_count(&rooms__m_filled, p.n);
+    /* Sent from here like an event. A subscription that recovers meanwhile reads the log itself and may get an answer
+     * older than this: what was filled is not among its recent events, so it is told that it is not recovered. */
+    if (p.n) {
+        deliver(room, &p);
+        if (room->recovering)
+            room->recent_lost = true;
+    }
+    rooms__pubs_free(&p);
+    take_held(room);
+}
+
+static void fill(struct rooms__room *room)
+{
+    room->state = ROOM_FILLING;
+    room->waits_retry = false;
+    room->calls++;
+    wr_count(&rooms__m_fills, 1);
+    rooms__call(room->rs, room->name, HUB("History"), history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS,
+                on_fill, room);
+}
+
+/* After tops or a fill: what waited, in order; a further gap starts a further fill. */
+static void take_held(struct rooms__room *room)
+{
+    room->state = ROOM_LIVE;
+    while (room->held) {
+        struct rooms__held *h = room->held;
+        struct rooms__pubs p;
+        if (rooms__parse_event(h->event, &p)) {
+            bool taken = take_event(room, h->msg, h->event, &p);
+            rooms__pubs_free(&p);
+            if (!taken)
+                break;
+        }
+        room->held = h->next;
+        room->nheld--;
+        wr_gauge_add(&rooms__g_held, -1);
+        wr_msg_unref(h->msg);
+        free(h);
+    }
+    if (room->target > room->last)
+        fill(room);
+}
+
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic, struct wr_slice event)
+{
+    struct rooms__pubs p;
+    static const size_t prefix = sizeof "room/" - 1;
+    wr_count(&rooms__m_events, 1);
+    struct rooms__room *room = topic.n > prefix ? wr_map_get(&rs->rooms, wr_slice_of(topic.p + prefix, topic.n - prefix)) : NULL;
+    if (!room) {
+        wr_count(&rooms__m_events_unknown, 1);
+        return;
+    }
+    if (!rooms__parse_event(event, &p)) {
+        wr_count(&rooms__m_bad_bus, 1);
+        return;
+    }
+    bool taken = room->state == ROOM_LIVE && take_event(room, msg, event, &p);
+    if (!taken && room->nheld < ROOMS__HELD_EVENTS) {
+        hold(&room->held, &room->held_last, &room->nheld, msg, event);
+        wr_gauge_add(&rooms__g_held, 1);
+    } else if (!taken) {
+        room->target = WR_MAX(room->target, p.n ? p.v[p.n - 1].offset : p.top);
+    }
+    rooms__pubs_free(&p);
+    if (room->state == ROOM_LIVE && room->target > room->last)
+        fill(room);
+}
+
+/* ---- life of a room ---- */
+
+static bool parse_top(struct wr_slice body, struct wr_slice *epoch, uint64_t *offset)
+{
+    struct wr_pb_reader r, t;
+    struct wr_pb_field f;
+    *epoch = (struct wr_slice){0};
+    *offset = 0;
+    wr_pb_read(&r, body);
+    if (!wr_pb_next(&r, &f) || f.number != 1 || f.wire != 2)
+        return false;
+    wr_pb_read(&t, f.bytes);
+    while (wr_pb_next(&t, &f)) {
+        if (f.number == 2 && f.wire == 2)
+            *epoch = f.bytes;
+        else if (f.number == 3 && f.wire == 0)
+            *offset = f.value;
+    }
+    return !t.bad && epoch->n > 0 && epoch->n < 32;
+}
+
+static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
+{
+    (void)rs;
+    struct rooms__room *room = ctx;
+    struct wr_slice epoch;
+    uint64_t top;
+    room->calls--;
+    if (a->code != WR_OK || !parse_top(a->body, &epoch, &top)) {
+        for (struct rooms__sub *s = room->subs, *next; s; s = next) {
+            next = s->room_next;
+            if (s->state == SUB_WAITING) {
+                s->state = SUB_LEFT; /* the client's side gives it back when it has the answer */
+                refuse(s, a->code == WR_OK ? WR_ERR_INTERNAL : a->code, a->text);
+            }
+        }
+        room->waits_retry = true;
+        return;
+    }
+    if (room->epoch[0] && !wr_slice_is(epoch, room->epoch)) {
+        room_epoch(room, epoch, top);
+    } else if (!room->epoch[0]) {
+        memcpy(room->epoch, epoch.p, epoch.n);
+        room->epoch[epoch.n] = 0;
+        room->last = room->target = top;
+    } else {
+        room->target = WR_MAX(room->target, top);
+    }
+    take_held(room);
+    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
+        next = s->room_next;
+        if (s->state == SUB_WAITING)
+            start(s);
+    }
+}
+
+static void ask_top(struct rooms__room *room)
+{
+    size_t n = strlen(room->name);
+    struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, n + 16);
+    if (!m)
+        abort();
+    m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(room->name)) - m->data);
+    room->state = ROOM_TOPS;
+    room->waits_retry = false;
+    room->calls++;
+    rooms__call(room->rs, room->name, HUB("Tops"), m, CALL_MS, on_tops, room);
+}
+
+static struct rooms__room *room_get(struct wr_rooms *rs, struct wr_slice name)
+{
+    struct rooms__room *room = wr_map_get(&rs->rooms, name);
+    if (room)
+        return room;
+    room = calloc(1, sizeof *room);
+    if (!room || name.n >= sizeof room->name || !wr_map_put(&rs->rooms, name, room))
+        abort();
+    room->rs = rs;
+    memcpy(room->name, name.p, name.n);
+    room->held_last = &room->held;
+    room->recent_last = &room->recent;
+    wr_gauge_add(&rooms__g_rooms, 1);
+    ask_top(room);
+    return room;
+}
+
+void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s)
+{
+    struct rooms__room *room = room_get(rs, rooms__sub_room(s));
+    s->room = room;
+    s->state = SUB_WAITING;
+    s->room_next = room->subs;
+    if (room->subs)
+        room->subs->room_at = &s->room_next;
+    s->room_at = &room->subs;
+    room->subs = s;
+    room->nsubs++;
+    wr_gauge_add(&rooms__g_subs, 1);
+    if (room->state != ROOM_TOPS)
+        start(s);
+    else if (room->waits_retry)
+        ask_top(room);
+}
+
+void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s)
+{
+    struct rooms__room *room = s->room;
+    *s->room_at = s->room_next;
+    if (s->room_next)
+        s->room_next->room_at = s->room_at;
+    room->nsubs--;
+    if (s->state == SUB_LIVE)
+        presence__leave(rs, s);
+    s->state = SUB_LEFT;
+    wr_gauge_add(&rooms__g_subs, -1);
+    if (!room->nsubs)
+        room->empty_ms = wr_mono_ms();
+    rooms__sub_unref(s);
+}
+
+static void room_free(struct rooms__room *room)
+{
+    drop_held(room);
+    held_free(&room->recent, &room->nrecent);
+    for (uint32_t c = 0; c < ROOMS__CODECS; c++)
+        wr_group_unref(&room->groups[c]);
+    wr_gauge_add(&rooms__g_rooms, -1);
+    free(room);
+}
+
+void room__timer(struct wr_rooms *rs, int64_t now_ms)
+{
+    size_t at = 0;
+    struct wr_slice key;
+    void *value;
+    while (wr_map_next(&rs->rooms, &at, &key, &value)) {
+        struct rooms__room *room = value;
+        if (room->waits_retry && room->nsubs) {
+            if (room->state == ROOM_TOPS)
+                ask_top(room);
+            else if (room->state == ROOM_FILLING)
+                fill(room);
+        }
+        if (!room->nsubs && !room->calls && now_ms - room->empty_ms > ROOMS__LINGER_MS) {
+            (void)wr_map_del(&rs->rooms, wr_slice_str(room->name));
+            room_free(room);
+        }
+    }
+}
+
+void room__free_all(struct wr_rooms *rs)
+{
+    size_t at = 0;
+    struct wr_slice key;
+    void *value;
+    while (wr_map_next(&rs->rooms, &at, &key, &value))
+        room_free(value);
+    wr_map_free(&rs->rooms);
+}

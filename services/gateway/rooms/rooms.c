@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The rooms thread: its queue, its timers, calls whose answers come back to it, start and end. */
+#include "rooms_priv.h"
+#include "wr_buf.h"
+#include "wr_id.h"
+#include "wr_log.h"
+#include "wr_pb.h"
+#include "wr_thread.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TICK_MS 100
+
+/* ---- small shared objects ---- */
+
+struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user, struct wr_slice conn_info)
+{
+    size_t n = client.n + user.n + conn_info.n;
+    struct rooms__identity *i = calloc(1, sizeof *i + n + 40);
+    if (!i)
+        return NULL;
+    atomic_init(&i->refs, 1);
+    uint8_t *at = i->bytes;
+    at = wr_pb_bytes(at, 1, user);
+    i->info.user = wr_slice_of(at - user.n, user.n);
+    at = wr_pb_bytes(at, 2, client);
+    i->info.client = wr_slice_of(at - client.n, client.n);
+    at = wr_pb_bytes(at, 3, conn_info);
+    i->info.conn_info = wr_slice_of(at - conn_info.n, conn_info.n);
+    i->pb = wr_slice_of(i->bytes, (size_t)(at - i->bytes));
+    return i;
+}
+
+struct rooms__identity *rooms__identity_ref(struct rooms__identity *i)
+{
+    atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
+    return i;
+}
+
+void rooms__identity_unref(struct rooms__identity *i)
+{
+    if (i && atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) == 1)
+        free(i);
+}
+
+void rooms__sub_unref(struct rooms__sub *s)
+{
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    rooms__identity_unref(s->who);
+    free(s);
+}
+
+/* ---- jobs ---- */
+
+struct rooms__job *rooms__job_new(enum rooms__job_kind kind)
+{
+    struct rooms__job *j = calloc(1, sizeof *j);
+    if (!j)
+        abort();
+    j->kind = kind;
+    return j;
+}
+
+static bool post(struct wr_rooms *rs, struct rooms__job *j)
+{
+    pthread_mutex_lock(&rs->lock);
+    bool ok = j->kind != JOB_EVENT || rs->nevents < ROOMS__EVENTS;
+    if (ok) {
+        bool first = !rs->jobs;
+        rs->nevents += j->kind == JOB_EVENT;
+        j->next = NULL;
+        *rs->jobs_last = j;
+        rs->jobs_last = &j->next;
+        if (first)
+            pthread_cond_signal(&rs->wake);
+    }
+    pthread_mutex_unlock(&rs->lock);
+    return ok;
+}
+
+void rooms__job_post(struct wr_rooms *rs, struct rooms__job *j)
+{
+    (void)post(rs, j);
+}
+
+/* A bus thread. */
+static void on_event(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg)
+{
+    struct wr_rooms *rs = ctx;
+    struct rooms__job *j = rooms__job_new(JOB_EVENT);
+    j->u.event.msg = wr_msg_ref(msg);
+    j->u.event.topic = topic;
+    j->u.event.event = event;
+    if (post(rs, j))
+        return;
+    wr_count(&rooms__m_events_dropped, 1);
+    wr_msg_unref(msg);
+    free(j);
+}
+
+static void on_change(void *ctx, const char *instance, enum wr_instance_state state)
+{
+    (void)instance;
+    if (state == WR_INSTANCE_UP)
+        rooms__job_post(ctx, rooms__job_new(JOB_INSTANCE));
+}
+
+/* A bus thread: the answer travels to the rooms thread. */
+static void on_answer(void *ctx, const struct wr_answer *a)
+{
+    struct rooms__job *j = ctx;
+    struct wr_rooms *rs = j->u.answer.rs;
+    j->u.answer.a = *a;
+    size_t n = WR_MIN(a->text.n, sizeof j->u.answer.text);
+    memcpy(j->u.answer.text, a->text.n ? (const char *)a->text.p : "", n);
+    j->u.answer.a.text = wr_slice_of(j->u.answer.text, n);
+    (void)snprintf(j->u.answer.instance, sizeof j->u.answer.instance, "%s", a->instance ? a->instance : "");
+    j->u.answer.a.instance = j->u.answer.instance;
+    if (a->msg)
+        wr_msg_ref(a->msg);
+    rooms__job_post(rs, j);
+}
+
+void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body, uint32_t ms,
+                 rooms__answer_fn fn, void *ctx)
+{
+    struct rooms__job *j = rooms__job_new(JOB_ANSWER);
+    j->u.answer.rs = rs;
+    j->u.answer.fn = fn;
+    j->u.answer.ctx = ctx;
+    atomic_fetch_add(&rs->calls, 1);
+    wr_bus_call(rs->env->hub, route, method, body, ms, on_answer, j);
+}
+
+static void run_job(struct wr_rooms *rs, struct rooms__job *j)
+{
+    switch (j->kind) {
+    case JOB_SUBSCRIBE:
+        room__subscribe(rs, j->u.sub);
+        break;
+    case JOB_UNSUBSCRIBE:
+        room__unsubscribe(rs, j->u.sub);
+        rooms__sub_unref(j->u.sub);
+        break;
+    case JOB_PUBLISH:
+        outbox__add(rs, j->u.publish);
+        break;
+    case JOB_PRESENCE:
+        presence__ask(rs, j->u.presence.room, j->u.presence.reply);
+        break;
+    case JOB_EVENT:
+        room__event(rs, j->u.event.msg, j->u.event.topic, j->u.event.event);
+        wr_msg_unref(j->u.event.msg);
+        break;
+    case JOB_ANSWER:
+        j->u.answer.fn(rs, j->u.answer.ctx, &j->u.answer.a);
+        wr_msg_unref(j->u.answer.a.msg);
+        atomic_fetch_sub(&rs->calls, 1);
+        break;
+    case JOB_INSTANCE:
+        presence__beat_now(rs);
+        break;
+    }
+    free(j);
+}
+
+static struct rooms__job *take_jobs(struct wr_rooms *rs, bool *ended)
+{
+    pthread_mutex_lock(&rs->lock);
+    int64_t until = wr_mono_us() + TICK_MS * 1000;
+    while (!rs->jobs && (!rs->ended || atomic_load(&rs->calls)))
+        if (!wr_cond_wait_until(&rs->wake, &rs->lock, until))
+            break;
+    struct rooms__job *j = rs->jobs;
+    rs->jobs = NULL;
+    rs->jobs_last = &rs->jobs;
+    rs->nevents = 0;
+    *ended = rs->ended && !j && atomic_load(&rs->calls) == 0;
+    pthread_mutex_unlock(&rs->lock);
+    return j;
+}
+
+static void *rooms_main(void *arg)
+{
+    struct wr_rooms *rs = arg;
+    bool ended = false;
+    while (!ended) {
+        struct rooms__job *j = take_jobs(rs, &ended);
+        while (j) {
+            struct rooms__job *next = j->next;
+            run_job(rs, j);
+            j = next;
+        }
+        int64_t now = wr_mono_ms();
+        outbox__run(rs, now);
+        presence__run(rs, now);
+        if (now >= rs->timer_ms) {
+            rs->timer_ms = now + TICK_MS;
+            room__timer(rs, now);
+        }
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static wr_err codecs_open(struct wr_rooms *rs, struct wr_errmsg *err)
+{
+    char names[256];
+    (void)snprintf(names, sizeof names, "%s", rs->env->config->gateway.codecs);
+    char *save = NULL;
+    for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
+        const struct wr_codec_plugin *p = wr_plugins_find(rs->env->plugins, WR_KIND_CODEC, name);
+        if (!p) {
+            wr_errmsg_set(err, "gateway.codecs: there is no codec plugin \"%s\"; `watchroom plugins` lists what there is", name);
+            return WR_ERR_NOT_FOUND;
+        }
+        if (rs->ncodecs == ROOMS__CODECS) {
+            wr_errmsg_set(err, "gateway.codecs: at most %u codecs", ROOMS__CODECS);
+            return WR_ERR_INVALID;
+        }
+        struct rooms__codec *c = &rs->codecs[rs->ncodecs];
+        *c = (struct rooms__codec){.plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->ncodecs};
+        if (!c->state)
+            return WR_ERR_BUSY;
+        rs->ncodecs++;
+        wr_err e = WR_OK;
+        clients__route(rs, c, err, &e);
+        if (e != WR_OK)
+            return e;
+    }
+    return WR_OK;
+}
+
+wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out, struct wr_errmsg *err)
+{
+    static const char *const prefixes[] = {"room/", NULL};
+    struct wr_rooms *rs = calloc(1, sizeof *rs);
+    *out = NULL;
+    if (!rs)
+        return WR_ERR_BUSY;
+    rs->env_copy = *env;
+    rs->env = &rs->env_copy;
+    rs->jobs_last = &rs->jobs;
+    rs->presence.last = &rs->presence.first;
+    rs->presence.asks_last = &rs->presence.asks;
+    for (uint32_t i = 0; i < ROOMS__LANES; i++)
+        rs->lanes[i].last = &rs->lanes[i].first;
+    pthread_mutex_init(&rs->lock, NULL);
+    wr_cond_init(&rs->wake);
+    wr_random(rs->boot, sizeof rs->boot);
+    wr_err e = codecs_open(rs, err);
+    if (e == WR_OK) {
+        wr_bus_service_on_change(env->hub, on_change, rs);
+        e = wr_bus_subscribe_service(env->hub, prefixes, on_event, rs, &rs->events);
+    }
+    if (e == WR_OK)
+        e = wr_thread_start(&rs->thread, "rooms", rooms_main, rs);
+    rs->has_thread = e == WR_OK;
+    *out = rs;
+    if (e != WR_OK)
+        wr_rooms_stop(out);
+    return e;
+}
+
+void wr_rooms_drain(struct wr_rooms *rs)
+{
+    (void)rs; /* clients are told by the plane; their leaving and the last publishes go their usual way */
+}
+
+/* A start that failed: nothing but events can have come. */
+static void job_drop(struct rooms__job *j)
+{
+    if (j->kind == JOB_EVENT)
+        wr_msg_unref(j->u.event.msg);
+    free(j);
+}
+
+void wr_rooms_stop(struct wr_rooms **rp)
+{
+    struct wr_rooms *rs = *rp;
+    *rp = NULL;
+    if (!rs)
+        return;
+    wr_bus_sub_close(&rs->events);
+    if (rs->has_thread) {
+        pthread_mutex_lock(&rs->lock);
+        rs->ended = true;
+        pthread_cond_signal(&rs->wake);
+        pthread_mutex_unlock(&rs->lock);
+        pthread_join(rs->thread, NULL);
+        presence__end(rs);
+    }
+    while (rs->jobs) {
+        struct rooms__job *j = rs->jobs;
+        rs->jobs = j->next;
+        job_drop(j);
+    }
+    outbox__free(rs);
+    presence__free(rs);
+    room__free_all(rs);
+    for (uint32_t i = 0; i < rs->ncodecs; i++)
+        free(rs->codecs[i].state);
+    pthread_mutex_destroy(&rs->lock);
+    pthread_cond_destroy(&rs->wake);
+    free(rs);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside of rooms/. Marks: [rooms] only on the rooms thread; [plane] only on the connection's thread; [any]. */
+#ifndef WR_GATEWAY_ROOMS_ROOMS_PRIV_H
+#define WR_GATEWAY_ROOMS_ROOMS_PRIV_H
+
+#include "wr_clock.h"
+#include "wr_codec.h"
+#include "wr_map.h"
+#include "wr_metrics.h"
+#include "wr_rooms.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define ROOMS__CODECS 8u
+#define ROOMS__LANES 4u           /* of the outbox: a sender's messages keep their order within one */
+#define ROOMS__RECOVER_MAX 300u   /* publications in a recovery or a history answer */
+#define ROOMS__SUBS_PER_CLIENT 128u
+#define ROOMS__PENDING_PER_CLIENT 1024u
+#define ROOMS__OUTBOX_ITEMS 20000u
+#define ROOMS__OUTBOX_BYTES (32u << 20)
+#define ROOMS__EVENTS 8192u       /* events of the hubs that wait for the thread */
+#define ROOMS__HELD_EVENTS 1024u  /* events of one room that wait for a fill or were kept for a recovery */
+#define ROOMS__PUBLISH_MS 4000    /* a publish has its answer by then: SDKs wait 5 s */
+#define ROOMS__LEASE_MS 6000u
+#define ROOMS__BEAT_MS 2000
+#define ROOMS__RETRY_MS 100
+#define ROOMS__LINGER_MS 30000    /* a room without members is forgotten after it */
+
+enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
+
+/* ---- who a client is: immutable, shared ---- */
+struct rooms__identity {
+    atomic_uint refs;
+    struct wr_codec_info info;
+    struct wr_slice pb; /* encoded watchroom.v1.ClientInfo */
+    uint8_t bytes[];
+};
+struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user, struct wr_slice conn_info);
+struct rooms__identity *rooms__identity_ref(struct rooms__identity *i);
+void rooms__identity_unref(struct rooms__identity *i);
+
+/* ---- a membership: shared by the client and the room ---- */
+enum rooms__sub_state { SUB_WAITING = 1, SUB_RECOVERING, SUB_LIVE, SUB_LEFT };
+struct rooms__sub {
+    atomic_uint refs;
+    /* constant: */
+    struct wr_conn_id conn;
+    uint32_t codec, flags;
+    uint64_t cookie, since;
+    char since_epoch[32];
+    struct rooms__identity *who;
+    /* the client's: [plane] */
+    struct rooms__sub *client_next;
+    struct wr_group *group; /* set when live */
+    bool gone;
+    /* the room's: [rooms] */
+    struct rooms__room *room;
+    struct rooms__sub *room_next, **room_at;
+    enum rooms__sub_state state;
+    bool told; /* the hub acknowledged that the member is there */
+    struct rooms__presence_op *enter; /* queued, not sent yet */
+    uint16_t name_len;
+    char name[];
+};
+static inline struct wr_slice rooms__sub_room(const struct rooms__sub *s)
+{
+    return wr_slice_of(s->name, s->name_len);
+}
+void rooms__sub_unref(struct rooms__sub *s);
+
+/* ---- publications parsed from a hub's message; slices point into it ---- */
+struct rooms__pubs {
+    struct wr_codec_pub *v;
+    size_t n, cap;
+    struct wr_codec_info *joined, *left;
+    size_t n_joined, n_left;
+    struct wr_slice room, epoch;
+    uint64_t top;
+};
+/* False when malformed (or out of memory); then nothing is held. */
+bool rooms__parse_event(struct wr_slice event, struct rooms__pubs *out);
+bool rooms__parse_history(struct wr_slice body, struct rooms__pubs *out);
+void rooms__pubs_free(struct rooms__pubs *p);
+bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out);
+
+/* ---- an answer on its way to a client ---- */
+struct rooms__reply {
+    struct wr_codec_result r;
+    char text[200];
+    char epoch[32];
+    struct rooms__sub *sub;     /* of a subscribe */
+    struct wr_group *group;     /* to enter */
+    struct wr_codec_pub *pubs;  /* owned array */
+    struct wr_codec_info *members; /* owned array */
+    struct wr_msg **msgs;       /* what the slices point into */
+    size_t nmsgs;
+    struct wr_rooms *rooms;
+    struct wr_conn_id conn;
+    char room[256]; /* when there is no sub */
+};
+struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie);
+bool rooms__reply_hold(struct rooms__reply *p, struct wr_msg *m);
+void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text);
+/* Frees it after the client's codec had it. */
+void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms__reply *p); /* [any] */
+
+/* ---- work for the rooms thread ---- */
+enum rooms__job_kind { JOB_SUBSCRIBE = 1, JOB_UNSUBSCRIBE, JOB_PUBLISH, JOB_PRESENCE, JOB_EVENT, JOB_ANSWER, JOB_INSTANCE };
+typedef void (*rooms__answer_fn)(struct wr_rooms *rs, void *ctx, const struct wr_answer *a); /* [rooms] */
+struct rooms__publish {
+    struct rooms__publish *next;
+    struct wr_conn_id conn;
+    uint64_t cookie;
+    int64_t deadline_us;
+    struct rooms__identity *who;
+    uint8_t key[16];
+    struct wr_slice room, data;
+    uint8_t bytes[];
+};
+struct rooms__job {
+    struct rooms__job *next;
+    enum rooms__job_kind kind;
+    union {
+        struct rooms__sub *sub;
+        struct rooms__publish *publish;
+        struct {
+            struct rooms__reply *reply;
+            char room[256];
+        } presence;
+        struct {
+            struct wr_msg *msg;
+            struct wr_slice topic, event;
+        } event;
+        struct {
+            struct wr_rooms *rs;
+            rooms__answer_fn fn;
+            void *ctx;
+            struct wr_answer a;
+            char text[200];
+            char instance[64];
+        } answer;
+    } u;
+};
+void rooms__job_post(struct wr_rooms *rs, struct rooms__job *j); /* [any] */
+struct rooms__job *rooms__job_new(enum rooms__job_kind kind);     /* aborts when memory is out */
+/* A call whose answer comes back to the rooms thread. Moves body. [rooms] */
+void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body, uint32_t ms,
+                 rooms__answer_fn fn, void *ctx);
+
+/* ---- a room ---- */
+struct rooms__held { /* an event kept */
+    struct rooms__held *next;
+    struct wr_msg *msg;
+    struct wr_slice event;
+};
+enum rooms__room_state { ROOM_TOPS = 1, ROOM_LIVE, ROOM_FILLING };
+struct rooms__room {
+    struct wr_rooms *rs;
+    enum rooms__room_state state;
+    bool waits_retry; /* its call failed: the timer asks again */
+    uint32_t calls;   /* under way: the room stays */
+    char epoch[32];
+    uint64_t last;    /* newest offset that was delivered */
+    uint64_t target;  /* newest offset known to exist */
+    struct rooms__sub *subs;
+    size_t nsubs;
+    int64_t empty_ms; /* since when it has no members */
+    struct wr_group *groups[ROOMS__CODECS];
+    struct rooms__held *held, **held_last; /* events that wait for tops or a fill */
+    size_t nheld;
+    size_t recovering;                         /* subscriptions that read the log */
+    struct rooms__held *recent, **recent_last; /* events delivered meanwhile */
+    size_t nrecent;
+    bool recent_lost;
+    char name[256];
+};
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic, struct wr_slice event);
+void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s);
+void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s);
+void room__timer(struct wr_rooms *rs, int64_t now_ms);
+void room__free_all(struct wr_rooms *rs);
+
+/* ---- outbox ---- */
+struct rooms__lane {
+    struct rooms__publish *first, **last;
+    struct rooms__publish *sent; /* the call under way, or to be sent again */
+    size_t nsent;
+    bool in_flight;
+    int64_t retry_ms;
+};
+void outbox__add(struct wr_rooms *rs, struct rooms__publish *p);
+void outbox__run(struct wr_rooms *rs, int64_t now_ms); /* sends what can be sent */
+void outbox__free(struct wr_rooms *rs);
+
+/* ---- presence ---- */
+struct rooms__presence_op {
+    struct rooms__presence_op *next;
+    struct rooms__sub *sub; /* NULL: taken back */
+    bool leave;
+};
+struct rooms__presence_ask {
+    struct rooms__presence_ask *next;
+    uint64_t after; /* operations that must be acknowledged first */
+    int64_t deadline_ms;
+    struct rooms__reply *reply;
+    char room[256];
+};
+struct rooms__presence {
+    struct rooms__presence_op *first, **last;
+    uint64_t queued, acked; /* operations */
+    struct rooms__sub **sent; /* of the call under way: members that enter */
+    size_t nsent, sent_ops;
+    struct wr_msg *body;  /* of the call under way, for sending it again */
+    struct wr_msg *delta; /* put aside while the full list goes first */
+    bool in_flight, need_full, is_full, again;
+    uint64_t seq;
+    int64_t retry_ms, beat_ms;
+    struct rooms__presence_ask *asks, **asks_last;
+};
+void presence__enter(struct wr_rooms *rs, struct rooms__sub *s);
+void presence__leave(struct wr_rooms *rs, struct rooms__sub *s);
+void presence__ask(struct wr_rooms *rs, const char *room, struct rooms__reply *p);
+void presence__run(struct wr_rooms *rs, int64_t now_ms);
+void presence__beat_now(struct wr_rooms *rs);
+void presence__end(struct wr_rooms *rs); /* blocks shortly: after the thread has ended */
+void presence__free(struct wr_rooms *rs);
+
+/* ---- the whole ---- */
+struct rooms__codec {
+    const struct wr_codec_plugin *plugin;
+    void *state;
+    struct wr_rooms *rooms;
+    uint32_t index;
+};
+struct wr_rooms {
+    const struct wr_gateway_env *env;
+    struct wr_gateway_env env_copy;
+    struct rooms__codec codecs[ROOMS__CODECS];
+    uint32_t ncodecs;
+    uint8_t boot[8]; /* with a counter: idempotency keys */
+    atomic_uint_fast64_t next_key;
+    atomic_uint outbox_items;
+    atomic_size_t outbox_bytes;
+    struct wr_bus_sub *events;
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock; /* guards jobs, nevents, ended */
+    pthread_cond_t wake;
+    struct rooms__job *jobs, **jobs_last;
+    uint32_t nevents;
+    bool ended;
+    atomic_uint calls; /* of ours that the bus still owes an answer */
+    /* [rooms] */
+    struct wr_map rooms; /* name -> struct rooms__room */
+    struct rooms__lane lanes[ROOMS__LANES];
+    struct rooms__presence presence;
+    int64_t timer_ms;
+};
+
+/* clients.c */
+void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err, wr_err *e);
+void clients__insufficient(struct wr_conn *c, const struct wr_msg *room); /* [plane], a wr_member_fn */
+
+extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held;
+extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped, rooms__m_pubs, rooms__m_fills,
+    rooms__m_filled, rooms__m_lost, rooms__m_epochs, rooms__m_published, rooms__m_publish_failed, rooms__m_publish_retries,
+    rooms__m_outbox_full, rooms__m_recovered, rooms__m_not_recovered, rooms__m_bad_bus, rooms__m_duplicates;
+extern struct wr_histogram rooms__h_publish;
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rooms in the gateway: clients with their codecs on one side, hubs on the other. One thread ("rooms") puts everything
+ * of all rooms in order: events of the hubs, who enters and leaves, answers to calls. docs/data-path.md tells the way of
+ * a message. */
+#ifndef WR_GATEWAY_ROOMS_WR_ROOMS_H
+#define WR_GATEWAY_ROOMS_WR_ROOMS_H
+
+#include "wr_gateway_env.h"
+
+struct wr_rooms;
+/* Adds a route for each codec of gateway.codecs. Errors with text: NOT_FOUND (no such codec plugin), INVALID, BUSY. */
+WR_MUST_USE wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out, struct wr_errmsg *err);
+/* Tells the hubs that our members go; publishes that wait get an answer still. */
+void wr_rooms_drain(struct wr_rooms *r);
+/* After the plane's connections have ended. */
+void wr_rooms_stop(struct wr_rooms **r);
+
+#endif
