@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <watchroom/v1/hub.pb-c.h>
-#include <watchroom/v1/ingest.pb-c.h>
 #include <watchroom/v1/node.pb-c.h>
 
 #define CALL_MS 2000u
@@ -156,65 +155,6 @@ static void handle_services(void *ctx, struct wr_http_req *req)
     reply_json(req, &b);
 }
 
-/* ---- streams ---- */
-
-static const char *state_name(int state)
-{
-    switch (state) {
-    case WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE:
-        return "live";
-    case WATCHROOM__V1__STREAM_STATE__STREAM_STATE_STARTING:
-        return "starting";
-    case WATCHROOM__V1__STREAM_STATE__STREAM_STATE_RETRYING:
-        return "retrying";
-    default:
-        return "idle";
-    }
-}
-
-static void stream_json(struct wr_buf *b, const Watchroom__V1__StreamInfo *s)
-{
-    const Watchroom__V1__Track *video = NULL, *audio = NULL;
-    for (size_t i = 0; i < s->n_tracks; i++) {
-        if (s->tracks[i]->codec == WATCHROOM__V1__CODEC__CODEC_H264)
-            video = s->tracks[i];
-        else if (s->tracks[i]->codec == WATCHROOM__V1__CODEC__CODEC_AAC)
-            audio = s->tracks[i];
-    }
-    wr_buf_str(b, b->p[b->n - 1] == '}' ? ",{\"stream\":" : "{\"stream\":");
-    json_text(b, s->stream);
-    wr_buf_fmt(b, ",\"state\":\"%s\",\"reason\":", state_name((int)s->state));
-    json_text(b, s->reason);
-    wr_buf_fmt(b, ",\"viewers\":%u,\"width\":%u,\"height\":%u,\"fps\":%.5g,\"video\":", s->watchers, video ? video->width : 0,
-               video ? video->height : 0, video ? (double)video->fps_milli / 1000 : 0);
-    json_text(b, video ? video->codec_string : "");
-    wr_buf_str(b, ",\"audio\":");
-    json_text(b, audio ? audio->codec_string : "");
-    wr_buf_char(b, '}');
-}
-
-static void handle_streams(void *ctx, struct wr_http_req *req)
-{
-    struct wr_api *api = ctx;
-    struct wr_msg *msg = NULL;
-    struct wr_slice body;
-    struct wr_buf b = {0};
-    if (!ask(req, api->env.ingest, "ingest", "watchroom.v1.Ingest/Streams", &msg, &body))
-        return;
-    Watchroom__V1__StreamsResponse *r = watchroom__v1__streams_response__unpack(NULL, body.n, body.p);
-    wr_msg_unref(msg);
-    if (!r) {
-        wr_http_error(req, 502, "ingest gave a malformed answer");
-        return;
-    }
-    wr_buf_str(&b, "{\"streams\":[");
-    for (size_t i = 0; i < r->n_streams; i++)
-        stream_json(&b, r->streams[i]);
-    wr_buf_str(&b, "]}\n");
-    watchroom__v1__streams_response__free_unpacked(r, NULL);
-    reply_json(req, &b);
-}
-
 /* ---- operators ---- */
 
 /* A gateway without a hub can do nothing for a client; one without ingest or filestore still carries the talk, so a
@@ -257,7 +197,6 @@ wr_err wr_api_routes(struct wr_api *api, struct wr_http *health)
     const struct wr_http_route routes[] = {
         {.path = "/api/v1/rooms", .methods = WR_GET, .handler = handle_rooms, .ctx = api},
         {.path = "/api/v1/services", .methods = WR_GET, .handler = handle_services, .ctx = api},
-        {.path = "/api/v1/streams", .methods = WR_GET, .handler = handle_streams, .ctx = api},
         {.path = "/healthz", .methods = WR_GET, .handler = handle_health, .ctx = api},
         {.path = "/metrics", .methods = WR_GET, .handler = handle_metrics, .ctx = api},
     };
@@ -265,7 +204,7 @@ wr_err wr_api_routes(struct wr_api *api, struct wr_http *health)
     wr_err e = WR_OK;
     for (size_t i = 0; e == WR_OK && i < WR_ARRAY_LEN(routes); i++)
         e = wr_http_add(api->env.http, &routes[i]);
-    for (size_t i = 3; e == WR_OK && health && i < WR_ARRAY_LEN(routes); i++)
+    for (size_t i = 2; e == WR_OK && health && i < WR_ARRAY_LEN(routes); i++)
         e = wr_http_add(health, &routes[i]);
     return e;
 }

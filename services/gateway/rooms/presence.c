@@ -254,7 +254,8 @@ void presence__run(struct wr_rooms *rs, int64_t now_ms)
     }
     if (ps->need_full) {
         struct wr_msg *delta = ps->body;
-        wr_info("gateway.presence", "the hub does not know this gateway's members: telling all of them");
+        if (ps->acked)
+            wr_info("gateway.presence", "the hub does not know this gateway's members: telling all of them");
         ps->need_full = false;
         ps->is_full = true;
         ps->seq++;

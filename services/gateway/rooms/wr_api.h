@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The gateway's own HTTP addresses: /api/v1/rooms, /api/v1/services, /api/v1/streams, /healthz, /metrics. */
+ * The gateway's own HTTP addresses: /api/v1/rooms, /api/v1/services, /healthz, /metrics. */
 #ifndef WR_GATEWAY_ROOMS_WR_API_H
 #define WR_GATEWAY_ROOMS_WR_API_H
 
