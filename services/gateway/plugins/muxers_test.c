@@ -42,9 +42,14 @@ static void drain(AVCodecContext *c, uint32_t track)
     }
 }
 
-/* The encoder gives its SPS and PPS with 4-byte lengths; avcC is those two with a head. */
+/* The encoder gives its SPS and PPS with 4-byte lengths, and avcC is those two with a head; FFmpeg 7 gives avcC itself,
+ * which begins with its version, 1. */
 static void make_avcc(const AVCodecContext *c)
 {
+    if (c->extradata[0] == 1) {
+        wr_buf_add(&media.avcc, c->extradata, (size_t)c->extradata_size);
+        return;
+    }
     const uint8_t *sps = c->extradata + 4;
     size_t sps_n = c->extradata[3], pps_n = sps[sps_n + 3];
     struct wr_buf *b = &media.avcc;
