@@ -91,7 +91,7 @@ bool glyph__make(struct glyph *g, char c, double unit, double weight)
     double margin = weight / 2 + 1;
     g->width = (int)ceil(l->width * unit + 2 * margin);
     g->height = (int)ceil(1.5 * unit + 2 * margin);
-    g->advance = (int)lround(l->width * unit + weight * 1.6);
+    g->advance = (int)lround(l->width * unit + weight * 2.1);
     g->alpha = malloc((size_t)g->width * (size_t)g->height);
     if (!g->alpha)
         return false;

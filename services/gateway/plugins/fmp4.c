@@ -338,8 +338,7 @@ static wr_err fmp4_open(void *state, const struct wr_track *tracks, size_t n, st
         size_t used = strlen(codecs);
         snprintf(codecs + used, sizeof codecs - used, "%s%s", used ? "," : "", t->codec_string);
     }
-    bool video = tracks[0].codec == WR_CODEC_H264 || (n > 1 && tracks[1].codec == WR_CODEC_H264);
-    snprintf(m->mime, sizeof m->mime, "%s/mp4; codecs=\"%s\"", video ? "video" : "audio", codecs);
+    snprintf(m->mime, sizeof m->mime, "video/mp4; codecs=\"%s\"", codecs);
     wr_buf_clear(&m->moov);
     put_ftyp(&m->moov);
     put_moov(&m->moov, tracks, n);

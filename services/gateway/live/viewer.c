@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A viewer: a connection of the plane that waits for something to begin with, then is a member of its format's group.
+ * Everything that decides is under the stream's lock; everything that touches the connection is on its own thread. */
+#include "live_priv.h"
+
+#include "wr_clock.h"
+#include "wr_log.h"
+#include "wr_metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+WR_GAUGE(viewers, "watchroom_live_viewers", NULL, "Viewers connected");
+WR_COUNTER(joins, "watchroom_live_joins_total", NULL, "Viewers who got their first picture");
+WR_COUNTER(refusals, "watchroom_live_refused_total", NULL, "HTTP viewers who were answered 503 since the source is down");
+
+/* ---- the list of who waits ---------------------------------------------------------------------------------------- */
+
+static void link_waiting(struct viewer *v)
+{
+    struct viewer **at = &v->out->waiting;
+    v->next = *at;
+    if (v->next)
+        v->next->at = &v->next;
+    v->at = at;
+    *at = v;
+    v->place = VIEWER_WAITING;
+}
+
+static void unlink_waiting(struct viewer *v, enum viewer_place to)
+{
+    *v->at = v->next;
+    if (v->next)
+        v->next->at = v->at;
+    v->next = NULL;
+    v->at = NULL;
+    v->place = to;
+}
+
+/* ---- joining ------------------------------------------------------------------------------------------------------ */
+
+void burst__unref(struct live_burst *b)
+{
+    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < b->n; i++)
+        wr_frame_unref(b->frames[i]);
+    wr_frame_unref(b->mime);
+    free(b);
+}
+
+static void send_keep(struct wr_conn *c, struct wr_slice bytes)
+{
+    struct wr_frame *f = wr_frame_new(WR_WS_BINARY, WR_FRAME_KEEP, 0, &(struct wr_frame_part){.bytes = bytes}, 1);
+    if (f)
+        wr_conn_send(c, f);
+    wr_frame_unref(f);
+}
+
+static void send_head(struct wr_conn *c, const struct viewer *v)
+{
+    char head[400];
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                     "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
+                     v->out->plugin->content_type);
+    send_keep(c, wr_slice_of(head, (size_t)n));
+}
+
+/* On the connection's thread, before any frame that was muxed after the burst was taken. */
+static void join(struct wr_conn *c, void *arg)
+{
+    struct live_burst *b = arg;
+    struct viewer *v = c ? wr_conn_user(c) : NULL;
+    if (v) {
+        wr_conn_wake(c, 0);
+        if (v->transport == LIVE_RAW)
+            send_head(c, v);
+        else if (b->mime)
+            wr_conn_send(c, b->mime);
+        for (size_t i = 0; i < b->n; i++)
+            wr_conn_send(c, b->frames[i]);
+        if (!wr_group_add(b->group, c, v->transport))
+            wr_conn_close(c, 1011, "out of memory");
+        wr_count(&joins, 1);
+    }
+    burst__unref(b);
+}
+
+void viewer__join(struct viewer *v, struct live_burst *b)
+{
+    unlink_waiting(v, VIEWER_JOINED);
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    wr_group_post(b->group, v->id, join, b);
+}
+
+/* ---- refusing ----------------------------------------------------------------------------------------------------- */
+
+static void answer_error(struct wr_conn *c, const char *why)
+{
+    struct wr_buf body = {.n = 0}, all = {.n = 0};
+    wr_buf_str(&body, "{\"error\":{\"code\":503,\"message\":");
+    wr_buf_json(&body, why, strlen(why));
+    wr_buf_str(&body, "}}");
+    wr_buf_fmt(&all, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+                     "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n", body.n);
+    wr_buf_add(&all, body.p, body.n);
+    if (!all.failed && !body.failed)
+        send_keep(c, wr_slice_of(all.p, all.n));
+    wr_buf_free(&body);
+    wr_buf_free(&all);
+    wr_conn_close(c, 1013, "source is down");
+    wr_count(&refusals, 1);
+}
+
+static void refuse(struct wr_conn *c, void *arg)
+{
+    if (c)
+        answer_error(c, arg);
+    free(arg);
+}
+
+void viewer__refuse(struct viewer *v, const char *why)
+{
+    char *copy = strdup(why[0] ? why : "the source is down");
+    unlink_waiting(v, VIEWER_REFUSED);
+    if (copy)
+        wr_plane_post(v->out->stream->live->env.plane, v->id, refuse, copy);
+}
+
+struct wr_frame *viewer__state_frame(const struct live_stream *s)
+{
+    static const char *const names[] = {"unknown", "idle", "starting", "live", "retrying"};
+    struct wr_buf b = {.n = 0};
+    wr_buf_fmt(&b, "{\"state\":\"%s\",\"reason\":", names[s->state]);
+    wr_buf_json(&b, s->reason, strlen(s->reason));
+    wr_buf_char(&b, '}');
+    struct wr_frame *f = b.failed ? NULL : wr_frame_new(WR_WS_TEXT, WR_FRAME_KEEP, 0,
+                                                        &(struct wr_frame_part){.bytes = wr_slice_of(b.p, b.n)}, 1);
+    wr_buf_free(&b);
+    return f;
+}
+
+/* ---- callbacks of the plane --------------------------------------------------------------------------------------- */
+
+static bool takes_text(const struct viewer *v)
+{
+    return v->transport == LIVE_WS && v->out->plugin->flags & WR_MUXER_TELLS_MIME;
+}
+
+static void handle_open(struct wr_conn *c, void *user)
+{
+    struct viewer *v = user;
+    struct live_output *o = v->out;
+    struct live_stream *s = o->stream;
+    v->id = wr_conn_id(c);
+    bool tell = takes_text(v) && wr_group_add(s->tell, c, LIVE_WS);
+    struct wr_frame *state = NULL;
+    pthread_mutex_lock(&s->lock);
+    v->attached = true;
+    if (s->viewers++ == 0) {
+        s->state = LIVE_STARTING; /* what the poll said may be old: Watch tells */
+        s->reason[0] = 0;
+        s->watch_at_us = 0;
+        s->want_group = true;
+        s->quick_asks = 2;
+        live__poke(s->live);
+    }
+    if (o->viewers++ == 0)
+        output__activate(o);
+    link_waiting(v);
+    output__join_waiting(o);
+    if (v->place == VIEWER_WAITING && s->state == LIVE_RETRYING) {
+        if (v->transport == LIVE_RAW)
+            viewer__refuse(v, s->reason);
+        else if (tell)
+            state = viewer__state_frame(s);
+    }
+    if (o->unfit && v->place == VIEWER_WAITING && v->transport == LIVE_RAW)
+        viewer__refuse(v, o->why.text);
+    bool waits = v->place == VIEWER_WAITING;
+    pthread_mutex_unlock(&s->lock);
+    if (state)
+        wr_conn_send(c, state);
+    wr_frame_unref(state);
+    if (waits && v->transport == LIVE_RAW)
+        wr_conn_wake(c, LIVE_START_MS);
+    wr_gauge_add(&viewers, 1);
+}
+
+/* The source had its time to start. */
+static void handle_wake(struct wr_conn *c, void *user)
+{
+    struct viewer *v = user;
+    struct live_stream *s = v->out->stream;
+    char why[256];
+    pthread_mutex_lock(&s->lock);
+    bool waits = v->place == VIEWER_WAITING;
+    if (waits)
+        unlink_waiting(v, VIEWER_REFUSED);
+    snprintf(why, sizeof why, "%s", s->reason[0] ? s->reason : "the source did not start within 5 s; it is still tried");
+    pthread_mutex_unlock(&s->lock);
+    if (waits)
+        answer_error(c, why);
+}
+
+static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_closed *why)
+{
+    struct viewer *v = user;
+    struct live_output *o = v->out;
+    struct live_stream *s = o->stream;
+    (void)c, (void)why;
+    if (v->attached) {
+        pthread_mutex_lock(&s->lock);
+        if (v->place == VIEWER_WAITING)
+            unlink_waiting(v, VIEWER_REFUSED);
+        if (--o->viewers == 0)
+            output__deactivate(o);
+        if (--s->viewers == 0) {
+            intake__forget(s);
+            live__poke(s->live);
+        }
+        pthread_mutex_unlock(&s->lock);
+        wr_gauge_add(&viewers, -1);
+    }
+    free(v);
+}
+
+const struct wr_conn_ops viewer__ops = {.open = handle_open, .wake = handle_wake, .close = handle_close};
