@@ -522,6 +522,24 @@ static void test_rooms_lists_configured_then_others(void **state)
     watchroom__v1__rooms_response__free_unpacked(res, NULL);
 }
 
+/* ---- filters ---------------------------------------------------------------------------------------------------- */
+
+static void test_filters_change_and_refuse(void **state)
+{
+    struct kit k;
+    size_t at = 0;
+    (void)state;
+    kit_init(&k, "hub:\n  store: memory\n  filters: \"words=foo|bar,words=refuse:never\"\n");
+    kit_start(&k);
+    struct kit_result r = kit_publish(&k, "demo", "", "{\"text\":\"Never!\"}");
+    assert_int_equal(r.code, WR_ERR_DENIED);
+    assert_non_null(strstr(r.message, "word"));
+    assert_int_equal(kit_publish(&k, "demo", "", "{\"text\":\"a foo\"}").offset, 1);
+    const Watchroom__V1__Publication *p = kit_next(&k, &at, KIT_PUBLICATIONS)->publications[0];
+    assert_true(wr_slice_is(wr_slice_of(p->data.data, p->data.len), "{\"text\":\"a ***\"}"));
+    kit_fini(&k);
+}
+
 /* ---- start, stop, faults ---------------------------------------------------------------------------------------- */
 
 static void test_restarted_hub_goes_on(void **state)
@@ -591,6 +609,7 @@ static void test_start_says_what_is_wrong(void **state)
     (void)state;
     refused_start("hub:\n  store: nothing\n", WR_ERR_NOT_FOUND, "sqlite");
     refused_start("hub:\n  filters: nothing=1\n", WR_ERR_NOT_FOUND, "no filter plugin `nothing`");
+    refused_start("hub:\n  filters: words\n", WR_ERR_INVALID, "hub.filters: words: no words");
 }
 
 static void test_second_hub_on_the_data_folder_is_refused(void **state)
@@ -646,6 +665,7 @@ int main(void)
         CLAIM(test_second_hub_on_the_data_folder_is_refused),
         CLAIM(test_taken_address_is_refused_and_nothing_stays),
         CLAIM(test_members_of_a_silent_gateway_leave),
+        cmocka_unit_test(test_filters_change_and_refuse),
         cmocka_unit_test(test_start_says_what_is_wrong),
     };
     int failed = 0;

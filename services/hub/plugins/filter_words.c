@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Filter `words`: masks listed words with stars, or refuses messages that hold one.
+ *
+ *     hub: { filters: "words=foo|bar" }            foo becomes ***
+ *     hub: { filters: "words=refuse:foo|bar" }     the sender is told
+ *
+ * It looks into every string of the message but ids, links, hashes and types; what it does not change stays as it was,
+ * byte for byte. ASCII letters match in both cases, and a word that begins or ends with one must begin or end there in
+ * the text as well, so that `ass` is not found in `class`; words of other scripts are found anywhere. */
+#include "wr_buf.h"
+#include "wr_filter.h"
+
+#include <stdlib.h>
+
+enum { MAX_WORDS = 1024 };
+
+struct words {
+    char *args;                      /* the words, NUL between them */
+    struct wr_slice list[MAX_WORDS]; /* by first byte */
+    size_t n;
+    uint16_t begin[257]; /* words that begin with byte b: list[begin[b]] to list[begin[b + 1]] */
+    bool refuse;
+    struct wr_buf out, text; /* the changed message, one decoded string */
+};
+
+/* ---- words ------------------------------------------------------------------------------------------------------ */
+
+static bool is_ascii_word(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+}
+
+static bool matches(const uint8_t *p, struct wr_slice word)
+{
+    for (size_t i = 0; i < word.n; i++)
+        if (lower(p[i]) != word.p[i])
+            return false;
+    return true;
+}
+
+/* Between two letters of the same word? */
+static bool cuts(struct wr_slice text, size_t at)
+{
+    return at > 0 && at < text.n && is_ascii_word(text.p[at - 1]) && is_ascii_word(text.p[at]);
+}
+
+/* Bytes of the longest listed word at this place, 0 when there is none. */
+static size_t word_at(const struct words *w, struct wr_slice text, size_t at)
+{
+    size_t best = 0;
+    uint8_t first = lower(text.p[at]);
+    for (size_t i = w->begin[first]; i < w->begin[first + 1]; i++) {
+        size_t n = w->list[i].n;
+        if (n > best && n <= text.n - at && matches(text.p + at, w->list[i]) && !cuts(text, at) &&
+            !cuts(text, at + n))
+            best = n;
+    }
+    return best;
+}
+
+/* Puts stars over the words, one a character; false when there was none. */
+static bool mask(const struct words *w, struct wr_buf *text)
+{
+    bool found = false;
+    size_t to = 0;
+    for (size_t at = 0; at < text->n;) {
+        size_t n = word_at(w, wr_slice_of(text->p, text->n), at);
+        found |= n > 0;
+        for (size_t end = at + n; at < end; at++)
+            if ((text->p[at] & 0xc0) !=
+                0x80) /* stars are never longer than what they cover: in place */
+                text->p[to++] = '*';
+        if (n == 0)
+            text->p[to++] = text->p[at++];
+    }
+    text->n = to;
+    return found;
+}
+
+/* ---- JSON strings; the hub has checked that the message is JSON ------------------------------------------------- */
+
+static unsigned hex4(const uint8_t *p)
+{
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : lower(p[i]) - 'a' + 10);
+    return v;
+}
+
+static void add_utf8(struct wr_buf *out, unsigned c)
+{
+    if (c < 0x80) {
+        wr_buf_char(out, (char)c);
+        return;
+    }
+    if (c < 0x800) {
+        wr_buf_char(out, (char)(0xc0 | c >> 6));
+    } else {
+        if (c < 0x10000) {
+            wr_buf_char(out, (char)(0xe0 | c >> 12));
+        } else {
+            wr_buf_char(out, (char)(0xf0 | c >> 18));
+            wr_buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
+        }
+        wr_buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
+    }
+    wr_buf_char(out, (char)(0x80 | (c & 0x3f)));
+}
+
+/* From the backslash on; bytes read. */
+static size_t decode_escape(const uint8_t *p, struct wr_buf *out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    if (p[1] != 'u') {
+        const char *at = strchr(from, p[1]);
+        wr_buf_char(out, at ? to[at - from] : '?');
+        return 2;
+    }
+    unsigned c = hex4(p + 2);
+    if (c < 0xd800 || c > 0xdbff) {
+        add_utf8(out, c);
+        return 6;
+    }
+    add_utf8(out, 0x10000 + ((c - 0xd800) << 10) + (hex4(p + 8) - 0xdc00));
+    return 12;
+}
+
+/* The bytes of a string from its quote to behind its closing one. */
+static size_t string_size(struct wr_slice s, size_t at)
+{
+    size_t end = at + 1;
+    while (s.p[end] != '"')
+        end += s.p[end] == '\\' ? 2 : 1;
+    return end + 1 - at;
+}
+
+static void decode(struct wr_slice quoted, struct wr_buf *out)
+{
+    wr_buf_clear(out);
+    for (size_t i = 1; i + 1 < quoted.n;) {
+        if (quoted.p[i] == '\\') {
+            i += decode_escape(quoted.p + i, out);
+            continue;
+        }
+        wr_buf_add(out, quoted.p + i, 1);
+        i++;
+    }
+}
+
+static bool is_exempt(struct wr_slice key)
+{
+    static const char *const names[] = {"\"id\"", "\"url\"", "\"sha256\"", "\"type\""};
+    for (size_t i = 0; i < WR_ARRAY_LEN(names); i++)
+        if (wr_slice_is(key, names[i]))
+            return true;
+    return false;
+}
+
+/* Copies the message to w->out with its strings masked; true when one was. */
+static bool mask_message(struct words *w, struct wr_slice data)
+{
+    struct wr_slice key = {0};
+    bool found = false;
+    wr_buf_clear(&w->out);
+    for (size_t at = 0; at < data.n;) {
+        if (data.p[at] != '"') {
+            if (data.p[at] == ',' || data.p[at] == '{')
+                key = (struct wr_slice){0};
+            wr_buf_add(&w->out, data.p + at++, 1);
+            continue;
+        }
+        struct wr_slice quoted = wr_slice_of(data.p + at, string_size(data, at));
+        at += quoted.n;
+        bool is_key = at < data.n && data.p[at] == ':';
+        bool masked = false;
+        if (is_key)
+            key = quoted;
+        else if (!is_exempt(key)) {
+            decode(quoted, &w->text);
+            masked = mask(w, &w->text);
+        }
+        if (masked)
+            wr_buf_json(&w->out, (const char *)w->text.p, w->text.n);
+        else
+            wr_buf_slice(&w->out, quoted);
+        found |= masked;
+    }
+    return found;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+static void close_filter(void *state)
+{
+    struct words *w = state;
+    wr_buf_free(&w->out);
+    wr_buf_free(&w->text);
+    free(w->args);
+    w->args = NULL;
+}
+
+static int by_first_byte(const void *a, const void *b)
+{
+    return ((const struct wr_slice *)a)->p[0] - ((const struct wr_slice *)b)->p[0];
+}
+
+/* The writer thread looks at every byte of every message: it must not try a thousand words at each. */
+static void index_words(struct words *w)
+{
+    qsort(w->list, w->n, sizeof w->list[0], by_first_byte);
+    for (size_t i = 0; i < w->n; i++)
+        w->begin[w->list[i].p[0] + 1]++;
+    for (size_t b = 0; b < 256; b++)
+        w->begin[b + 1] = (uint16_t)(w->begin[b + 1] + w->begin[b]);
+}
+
+static wr_err open_filter(void *state, const char *args, struct wr_errmsg *err)
+{
+    struct words *w = state;
+    w->refuse = strncmp(args, "refuse:", 7) == 0;
+    if (w->refuse || strncmp(args, "mask:", 5) == 0)
+        args = strchr(args, ':') + 1;
+    w->args = strdup(args);
+    char *rest = w->args, *word;
+    while (w->args && (word = strsep(&rest, "|")) != NULL && w->n < MAX_WORDS) {
+        for (char *c = word; *c; c++)
+            *c = (char)lower((uint8_t)*c);
+        if (*word)
+            w->list[w->n++] = wr_slice_str(word);
+    }
+    if (w->n > 0 && !rest) {
+        index_words(w);
+        return WR_OK;
+    }
+    wr_errmsg_set(
+        err, rest ? "more than %d words" : "no words: write words=foo|bar or words=refuse:foo|bar",
+        MAX_WORDS);
+    close_filter(w);
+    return WR_ERR_INVALID;
+}
+
+static enum wr_filter_verdict apply(void *state, struct wr_filter_msg *msg, struct wr_errmsg *why)
+{
+    struct words *w = state;
+    bool found = mask_message(w, msg->data);
+    if (found && w->refuse) {
+        wr_errmsg_set(why, "the message has a word that is not used in this room");
+        return WR_FILTER_REFUSE;
+    }
+    if (w->out.failed || w->text.failed) {
+        wr_errmsg_set(why, "the message could not be looked at: out of memory");
+        return WR_FILTER_REFUSE;
+    }
+    if (found)
+        msg->data = wr_slice_of(w->out.p, w->out.n);
+    return WR_FILTER_PASS;
+}
+
+WR_PLUGIN_EXPORT const struct wr_filter_plugin wr_plugin_table = {
+    .base = WR_PLUGIN_BASE_STATE(
+        struct wr_filter_plugin, struct words, WR_KIND_FILTER, "words", WR_VERSION,
+        "Masks listed words, or refuses messages that hold one: words=[refuse:]foo|bar"),
+    .open = open_filter,
+    .close = close_filter,
+    .apply = apply,
+};
