@@ -49,7 +49,8 @@ class Lobby {
 
   private async refresh(): Promise<void> {
     try {
-      const [all, running] = await Promise.all([rooms(), streams()])
+      // Rooms matter more than their pictures: they are listed also while the streams cannot be asked.
+      const [all, running] = await Promise.all([rooms(), streams().catch(() => [])])
       this.show(all, new Map(running.map((stream) => [stream.stream, stream])))
       setText(this.state, all.length ? '' : t('noRooms'))
       this.list.classList.remove('stale')
