@@ -8,7 +8,7 @@ import * as format from '../src/base/format'
 import { format as fillIn, pickLang } from '../src/base/i18n'
 import { fingerprint, worthRetrying } from '../src/files/transfer'
 import { snapshotName } from '../src/player/snapshot'
-import { backoff } from '../src/player/live-socket'
+import { backoff, readState } from '../src/player/live-socket'
 
 declare const __SRC__: string
 
@@ -117,4 +117,10 @@ test('back-off grows to a limit and is never at once', () => {
 
 test('snapshots sort by time', () => {
   assert.equal(snapshotName('demo', new Date(2026, 10, 3, 4, 5, 6)), 'demo-2026-11-03-040506.png')
+})
+
+test('what the live door tells of its source is read, and nothing else is', () => {
+  assert.deepEqual(readState('{"state":"retrying","reason":"no route"}'), { state: 'retrying', reason: 'no route' })
+  assert.deepEqual(readState('{"state":"live"}'), { state: 'live', reason: '' })
+  for (const text of ['{', '{}', 'null', '[]']) assert.equal(readState(text), null, text)
 })

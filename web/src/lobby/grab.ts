@@ -18,6 +18,7 @@ export function grab(stream: string, canvas: HTMLCanvasElement): Promise<boolean
         feed = canPlay(type) ? new Feed(video, type, { appended: () => forward(video), failed: () => end(false) }) : null
         if (!feed) end(false)
       },
+      source: () => undefined,
       media: (data) => feed?.push(data),
       down: () => end(false),
     })

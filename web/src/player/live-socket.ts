@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The live door: first a text message with the MIME type, then media. It opens again by itself, with back-off.
-import { wsUrl } from '../base/api'
+// The live door: first a text message with the MIME type, then media; between, text messages that begin with a brace tell
+// what became of the source. It opens again by itself, with back-off.
+import { wsUrl, type StreamState } from '../base/api'
 
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000]
 
@@ -9,8 +10,23 @@ export function backoff(attempt: number, random: number): number {
   return Math.round(base * (0.8 + 0.4 * random))
 }
 
+export interface SourceState {
+  state: StreamState
+  reason: string
+}
+
+export function readState(text: string): SourceState | null {
+  try {
+    const { state, reason } = (JSON.parse(text) ?? {}) as Partial<SourceState>
+    return state ? { state, reason: typeof reason === 'string' ? reason : '' } : null
+  } catch {
+    return null
+  }
+}
+
 export interface LiveSocketEvents {
   mime(type: string): void
+  source(source: SourceState): void
   media(data: ArrayBuffer): void
   /** The line is down; it will be tried again after `retryMs`. */
   down(reason: string, retryMs: number): void
@@ -64,9 +80,15 @@ export class LiveSocket {
   }
 
   private message(data: string | ArrayBuffer): void {
-    if (typeof data === 'string') return this.events.mime(data)
     this.attempt = 0
+    if (typeof data === 'string') return this.text(data)
     this.events.media(data)
+  }
+
+  private text(data: string): void {
+    if (!data.startsWith('{')) return this.events.mime(data)
+    const source = readState(data)
+    if (source) this.events.source(source)
   }
 
   private closed(socket: WebSocket, reason: string): void {

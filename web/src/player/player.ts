@@ -3,7 +3,7 @@
 // breaks. It states what it is doing; the view puts that in words.
 import { EdgeController } from './edge'
 import { Feed, canPlay, mediaSourceClass } from './feed'
-import { LiveSocket } from './live-socket'
+import { LiveSocket, type SourceState } from './live-socket'
 
 export type PlayerState = 'connecting' | 'buffering' | 'playing' | 'down' | 'paused' | 'unsupported'
 
@@ -34,6 +34,8 @@ const HIDDEN_MS = 60_000
 
 export interface PlayerEvents {
   state(): void
+  /** The server tells what became of the source. */
+  source(source: SourceState): void
   /** No media is coming: a good moment to read why from the stream list. */
   silent(): void
   /** About to lose the picture: keep the last one. */
@@ -64,6 +66,7 @@ export class Player {
   ) {
     this.socket = new LiveSocket(stream, {
       mime: (type) => this.newTimeline(type),
+      source: (source) => this.source(source),
       media: (data) => this.media(data),
       down: (reason) => this.lineDown(reason),
     })
@@ -133,6 +136,12 @@ export class Player {
     this.edge.rejoin()
     this.feed = new Feed(this.video, mime, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
     this.set('buffering')
+  }
+
+  private source(source: SourceState): void {
+    this.lastData = performance.now()
+    if (this.state === 'connecting') this.set('buffering')
+    this.events.source(source)
   }
 
   private media(data: ArrayBuffer): void {

@@ -6,6 +6,7 @@ import { t } from '../base/i18n'
 import { icon, type IconName } from '../base/icons'
 import { recall, remember } from '../base/prefs'
 import { Player } from './player'
+import type { SourceState } from './live-socket'
 import { draw, snapshot } from './snapshot'
 
 const POLL_MS = 5000
@@ -52,7 +53,7 @@ export class PlayerView {
     )
     this.element = h('div', { class: 'player', role: 'region', 'aria-label': t('player') }, this.video, this.still, this.veil, this.soundHint, bar, this.toast)
     this.restoreSound()
-    this.player = new Player(this.video, stream, { state: () => this.update(), silent: () => void this.ask(POLL_SILENT_MS), hold: () => this.hold(), frame: () => this.release() })
+    this.player = new Player(this.video, stream, { state: () => this.update(), source: (source) => this.told(source), silent: () => void this.ask(POLL_SILENT_MS), hold: () => this.hold(), frame: () => this.release() })
     this.listen()
   }
 
@@ -153,6 +154,11 @@ export class PlayerView {
     } catch {
       // The chat's banner says that the server is away; the veil says that the picture is.
     }
+  }
+
+  private told(source: SourceState): void {
+    this.info = { ...(this.info ?? { stream: this.stream }), ...source }
+    this.update()
   }
 
   private update(): void {
