@@ -142,20 +142,23 @@ static void verify(struct upload *upload)
     have = read_head(fd, text, &head, "200") - head;
     memcpy(data, text + head, have);
     uint64_t at = 0;
-    while (have > 0) {
+    while (at < load.size) {
+        if (have == 0) {
+            ssize_t more = recv(fd, data, 1u << 20, 0);
+            if (more <= 0)
+                break;
+            have = (size_t)more;
+        }
         for (size_t i = 0; i < have;) {
-            size_t from = pattern_at(upload->index, at + i),
-                   run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
+            size_t from = pattern_at(upload->index, at + i);
+            size_t run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
             if (memcmp(data + i, load.pattern + from, run) != 0)
                 bench_die("%s: other bytes came back near %llu", upload->path,
                           (unsigned long long)at);
             i += run;
         }
         at += have;
-        if (at >= load.size)
-            break;
-        ssize_t more = recv(fd, data, 1u << 20, 0);
-        have = more > 0 ? (size_t)more : 0;
+        have = 0;
     }
     if (at != load.size)
         bench_die("%s: %llu bytes came back of %llu", upload->path, (unsigned long long)at,
