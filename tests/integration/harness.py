@@ -184,7 +184,8 @@ class TextClient:
     """websockets' client on /ws: lines in, lines out (a frame may hold several)."""
 
     def __init__(self, url, **kw):
-        self.ws = ws_connect(url, open_timeout=10 * SLOW, close_timeout=2, max_queue=None, compression=None, **kw)
+        self.ws = ws_connect(url, open_timeout=10 * SLOW, close_timeout=2, max_queue=None, compression=None,
+                             legacy=True, **kw)
         self.lines = []
         self.frames = []
 
@@ -291,6 +292,8 @@ class Room:
     def stop(self):
         """Ends everything; says what went wrong in any process on the way."""
         bad = []
+        if self not in Room.live:
+            return
         names = sorted(self.processes, key=lambda n: not n.startswith("gateway"))
         for name in names:
             p = self.processes[name]
@@ -309,8 +312,7 @@ class Room:
             for word in FAULT_WORDS:
                 if word in p.text():
                     bad.append(f"{name}'s log holds {word!r}")
-        if self in Room.live:
-            Room.live.remove(self)
+        Room.live.remove(self)
         logs = "" if not bad else self.logs()
         shutil.rmtree(self.dir, ignore_errors=True)
         assert not bad, "\n".join(bad) + "\n" + logs

@@ -99,7 +99,7 @@ class Json:
     """One connection; sends commands as given, collects replies by id."""
 
     def __init__(self, gateway, connect_first=True, **kw):
-        self.ws = connect(gateway.centrifuge, open_timeout=10 * SLOW, max_queue=None, compression=None, **kw)
+        self.ws = connect(gateway.centrifuge, open_timeout=10 * SLOW, max_queue=None, compression=None, legacy=True, **kw)
         self.pushes, self.replies = [], {}
         if connect_first:
             self.command({"id": 1, "connect": {"data": {"name": "raw"}}})

@@ -15,7 +15,7 @@ from wsraw import RawWebSocket
 
 def watch(gateway, stream="demo", kind="mp4"):
     return connect(f"{gateway.ws}/live/{stream}.{kind}", open_timeout=15 * SLOW, close_timeout=1, max_size=None, max_queue=None,
-                   compression=None)
+                   compression=None, legacy=True)
 
 
 def state_of(gateway, stream="demo"):
