@@ -53,7 +53,7 @@ struct rooms__sub {
     /* the client's: [plane] */
     struct rooms__sub *client_next;
     struct wr_group *group; /* set when live */
-    bool gone;
+    bool gone, answered;
     /* the room's: [rooms] */
     struct rooms__room *room;
     struct rooms__sub *room_next, **room_at;

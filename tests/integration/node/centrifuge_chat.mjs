@@ -37,7 +37,9 @@ await annSub.publish({ text: 'four', nested: { a: [1, 2, { b: null }] }, utf8: '
 await until(() => seen.pubs.length >= 4);
 await until(() => seen.joins.includes('Bob'));
 
-const presence = await annSub.presence();
+let presence = await annSub.presence();
+// Bob entered by another gateway, moments ago.
+while (Object.keys(presence.clients).length < 2) presence = await annSub.presence();
 const stats = await annSub.presenceStats();
 const history = await annSub.history({ limit: 10 });
 const page = await annSub.history({ limit: 2, since: { offset: history.publications[0].offset, epoch: history.epoch } });
@@ -47,7 +49,6 @@ const fails = async (call) => { try { await call(); return 0; } catch (e) { retu
 const errors = {
   rpc: await fails(() => ann.rpc('no.such', {})),
   history_epoch: await fails(() => annSub.history({ limit: 1, since: { offset: 1, epoch: 'elsewher' } })),
-  publish_elsewhere: await fails(() => ann.publish('', {})),
 };
 
 bob.disconnect();
