@@ -145,7 +145,7 @@ def test_connect_result_has_what_sdks_need(room):
 
 def test_a_batch_is_answered_command_by_command(room, name):
     with Json(room.gateway, connect_first=False) as c:
-        c.command({"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": name}},
+        c.command({"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": name, "recoverable": True}},
                   {"id": 3, "publish": {"channel": name, "data": {"text": "x"}}},
                   {"id": 4, "history": {"channel": name, "limit": 10}},
                   {"id": 5, "presence_stats": {"channel": name}}, {"id": 6, "rpc": {"method": "x"}})
