@@ -21,7 +21,7 @@ static const char *digits(const char *p, uint64_t *v)
 struct dl_range dl_parse_range(const char *header, uint64_t size)
 {
     const struct dl_range whole = {.part = DL_WHOLE}, none = {.part = DL_UNSATISFIABLE};
-    uint64_t first, last;
+    uint64_t first = 0, last = 0;
     if (!header || strncasecmp(header, "bytes", 5) != 0)
         return whole;
     const char *p = header + 5;

@@ -10,6 +10,8 @@
 #include "wr_metrics.h"
 #include "wr_thread.h"
 
+#define QUIET_LOOKS 10u /* then it sleeps until somebody comes */
+
 WR_COUNTER(cut, "watchroom_files_cut_total", NULL, "File requests whose connection was cut because it made no progress");
 
 struct watch {
@@ -17,6 +19,7 @@ struct watch {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t more;
     struct watched *list;
+    unsigned quiet; /* looks in a row that found nothing */
     bool stopping;
 };
 
@@ -37,10 +40,12 @@ static void *look(void *arg)
     struct watch *w = arg;
     pthread_mutex_lock(&w->lock);
     while (!w->stopping) {
-        if (w->list)
+        /* A body is many short reads: the thread stays on its second while they come, and is not woken for each. */
+        if (w->quiet < QUIET_LOOKS)
             (void)wr_cond_wait_until(&w->more, &w->lock, wr_mono_us() + 1000000);
         else
             pthread_cond_wait(&w->more, &w->lock);
+        w->quiet = w->list ? 0 : WR_MIN(w->quiet + 1, QUIET_LOOKS);
         cut_late(w, wr_mono_us());
     }
     pthread_mutex_unlock(&w->lock);
@@ -84,8 +89,10 @@ void watch_begin(struct watch *w, struct watched *e, struct wr_http_req *req, in
     pthread_mutex_lock(&w->lock);
     e->next = w->list;
     w->list = e;
-    if (!e->next)
+    if (w->quiet >= QUIET_LOOKS) {
+        w->quiet = 0;
         pthread_cond_signal(&w->more);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 
