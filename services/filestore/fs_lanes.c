@@ -102,6 +102,18 @@ bool fs_lanes_accept(struct fs_upload *u, struct fs_op *op)
     return true;
 }
 
+void fs_lanes_rewind(struct fs_upload *u)
+{
+    u->written = u->queued_end = u->flushed = u->durable;
+    u->must_cut = true;
+    if (u->hashed > u->written || u->hash_tail > u->written) {
+        /* Alone with the upload: no lane holds the digest. It is made anew from the blob. */
+        EVP_MD_CTX_free(u->md);
+        u->md = NULL;
+        u->hashed = u->hash_tail = 0;
+    }
+}
+
 void fs_lanes_drop_writes(struct fs_upload *u, struct fs_list *out)
 {
     fs_list_move(out, &u->writes);
@@ -436,6 +448,7 @@ static wr_err commit(struct fs_upload *u, uint64_t target, bool completes, struc
     e = fs_record_put(u, target, completed_ms, err);
     fs_failpoint("recorded");
     pthread_mutex_lock(&u->lock);
+    u->record_failed = e != WR_OK;
     if (e == WR_OK) {
         u->durable = WR_MAX(u->durable, target);
         if (completes) {
@@ -452,6 +465,20 @@ static wr_err commit(struct fs_upload *u, uint64_t target, bool completes, struc
     }
     pthread_mutex_unlock(&u->lock);
     return e;
+}
+
+/* On a full disk the record cannot be replaced, but where the upload stood before is on disk, and may be told: who asks
+ * for the offset gets that one, and may go on there (see acquire). */
+static void answer_stats(struct fs_list *waiters)
+{
+    struct fs_list stats, rest;
+    struct fs_op *op;
+    fs_list_init(&stats);
+    fs_list_init(&rest);
+    while ((op = fs_list_take(waiters)))
+        fs_list_add(op->kind == FS_OP_STAT ? &stats : &rest, op);
+    fs_list_move(waiters, &rest);
+    fs_list_finish(&stats, WR_OK, NULL);
 }
 
 static void turn_commit(struct fs_job *job)
@@ -481,6 +508,8 @@ static void turn_commit(struct fs_job *job)
     pthread_mutex_unlock(&u->lock);
     if (needed)
         e = commit(u, target, completes, &why);
+    if (e == WR_ERR_NO_SPACE)
+        answer_stats(&mine);
     if (completes && e == WR_OK) {
         wr_info("files.complete", "id=%s bytes=%llu room=%s", u->id, (unsigned long long)u->length, u->room);
         if (s->opts.changed)

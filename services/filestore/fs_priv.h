@@ -165,6 +165,7 @@ struct fs_upload {
     uint64_t flushed; /* end of what a flush began to move */
     uint64_t durable; /* end of what is synced and recorded: what may be told */
     bool must_cut;    /* the blob may be longer than `written`: cut it before the next write */
+    bool record_failed; /* `durable` is behind `written` because the disk had no room for the record */
     bool hash_stuck;  /* hashing failed: not again before somebody asks */
     bool announced;
     uint8_t sha256[32];
@@ -242,6 +243,8 @@ void fs_lanes_kick(struct fs_upload *u);
 void fs_lanes_init(struct fs_upload *u);
 /* Under u->lock: forgets writes that wait, into out. */
 void fs_lanes_drop_writes(struct fs_upload *u, struct fs_list *out);
+/* Alone, under u->lock: back to the offset that was told; nothing waits in u->hashes. */
+void fs_lanes_rewind(struct fs_upload *u);
 /* Under u->lock: takes a write into the queue; false when it is to be finished with op->code and op->text. */
 WR_MUST_USE bool fs_lanes_accept(struct fs_upload *u, struct fs_op *op);
 /* An operation's bytes are no longer needed: takes them from the count of bytes in memory. */

@@ -391,6 +391,8 @@ static bool acquire(struct fs_upload *u, struct fs_op *op, struct fs_list *dropp
         op->fence = u->fence;
         return true;
     }
+    if (op->offset == u->durable && op->offset < u->written && u->record_failed && !u->hashes.head)
+        fs_lanes_rewind(u);
     if (op->offset != u->written) {
         op->code = WR_ERR_CONFLICT;
         wr_errmsg_set(&op->text, "offset %llu asked, the upload is at %llu: ask for its offset (HEAD) and go on there",
