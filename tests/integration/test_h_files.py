@@ -150,7 +150,7 @@ def test_wrong_offset_is_409_and_changes_nothing(room):
     assert requests.get(url, timeout=10).content == b"1234567890"
 
 
-@pytest.mark.parametrize("value", ["-1", "abc", "1e3", "0x10", "", " ", "1 2", "99999999999999999999999", "1.5"])
+@pytest.mark.parametrize("value", ["-1", "abc", "1e3", "0x10", "", "1 2", "99999999999999999999999", "1.5"])
 def test_an_upload_length_that_is_none_is_refused(room, value):
     r = requests.post(f"{room.gateway.http}/files/", headers=TUS | {"Upload-Length": value}, timeout=10)
     assert r.status_code in (400, 413), (value, r.status_code)
@@ -181,7 +181,7 @@ def test_other_versions_and_types_are_refused(room):
     assert patch(url, 0, b"abc", **{"Tus-Resumable": "2.0.0"}).status_code == 412
 
 
-@pytest.mark.parametrize("meta", ["filename", "filename ***", "filename YQ==,filename YQ==", ",", " x", "a b c", "é YQ==",
+@pytest.mark.parametrize("meta", ["filename", "filename ***", "filename YQ==,filename YQ==", ",", "x y z,", "a b c", "é YQ==",
                                   "room " + base64.b64encode(b"../x").decode()])
 def test_metadata_that_is_none_is_refused_or_harmless(room, meta):
     r = create(room.gateway, 3, meta.encode())
