@@ -31,8 +31,9 @@ WR_COUNTER(trim_failed, "watchroom_hub_trim_failed_total", NULL,
 WR_HISTOGRAM(append_time, "watchroom_hub_append_seconds", NULL,
              "Time of a batch in the store, with the disk's sync");
 
+#define NONE UINT32_MAX
+
 enum {
-    NONE = UINT32_MAX,
     SLOW_STEP_MS = 1000, /* a step that takes longer is worth a line: mostly a slow disk */
     COMPLAIN_EVERY_MS = 10000,
     IDLE_MS = 1000, /* housekeeping without traffic */
