@@ -105,7 +105,8 @@ def check_chat(port):
 def check_live(base):
     for name in ("demo.mp4", "demo.flv"):
         out = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "json",
-                              f"{base}/live/{name}"], timeout=LIMIT_S, check=True, capture_output=True, text=True)
+                              f"{base}/live/{name}"], timeout=LIMIT_S, capture_output=True, text=True)
+        assert out.returncode == 0, f"ffprobe of {name}: {out.stderr}"
         codecs = sorted({stream["codec_name"] for stream in json.loads(out.stdout)["streams"]})
         assert codecs == ["aac", "h264"], (name, codecs)
 
