@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """deploy/compose.yml, through its life: up, use, grow, shrink, crash, end. Every client comes in by nginx's port."""
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -45,11 +46,16 @@ def patch(url, offset, data):
         "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream", "Connection": "close"})
 
 
-class TextClient:
+@contextlib.contextmanager
+def text_client(stack, room):
     """A client of /ws: lines in, lines out."""
+    with ws_connect(f"{stack.ws}/ws?room={room}", compression=None, close_timeout=2) as ws:
+        yield TextClient(ws)
 
-    def __init__(self, stack, room):
-        self.ws = ws_connect(f"{stack.ws}/ws?room={room}", compression=None, close_timeout=2)
+
+class TextClient:
+    def __init__(self, ws):
+        self.ws = ws
 
     def hear(self, *lines, timeout=15):
         """Reads until each of these lines has come, in whatever order."""
@@ -64,7 +70,7 @@ def test_up_brings_every_service_up_healthy(stack):
     stack.up()
     for service in SERVICES:
         container, = stack.containers(service)
-        assert stack.is_healthy(container), service
+        until(lambda c=container: stack.is_healthy(c), 15, f"{service} is healthy")
 
 
 def test_containers_have_no_more_rights_than_they_need(stack):
@@ -99,17 +105,14 @@ def test_image_is_small_in_tools_and_labelled(stack):
 
 def test_two_gateways_serve_and_nginx_uses_both(stack):
     stack.up(gateway=2)
-    clients = [TextClient(stack, "spread") for _ in range(12)]
-    try:
+    with contextlib.ExitStack() as open_ones:
+        clients = [open_ones.enter_context(text_client(stack, "spread")) for _ in range(12)]
         until(lambda: all(stack.gateway_clients()), 10, "both gateways have clients")
         # Everybody hears everybody, wherever nginx put them.
         for i, client in enumerate(clients):
             client.ws.send(f"line {i}")
         for client in clients:
             client.hear(*(f"line {i}" for i in range(len(clients))))
-    finally:
-        for client in clients:
-            client.ws.close()
 
 
 def test_two_sdks_talk_across_gateways(stack):
@@ -133,7 +136,7 @@ def test_two_sdks_talk_across_gateways(stack):
             for i, person in enumerate(people):
                 person.stdin.write(f"hello of js{i}\n")
             for person in people:
-                read_until(person, "heard line 0-1")
+                read_until(person, f"heard line {crowd.name}-0-1")
             said = {f"hello of js{i}" for i in range(len(people))}
             until(lambda: said <= set(texts_of_history(stack, "sdks")), 15, "the log has what was said in JavaScript")
             for i, listener in enumerate(crowd.people):
@@ -175,10 +178,11 @@ def test_live_stream_plays(stack, container):
 
 def test_ingest_encodes_once_for_viewers_of_two_gateways(stack):
     viewers = []
-    try:
+    with contextlib.ExitStack() as open_ones:
         def both_watch():
             if len(viewers) < 12:
-                viewers.append(ws_connect(f"{stack.ws}/live/demo.mp4", compression=None, max_size=None))
+                viewers.append(open_ones.enter_context(
+                    ws_connect(f"{stack.ws}/live/demo.mp4", compression=None, max_size=None, close_timeout=2)))
                 viewers[-1].recv(timeout=20)  # the MIME type: it is being served
             return all(stack.gateway_clients())
         until(both_watch, 40, "viewers on both gateways")
@@ -188,9 +192,6 @@ def test_ingest_encodes_once_for_viewers_of_two_gateways(stack):
         assert len(stack.connections(ingest, range(7210, 7300))) == 2
         for viewer in viewers:
             assert len(viewer.recv(timeout=20)) > 0
-    finally:
-        for viewer in viewers:
-            viewer.close()
 
 
 def test_upload_goes_on_at_another_gateway(stack):
@@ -279,14 +280,11 @@ def test_grow_and_shrink_while_people_talk(stack):
         until(lambda: len(stack.containers("gateway")) == 3, 30, "three gateways")
         new = stack.containers("gateway")[1:]
         until(lambda: all(stack.is_healthy(c) for c in new), 40, "the new gateways are healthy")
-        healthy, knocks = time.monotonic(), []
-        try:
+        healthy = time.monotonic()
+        with contextlib.ExitStack() as knocks:
             while not all(stack.connections(c, {8000}) for c in new):
                 assert time.monotonic() - healthy <= 5, f"new connections do not reach them: {stack.gateway_clients()}"
-                knocks.append(ws_connect(f"{stack.ws}/ws?room=knock", compression=None))
-        finally:
-            for knock in knocks:
-                knock.close()
+                knocks.enter_context(text_client(stack, "knock"))
         before = crowd.reconnects()
         assert max(before) == 0, "growing cost somebody a connection"
         # New people spread over all three; the crowd so far is on the first.
@@ -336,13 +334,13 @@ def test_restart_of_nginx_while_people_talk(stack):
 
 
 def test_stop_is_clean_and_nothing_is_forgotten(stack):
-    person = TextClient(stack, "goodbye")
-    person.ws.send("before the end")
-    person.hear("before the end")
-    stack.compose("stop", "gateway")
-    with pytest.raises(ConnectionClosed) as closed:
-        while True:
-            person.ws.recv(timeout=20)
+    with text_client(stack, "goodbye") as person:
+        person.ws.send("before the end")
+        person.hear("before the end")
+        stack.compose("stop", "gateway")
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                person.ws.recv(timeout=20)
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001, closed.value
     stack.compose("stop")
     for service in SERVICES:

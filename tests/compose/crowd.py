@@ -3,10 +3,13 @@
 what was acknowledged to them and what each of them heard."""
 import asyncio
 import collections
+import itertools
 import threading
 import time
 
 from centrifuge import CentrifugeError, Client, ClientEventHandler, SubscriptionEventHandler
+
+numbers = itertools.count(1)
 
 
 class Person(ClientEventHandler, SubscriptionEventHandler):
@@ -31,8 +34,9 @@ class Person(ClientEventHandler, SubscriptionEventHandler):
             self.unrecovered += 1
 
     async def on_publication(self, ctx):
-        if "id" in ctx.pub.data:
-            self.heard.append(ctx.pub.data["id"])
+        line = ctx.pub.data.get("id", "")
+        if line.startswith(f"{self.crowd.name}-"):
+            self.heard.append(line)
         else:
             self.texts.append(ctx.pub.data["text"])
         self.offsets.append(ctx.pub.offset)
@@ -44,11 +48,12 @@ class Person(ClientEventHandler, SubscriptionEventHandler):
         await client.connect()
         await subscription.subscribe()
         count = 0
-        # Not all at once: each begins at a moment of its own.
+        # Nobody talks before all are there to hear it; then not all at once.
+        await self.crowd.complete.wait()
         await asyncio.sleep(every_s * self.number / len(self.crowd.people))
         while not self.crowd.silent.is_set():
             count += 1
-            name = f"{self.number}-{count}"
+            name = f"{self.crowd.name}-{self.number}-{count}"
             try:
                 await subscription.publish({"text": f"line {name}", "id": name})
                 self.acknowledged.append(name)
@@ -64,6 +69,7 @@ class Crowd:
 
     def __init__(self, url, room, size, every_s=4.0):
         self.url, self.room, self.every_s = url, room, every_s
+        self.name = f"crowd{next(numbers)}"  # several may be in one room
         self.people = [Person(self, i) for i in range(size)]
         self.failure = None
         self.thread = threading.Thread(target=self._run, name="crowd")
@@ -71,7 +77,7 @@ class Crowd:
     def _run(self):
         async def everybody():
             self.loop = asyncio.get_running_loop()
-            self.silent, self.heard_enough = asyncio.Event(), asyncio.Event()
+            self.complete, self.silent, self.heard_enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
             self.started.set()
             await asyncio.gather(*(person.talk(self.every_s) for person in self.people))
         try:
@@ -84,11 +90,12 @@ class Crowd:
         self.thread.start()
         self.started.wait(10)
         self.await_connected(60)
+        self.loop.call_soon_threadsafe(self.complete.set)
         return self
 
     def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.silent.set)
-        self.loop.call_soon_threadsafe(self.heard_enough.set)
+        for event in (self.complete, self.silent, self.heard_enough):
+            self.loop.call_soon_threadsafe(event.set)
         self.thread.join(60)
 
     def await_connected(self, timeout=40):
