@@ -68,6 +68,8 @@ wr_err kit_try_start(struct kit *k, struct wr_errmsg *err)
 static void hear(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg)
 {
     struct kit *k = ctx;
+    if (k->deaf)
+        return;
     Watchroom__V1__Event *e = watchroom__v1__event__unpack(NULL, event.n, event.p);
     (void)msg;
     pthread_mutex_lock(&k->lock);

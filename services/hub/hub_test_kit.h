@@ -28,6 +28,7 @@ struct kit {
     pthread_cond_t came;
     Watchroom__V1__Event *events[KIT_MAX_EVENTS];
     size_t num_events;
+    bool deaf; /* events are dropped as they come */
 };
 
 /* Makes the folder, loads the plugins; `yaml` is the configuration beside bus addresses and data folder. */
