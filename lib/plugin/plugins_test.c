@@ -92,12 +92,31 @@ static void test_second_plugin_of_a_name_is_refused(void **state)
     wr_plugins_free(&p);
 }
 
+static void test_folder_that_is_named_twice_is_read_once(void **state)
+{
+    (void)state;
+    struct wr_plugins *p = NULL;
+    struct seen s = {.n = 0};
+    char path[1024];
+    snprintf(path, sizeof path, "%s/good:%s/again/../good/", WR_TEST_BAD_PLUGINS,
+             WR_TEST_BAD_PLUGINS);
+    assert_int_equal(wr_plugins_load(path, &p), WR_OK);
+    wr_plugins_each(p, note, &s);
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.why, "");
+    wr_plugins_free(&p);
+}
+
 static void test_other_abi_is_refused(void **state)
 {
     (void)state;
     struct wr_errmsg err;
-    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR + 1, .size = sizeof t, .kind = WR_KIND_FILTER,
-                          .name = "x", .version = "1", .description = "x"};
+    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR + 1,
+                          .size = sizeof t,
+                          .kind = WR_KIND_FILTER,
+                          .name = "x",
+                          .version = "1",
+                          .description = "x"};
     assert_int_equal(wr_plugin_check(&t, &err), WR_ERR_INVALID);
     assert_non_null(strstr(err.text, "rebuild the plugin"));
     t.abi_major = WR_PLUGIN_ABI_MAJOR;
@@ -110,8 +129,12 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
 {
     (void)state;
     struct wr_errmsg err;
-    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR, .size = sizeof t, .kind = WR_KIND_FILTER,
-                          .name = "x", .version = "1", .description = "x"};
+    struct wr_plugin t = {.abi_major = WR_PLUGIN_ABI_MAJOR,
+                          .size = sizeof t,
+                          .kind = WR_KIND_FILTER,
+                          .name = "x",
+                          .version = "1",
+                          .description = "x"};
     assert_int_equal(wr_plugin_check(&t, &err), WR_ERR_INVALID);
     assert_non_null(strstr(err.text, "apply"));
 }
@@ -124,6 +147,7 @@ int main(void)
         cmocka_unit_test(test_undefined_symbol_is_named),
         cmocka_unit_test(test_missing_table_is_told),
         cmocka_unit_test(test_second_plugin_of_a_name_is_refused),
+        cmocka_unit_test(test_folder_that_is_named_twice_is_read_once),
         cmocka_unit_test(test_other_abi_is_refused),
         cmocka_unit_test(test_table_shorter_than_its_required_slots_is_refused),
     };

@@ -26,7 +26,8 @@ struct wr_blob;
 enum wr_blob_mode { WR_BLOB_READ = 1, WR_BLOB_WRITE = 2 /* also reads */ };
 
 /* size is the blob's in bytes, 0 when there is a record and no blob. Slices are valid during the callback. */
-typedef void (*wr_blob_record_fn)(void *ctx, struct wr_slice id, struct wr_slice record, uint64_t size);
+typedef void (*wr_blob_record_fn)(void *ctx, struct wr_slice id, struct wr_slice record,
+                                  uint64_t size);
 
 struct wr_blob_plugin {
     struct wr_plugin base;
@@ -45,18 +46,20 @@ struct wr_blob_plugin {
 
     /* Opens the blob of an id. WRITE makes an empty one when there is none; its name need not be on disk before the next
      * sync or put. READ answers NOT_FOUND. Required. */
-    wr_err (*blob_open)(void *state, const char *id, enum wr_blob_mode mode, struct wr_blob **out, struct wr_errmsg *err);
-    void (*blob_close)(void *state, struct wr_blob *blob); /* Says nothing of durability. Required. */
+    wr_err (*blob_open)(void *state, const char *id, enum wr_blob_mode mode, struct wr_blob **out,
+                        struct wr_errmsg *err);
+    void (*blob_close)(void *state,
+                       struct wr_blob *blob); /* Says nothing of durability. Required. */
     /* Writes all of data at offset, which is at most the blob's size. *written says how much was, also on an error (NO_SPACE).
      * Required. */
-    wr_err (*write)(void *state, struct wr_blob *blob, uint64_t offset, struct wr_slice data, size_t *written,
-                    struct wr_errmsg *err);
+    wr_err (*write)(void *state, struct wr_blob *blob, uint64_t offset, struct wr_slice data,
+                    size_t *written, struct wr_errmsg *err);
     /* Everything written before the call is on disk when it returns WR_OK. After an error the bytes since the last good
      * sync are lost: do not sync again, drop the blob. Required. */
     wr_err (*sync)(void *state, struct wr_blob *blob, struct wr_errmsg *err);
     /* Reads up to n bytes at offset; *got is 0 at the end. Required. */
-    wr_err (*read)(void *state, struct wr_blob *blob, uint64_t offset, void *to, size_t n, size_t *got,
-                   struct wr_errmsg *err);
+    wr_err (*read)(void *state, struct wr_blob *blob, uint64_t offset, void *to, size_t n,
+                   size_t *got, struct wr_errmsg *err);
     /* Cuts the blob to size bytes (never grows it). Required. */
     wr_err (*cut)(void *state, struct wr_blob *blob, uint64_t size, struct wr_errmsg *err);
     /* Bytes that may still be stored; UINT64_MAX when there is no such limit. Required. */

@@ -10,10 +10,11 @@
 
 struct wr_filter_msg {
     struct wr_slice room;
-    uint32_t kind;         /* watchroom.v1.EntryKind */
+    uint32_t kind; /* watchroom.v1.EntryKind */
     struct wr_slice user;
     struct wr_slice client;
-    struct wr_slice data;  /* JSON; set it to own bytes to change the message (valid until the next apply on this state) */
+    struct wr_slice
+        data; /* JSON; set it to own bytes to change the message (valid until the next apply on this state) */
 };
 
 enum wr_filter_verdict { WR_FILTER_PASS = 0, WR_FILTER_REFUSE };

@@ -42,19 +42,25 @@ struct wr_plugin {
     const char *name;
     const char *version;
     const char *description; /* one line */
-    size_t state_size;       /* bytes of zeroed state that the core allocates for each instance and passes to each slot */
+    size_t
+        state_size; /* bytes of zeroed state that the core allocates for each instance and passes to each slot */
 };
 
-#define WR_PLUGIN_BASE(type, kind_, name_, version_, description_)                                                     \
-    {.abi_major = WR_PLUGIN_ABI_MAJOR, .abi_minor = WR_PLUGIN_ABI_MINOR, .size = sizeof(type), .kind = (kind_),        \
-     .name = (name_), .version = (version_), .description = (description_)}
-#define WR_PLUGIN_BASE_STATE(type, state_type, kind_, name_, version_, description_)                                   \
-    {.abi_major = WR_PLUGIN_ABI_MAJOR, .abi_minor = WR_PLUGIN_ABI_MINOR, .size = sizeof(type), .kind = (kind_),        \
-     .name = (name_), .version = (version_), .description = (description_), .state_size = sizeof(state_type)}
+#define WR_PLUGIN_BASE(type, kind_, name_, version_, description_)                                \
+    {                                                                                             \
+        .abi_major = WR_PLUGIN_ABI_MAJOR, .abi_minor = WR_PLUGIN_ABI_MINOR, .size = sizeof(type), \
+        .kind = (kind_), .name = (name_), .version = (version_), .description = (description_)    \
+    }
+#define WR_PLUGIN_BASE_STATE(type, state_type, kind_, name_, version_, description_)              \
+    {                                                                                             \
+        .abi_major = WR_PLUGIN_ABI_MAJOR, .abi_minor = WR_PLUGIN_ABI_MINOR, .size = sizeof(type), \
+        .kind = (kind_), .name = (name_), .version = (version_), .description = (description_),   \
+        .state_size = sizeof(state_type)                                                          \
+    }
 #define WR_PLUGIN_EXPORT __attribute__((visibility("default")))
 #define WR_PLUGIN_SYMBOL "wr_plugin_table"
 
-#define WR_PLUGIN_HAS(p, field)                                                                                        \
+#define WR_PLUGIN_HAS(p, field) \
     ((p)->base.size >= offsetof(__typeof__(*(p)), field) + sizeof((p)->field) && (p)->field)
 
 #endif

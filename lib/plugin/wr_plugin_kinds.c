@@ -9,24 +9,44 @@
 #include "wr_service.h"
 #include "wr_store.h"
 
-#define SLOT(type, field) {offsetof(struct type, field), #field}
-#define END {0, NULL}
+#define SLOT(type, field)                    \
+    {                                        \
+        offsetof(struct type, field), #field \
+    }
+#define END     \
+    {           \
+        0, NULL \
+    }
 
-static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start), SLOT(wr_service_plugin, drain),
+static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start),
+                                                SLOT(wr_service_plugin, drain),
                                                 SLOT(wr_service_plugin, stop), END};
-static const struct wr_plugin_slot store[] = {
-    SLOT(wr_store_plugin, open), SLOT(wr_store_plugin, close), SLOT(wr_store_plugin, append),
-    SLOT(wr_store_plugin, history), SLOT(wr_store_plugin, top), SLOT(wr_store_plugin, rooms), END};
+static const struct wr_plugin_slot store[] = {SLOT(wr_store_plugin, open),
+                                              SLOT(wr_store_plugin, close),
+                                              SLOT(wr_store_plugin, append),
+                                              SLOT(wr_store_plugin, history),
+                                              SLOT(wr_store_plugin, top),
+                                              SLOT(wr_store_plugin, rooms),
+                                              END};
 static const struct wr_plugin_slot filter[] = {SLOT(wr_filter_plugin, apply), END};
 static const struct wr_plugin_slot muxer[] = {
-    SLOT(wr_muxer_plugin, extension), SLOT(wr_muxer_plugin, content_type), SLOT(wr_muxer_plugin, open),
-    SLOT(wr_muxer_plugin, close), SLOT(wr_muxer_plugin, mime), SLOT(wr_muxer_plugin, init),
-    SLOT(wr_muxer_plugin, frame), END};
-static const struct wr_plugin_slot blob[] = {
-    SLOT(wr_blob_plugin, open),       SLOT(wr_blob_plugin, close), SLOT(wr_blob_plugin, put),
-    SLOT(wr_blob_plugin, each),       SLOT(wr_blob_plugin, remove), SLOT(wr_blob_plugin, blob_open),
-    SLOT(wr_blob_plugin, blob_close), SLOT(wr_blob_plugin, write), SLOT(wr_blob_plugin, sync),
-    SLOT(wr_blob_plugin, read),       SLOT(wr_blob_plugin, cut),   SLOT(wr_blob_plugin, space), END};
+    SLOT(wr_muxer_plugin, extension), SLOT(wr_muxer_plugin, content_type),
+    SLOT(wr_muxer_plugin, open),      SLOT(wr_muxer_plugin, close),
+    SLOT(wr_muxer_plugin, mime),      SLOT(wr_muxer_plugin, init),
+    SLOT(wr_muxer_plugin, frame),     END};
+static const struct wr_plugin_slot blob[] = {SLOT(wr_blob_plugin, open),
+                                             SLOT(wr_blob_plugin, close),
+                                             SLOT(wr_blob_plugin, put),
+                                             SLOT(wr_blob_plugin, each),
+                                             SLOT(wr_blob_plugin, remove),
+                                             SLOT(wr_blob_plugin, blob_open),
+                                             SLOT(wr_blob_plugin, blob_close),
+                                             SLOT(wr_blob_plugin, write),
+                                             SLOT(wr_blob_plugin, sync),
+                                             SLOT(wr_blob_plugin, read),
+                                             SLOT(wr_blob_plugin, cut),
+                                             SLOT(wr_blob_plugin, space),
+                                             END};
 
 static const struct {
     const char *name;

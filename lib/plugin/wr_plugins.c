@@ -13,10 +13,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef WR_PLUGIN_INSTALL_DIR
 #define WR_PLUGIN_INSTALL_DIR "/usr/local/lib/watchroom/plugins"
+#endif
+/* From the installed executable; the build knows the system's name of lib. */
+#ifndef WR_PLUGIN_RELATIVE_DIR
+#define WR_PLUGIN_RELATIVE_DIR "../lib/watchroom/plugins"
 #endif
 
 struct loaded {
@@ -26,29 +31,40 @@ struct loaded {
     void *handle;
 };
 
+enum { MAX_FOLDERS = 64 };
+
 struct wr_plugins {
     struct loaded *all;
     size_t n;
+    /* Folders that were read, so that one that is named twice (by a variable and by where the executable is) is read once. */
+    struct {
+        dev_t dev;
+        ino_t ino;
+    } folders[MAX_FOLDERS];
+    size_t num_folders;
 };
 
 static wr_err check_head(const struct wr_plugin *t, struct wr_errmsg *err)
 {
     if (t->abi_major != WR_PLUGIN_ABI_MAJOR) {
-        wr_errmsg_set(err, "built for plugin ABI %u.%u, this watchroom speaks %u.%u: rebuild the plugin", t->abi_major,
-                      t->abi_minor, WR_PLUGIN_ABI_MAJOR, WR_PLUGIN_ABI_MINOR);
+        wr_errmsg_set(err,
+                      "built for plugin ABI %u.%u, this watchroom speaks %u.%u: rebuild the plugin",
+                      t->abi_major, t->abi_minor, WR_PLUGIN_ABI_MAJOR, WR_PLUGIN_ABI_MINOR);
         return WR_ERR_INVALID;
     }
     if (t->abi_minor > WR_PLUGIN_ABI_MINOR) {
-        wr_errmsg_set(err, "needs plugin ABI %u.%u, this watchroom speaks %u.%u: upgrade watchroom", t->abi_major,
-                      t->abi_minor, WR_PLUGIN_ABI_MAJOR, WR_PLUGIN_ABI_MINOR);
+        wr_errmsg_set(err, "needs plugin ABI %u.%u, this watchroom speaks %u.%u: upgrade watchroom",
+                      t->abi_major, t->abi_minor, WR_PLUGIN_ABI_MAJOR, WR_PLUGIN_ABI_MINOR);
         return WR_ERR_INVALID;
     }
     if (t->kind == WR_KIND_INVALID || t->kind >= WR_KIND_COUNT) {
         wr_errmsg_set(err, "its kind is %u, which this watchroom does not know", t->kind);
         return WR_ERR_INVALID;
     }
-    if (t->size < sizeof(struct wr_plugin) || !t->name || !*t->name || !t->version || !t->description) {
-        wr_errmsg_set(err, "its table has no name, version or description, or a size of %u bytes", t->size);
+    if (t->size < sizeof(struct wr_plugin) || !t->name || !*t->name || !t->version ||
+        !t->description) {
+        wr_errmsg_set(err, "its table has no name, version or description, or a size of %u bytes",
+                      t->size);
         return WR_ERR_INVALID;
     }
     return WR_OK;
@@ -59,7 +75,8 @@ wr_err wr_plugin_check(const struct wr_plugin *t, struct wr_errmsg *err)
     wr_err e = check_head(t, err);
     if (e != WR_OK)
         return e;
-    for (const struct wr_plugin_slot *s = wr_plugin_required_slots((enum wr_plugin_kind)t->kind); s && s->name; s++) {
+    for (const struct wr_plugin_slot *s = wr_plugin_required_slots((enum wr_plugin_kind)t->kind);
+         s && s->name; s++) {
         void (*fn)(void) = NULL;
         if (t->size >= s->offset + sizeof fn)
             memcpy(&fn, (const char *)t + s->offset, sizeof fn);
@@ -72,7 +89,8 @@ wr_err wr_plugin_check(const struct wr_plugin *t, struct wr_errmsg *err)
     return WR_OK;
 }
 
-static wr_err load_one(const struct wr_plugins *p, const char *path, struct loaded *out, struct wr_errmsg *err)
+static wr_err load_one(const struct wr_plugins *p, const char *path, struct loaded *out,
+                       struct wr_errmsg *err)
 {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
@@ -129,9 +147,26 @@ static int is_shared_object(const struct dirent *e)
     return e->d_name[0] != '.' && n > 3 && strcmp(e->d_name + n - 3, ".so") == 0;
 }
 
+static bool is_read_already(struct wr_plugins *p, const char *folder)
+{
+    struct stat st;
+    if (stat(folder, &st) != 0)
+        return false;
+    for (size_t i = 0; i < p->num_folders; i++)
+        if (p->folders[i].dev == st.st_dev && p->folders[i].ino == st.st_ino)
+            return true;
+    if (p->num_folders < MAX_FOLDERS) {
+        p->folders[p->num_folders].dev = st.st_dev;
+        p->folders[p->num_folders++].ino = st.st_ino;
+    }
+    return false;
+}
+
 static wr_err load_folder(struct wr_plugins *p, const char *folder)
 {
     struct dirent **files;
+    if (is_read_already(p, folder))
+        return WR_OK;
     int n = scandir(folder, &files, is_shared_object, alphasort);
     if (n < 0) {
         if (errno != ENOENT)
@@ -150,7 +185,8 @@ static wr_err load_folder(struct wr_plugins *p, const char *folder)
 
 static int by_kind_and_name(const void *a, const void *b)
 {
-    const struct wr_plugin *x = ((const struct loaded *)a)->entry.table, *y = ((const struct loaded *)b)->entry.table;
+    const struct wr_plugin *x = ((const struct loaded *)a)->entry.table,
+                           *y = ((const struct loaded *)b)->entry.table;
     if (!x || !y)
         return (x == NULL) - (y == NULL);
     if (x->kind != y->kind)
@@ -163,7 +199,8 @@ wr_err wr_plugins_load(const char *folders, struct wr_plugins **out)
     struct wr_plugins *p = calloc(1, sizeof *p);
     char *list = strdup(folders), *save = NULL;
     wr_err e = p && list ? WR_OK : WR_ERR_BUSY;
-    for (char *f = list ? strtok_r(list, ":", &save) : NULL; f && e == WR_OK; f = strtok_r(NULL, ":", &save))
+    for (char *f = list ? strtok_r(list, ":", &save) : NULL; f && e == WR_OK;
+         f = strtok_r(NULL, ":", &save))
         e = load_folder(p, f);
     free(list);
     if (e != WR_OK) {
@@ -206,7 +243,8 @@ const void *wr_plugins_find(const struct wr_plugins *p, enum wr_plugin_kind kind
     return NULL;
 }
 
-void wr_plugins_each(const struct wr_plugins *p, void (*fn)(void *ctx, const struct wr_plugin_entry *e), void *ctx)
+void wr_plugins_each(const struct wr_plugins *p,
+                     void (*fn)(void *ctx, const struct wr_plugin_entry *e), void *ctx)
 {
     for (size_t i = 0; i < p->n; i++)
         fn(ctx, &p->all[i].entry);
@@ -232,8 +270,9 @@ wr_err wr_plugins_default_folders(const char *extra, char *out, size_t n)
     if (slash)
         *slash = '\0';
     const char *env = getenv("WATCHROOM_PLUGIN_PATH");
-    int w = snprintf(out, n, "%s%s%s%s%s/plugins:%s", env ? env : "", env ? ":" : "", extra ? extra : "",
-                     extra && *extra ? ":" : "", exe, WR_PLUGIN_INSTALL_DIR);
+    int w = snprintf(out, n, "%s%s%s%s%s/plugins:%s/" WR_PLUGIN_RELATIVE_DIR ":%s", env ? env : "",
+                     env ? ":" : "", extra ? extra : "", extra && *extra ? ":" : "", exe, exe,
+                     WR_PLUGIN_INSTALL_DIR);
     return w > 0 && (size_t)w < n ? WR_OK : WR_ERR_TOO_BIG;
 }
 

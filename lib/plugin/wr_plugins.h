@@ -23,15 +23,18 @@ WR_API WR_MUST_USE wr_err wr_plugins_load(const char *folders, struct wr_plugins
 /* Unloads. Nothing of any plugin may be running. NULL is fine. */
 WR_API void wr_plugins_free(struct wr_plugins **p);
 /* The plugin of a kind by name, NULL when there is none. The table lives until wr_plugins_free. */
-WR_API const void *wr_plugins_find(const struct wr_plugins *p, enum wr_plugin_kind kind, const char *name);
+WR_API const void *wr_plugins_find(const struct wr_plugins *p, enum wr_plugin_kind kind,
+                                   const char *name);
 /* All entries in order of kind and name, refused ones last. */
-WR_API void wr_plugins_each(const struct wr_plugins *p, void (*fn)(void *ctx, const struct wr_plugin_entry *e), void *ctx);
+WR_API void wr_plugins_each(const struct wr_plugins *p,
+                            void (*fn)(void *ctx, const struct wr_plugin_entry *e), void *ctx);
 /* NULL-ended names of the accepted plugins of the kinds in the mask (1u << kind). The array is the caller's to free();
  * the names are not. */
 WR_API const char **wr_plugins_names(const struct wr_plugins *p, unsigned kinds);
 /* "codec" for WR_KIND_CODEC. */
 WR_API const char *wr_plugin_kind_name(enum wr_plugin_kind kind);
-/* The folders to look in: WATCHROOM_PLUGIN_PATH first, then <folder of the executable>/plugins, then the installed one. */
+/* The folders to look in: WATCHROOM_PLUGIN_PATH first, then <folder of the executable>/plugins, then the installed
+ * one (beside the executable's bin, and where this build was configured to go). A folder that comes twice is read once. */
 WR_API wr_err wr_plugins_default_folders(const char *extra, char *out, size_t n);
 
 /* Checks one table against what its kind requires; used by the loader and by tests. Writes the sentence to err. */

@@ -10,9 +10,9 @@
 
 /* How much of a room's log stays: an entry may go when it is not among the newest `count`, or older than `age_ms`. */
 struct wr_store_keep {
-    const char *room;  /* unused in the default */
-    uint64_t count;    /* 0 = any number */
-    int64_t age_ms;    /* 0 = any age */
+    const char *room; /* unused in the default */
+    uint64_t count;   /* 0 = any number */
+    int64_t age_ms;   /* 0 = any age */
 };
 
 struct wr_store_opts {
@@ -25,16 +25,16 @@ struct wr_store_opts {
 /* One entry to append. All slices are borrowed during the call. */
 struct wr_store_item {
     struct wr_slice room;
-    uint32_t kind;          /* watchroom.v1.EntryKind */
+    uint32_t kind; /* watchroom.v1.EntryKind */
     int64_t time_ms;
-    struct wr_slice key;    /* idempotency key, empty = none */
-    struct wr_slice info;   /* encoded watchroom.v1.ClientInfo, may be empty */
-    struct wr_slice data;   /* JSON */
+    struct wr_slice key;  /* idempotency key, empty = none */
+    struct wr_slice info; /* encoded watchroom.v1.ClientInfo, may be empty */
+    struct wr_slice data; /* JSON */
     /* results: */
-    wr_err code;            /* WR_OK, or why this item alone was refused */
+    wr_err code; /* WR_OK, or why this item alone was refused */
     uint64_t offset;
-    char epoch[9];          /* 8 letters and a NUL */
-    int64_t stored_ms;      /* time of the stored entry: differs from time_ms for a duplicate */
+    char epoch[9];     /* 8 letters and a NUL */
+    int64_t stored_ms; /* time of the stored entry: differs from time_ms for a duplicate */
     bool duplicate;
 };
 
@@ -74,10 +74,11 @@ struct wr_store_plugin {
      * of the batch is kept. Required. */
     wr_err (*append)(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
     /* Calls fn for the entries of a range, in order. NOT_FOUND for an unknown room. Required. */
-    wr_err (*history)(void *state, struct wr_slice room, const struct wr_store_range *range, wr_store_entry_fn fn,
-                      void *ctx, struct wr_errmsg *err);
+    wr_err (*history)(void *state, struct wr_slice room, const struct wr_store_range *range,
+                      wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err);
     /* The newest position; makes the room (with an epoch) when it is unknown. Required. */
-    wr_err (*top)(void *state, struct wr_slice room, struct wr_store_top *out, struct wr_errmsg *err);
+    wr_err (*top)(void *state, struct wr_slice room, struct wr_store_top *out,
+                  struct wr_errmsg *err);
     /* All rooms that have (or had) an entry. Required. */
     wr_err (*rooms)(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err);
     /* One short step of housekeeping: drops entries that retention lets go, and whatever else the store does aside

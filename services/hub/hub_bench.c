@@ -49,7 +49,8 @@ static double cpu_seconds(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /* As a write-ahead log is written: 8 KiB further on each time, over bytes that exist. */
@@ -70,8 +71,8 @@ static void measure_sync(const char *folder)
         sample(wr_mono_us() - from);
     }
     close(fd);
-    printf("disk: write 8 KiB + fdatasync   median %6lld us   p90 %6lld us   p99 %6lld us\n", (long long)percentile(0.5),
-           (long long)percentile(0.9), (long long)percentile(0.99));
+    printf("disk: write 8 KiB + fdatasync   median %6lld us   p90 %6lld us   p99 %6lld us\n",
+           (long long)percentile(0.5), (long long)percentile(0.9), (long long)percentile(0.99));
 }
 
 static const char *message(bool keyed, char key[33])
@@ -116,7 +117,8 @@ static void measure_waiting(struct kit *k, int senders, int seconds)
         pthread_join(threads[i], NULL);
     size_t n = atomic_load(&num_samples);
     cpu = cpu_seconds() - cpu;
-    printf("%2d senders that wait: %7.0f/s   median %6lld us   p90 %6lld us   p99 %6lld us   %5.1f us CPU each, both ends\n",
+    printf("%2d senders that wait: %7.0f/s   median %6lld us   p90 %6lld us   p99 %6lld us   %5.1f "
+           "us CPU each, both ends\n",
            senders, (double)n / seconds, (long long)percentile(0.5), (long long)percentile(0.9),
            (long long)percentile(0.99), cpu * 1e6 / (double)n);
 }
@@ -152,7 +154,8 @@ static void measure_rate(struct kit *k, unsigned rate, int seconds, bool keyed)
         req.n_items = n;
         wr_err code;
         int64_t start = wr_mono_us();
-        ProtobufCMessage *res = kit_call(k, "Publish", &req.base, &watchroom__v1__publish_response__descriptor, &code, NULL);
+        ProtobufCMessage *res = kit_call(k, "Publish", &req.base,
+                                         &watchroom__v1__publish_response__descriptor, &code, NULL);
         if (!res)
             abort();
         protobuf_c_message_free_unpacked(res, NULL);
@@ -161,9 +164,10 @@ static void measure_rate(struct kit *k, unsigned rate, int seconds, bool keyed)
         calls++;
     }
     cpu = cpu_seconds() - cpu;
-    printf("%u messages/s %s: %5.1f a batch   call median %6lld us   p99 %6lld us   %4.1f %% of a core, both ends\n", rate,
-           keyed ? "with keys " : "no keys   ", (double)sent / (double)calls, (long long)percentile(0.5),
-           (long long)percentile(0.99), cpu * 100 / seconds);
+    printf("%u messages/s %s: %5.1f a batch   call median %6lld us   p99 %6lld us   %4.1f %% of a "
+           "core, both ends\n",
+           rate, keyed ? "with keys " : "no keys   ", (double)sent / (double)calls,
+           (long long)percentile(0.5), (long long)percentile(0.99), cpu * 100 / seconds);
 }
 
 int main(int argc, char **argv)

@@ -34,6 +34,8 @@ const struct wr_filter_plugin wr_plugin_table = {
 };
 #endif
 #if defined(WR_BAD_TABLE)
-WR_PLUGIN_EXPORT extern enum wr_filter_verdict (*const wr_other)(void *, struct wr_filter_msg *, struct wr_errmsg *);
-enum wr_filter_verdict (*const wr_other)(void *, struct wr_filter_msg *, struct wr_errmsg *) = apply;
+WR_PLUGIN_EXPORT extern enum wr_filter_verdict (*const wr_other)(void *, struct wr_filter_msg *,
+                                                                 struct wr_errmsg *);
+enum wr_filter_verdict (*const wr_other)(void *, struct wr_filter_msg *,
+                                         struct wr_errmsg *) = apply;
 #endif
