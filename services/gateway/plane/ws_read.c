@@ -74,6 +74,8 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
     struct plane__reader *r = user;
     struct wr_conn *c = r->c;
     if (arg->opcode == WSLAY_CONNECTION_CLOSE) {
+        if (arg->msg_length == 1) /* half a code (RFC 6455, 5.5.1), which wslay lets pass: end() answers 1002 */
+            return;
         r->peer_closed = true;
         c->by_peer = c->state == CONN_OPEN;
         if (c->by_peer)

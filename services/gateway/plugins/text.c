@@ -34,6 +34,8 @@ static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_c
         api->close(c, 1011, "out of memory");
     else if (api->subscribe(c, &sub, 0) != WR_OK)
         api->close(c, 1008, "there can be no room of that name");
+    else /* until it is in the room: a line sent at once would come before its own place there, and not come back */
+        api->pause(c, t->is_paused = true);
 }
 
 /* The line between its blanks, newlines as spaces, as a JSON message. */
