@@ -308,6 +308,15 @@ static void answer_rows(struct wr_call *call, struct room_row **rows, size_t n)
     free(infos);
 }
 
+/* Rooms without an entry are not in the store's list; those that are shown have an epoch all the same. */
+static void complete(struct hub *h, struct room_row *r)
+{
+    struct wr_errmsg ignored;
+    if (!r->top.epoch[0] &&
+        h->store->top(h->store_state, wr_slice_str(r->name), &r->top, &ignored) != WR_OK)
+        r->top = (struct wr_store_top){0}; /* on a full disk a new room has none */
+}
+
 static void handle_rooms(struct hub *h, struct wr_call *call)
 {
     struct room_list l = {0};
@@ -324,8 +333,10 @@ static void handle_rooms(struct hub *h, struct wr_call *call)
         e = WR_ERR_BUSY;
     }
     if (e == WR_OK) {
-        while (wr_map_next(&l.by_name, &at, NULL, &v))
+        while (wr_map_next(&l.by_name, &at, NULL, &v)) {
+            complete(h, v);
             rows[n++] = v;
+        }
         qsort(rows, n, sizeof(struct room_row *), by_interest);
         answer_rows(call, rows, n);
     } else {

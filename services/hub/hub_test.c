@@ -513,6 +513,7 @@ static void test_rooms_lists_configured_then_others(void **state)
     assert_string_equal(res->rooms[0]->room, "demo");
     assert_string_equal(res->rooms[0]->stream, "demo");
     assert_int_equal(res->rooms[0]->offset, 0);
+    assert_int_equal(strlen(res->rooms[0]->epoch), 8);
     const Watchroom__V1__RoomInfo *talk =
         res->rooms[strcmp(res->rooms[1]->room, "talk") == 0 ? 1 : 2];
     assert_string_equal(talk->room, "talk");
