@@ -523,25 +523,20 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits, cons
         return;
     }
     wr_buf_fmt(&b, "{\"id\":%u,\"subscribe\":{", id);
-    size_t from = b.n;
+    wr_buf_str(&b, "\"epoch\":");
+    wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
+    wr_buf_str(&b, ",\"offset\":");
+    wr_buf_u64(&b, r->offset);
     if (bits & BIT_RECOVERABLE)
         wr_buf_str(&b, ",\"recoverable\":true");
-    if (bits & (BIT_RECOVERABLE | BIT_POSITIONED)) {
-        wr_buf_str(&b, ",\"positioned\":true,\"epoch\":");
-        wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
-        wr_buf_str(&b, ",\"offset\":");
-        wr_buf_u64(&b, r->offset);
-    }
+    if (bits & (BIT_RECOVERABLE | BIT_POSITIONED))
+        wr_buf_str(&b, ",\"positioned\":true");
     if (bits & BIT_RECOVER) {
         wr_buf_str(&b, r->recovered ? ",\"recovered\":true,\"was_recovering\":true" : ",\"was_recovering\":true");
         if (r->num_pubs) {
             wr_buf_char(&b, ',');
             add_pubs(&b, r->pubs, r->num_pubs);
         }
-    }
-    if (!b.failed && b.n > from) { /* the first member has no comma before it */
-        memmove(b.p + from, b.p + from + 1, b.n - from - 1);
-        b.n--;
     }
     wr_buf_str(&b, "}}");
     reply(t, &b);

@@ -18,6 +18,26 @@ struct text_conn {
     char room[256];
 };
 
+/* The room that a query names, "lobby" when it names none; false when there can be no such room. */
+static bool room_of(const struct wr_codec_open *o, char room[256])
+{
+    const char *at = strstr(o->query, "room=");
+    bool named = at && (at == o->query || at[-1] == '&') && at[5] && at[5] != '&';
+    if (!named)
+        (void)snprintf(room, 256, "lobby");
+    return !named || (o->param(o, "room", room, 256) && wr_name_valid(wr_slice_str(room)));
+}
+
+static wr_err check(const struct wr_codec_open *o, struct wr_errmsg *why)
+{
+    char room[256];
+    if (room_of(o, room))
+        return WR_OK;
+    wr_errmsg_set(why, "room: there can be no room of that name; use up to 255 bytes of UTF-8 without '/', '\\' and control "
+                       "characters, and no '.' in front");
+    return WR_ERR_INVALID;
+}
+
 static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs, const struct wr_codec_open *o)
 {
     (void)state;
@@ -25,8 +45,7 @@ static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_c
     char client[37];
     t->api = api;
     t->c = c;
-    if (!o->param(o, "room", t->room, sizeof t->room) || !t->room[0])
-        (void)snprintf(t->room, sizeof t->room, "lobby");
+    (void)room_of(o, t->room);
     t->room_len = (uint16_t)strlen(t->room);
     wr_id_uuid(client);
     struct wr_codec_subscribe sub = {.room = wr_slice_of(t->room, t->room_len)};
@@ -171,4 +190,5 @@ WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
     .message = message,
     .result = result,
     .encode_publications = encode_publications,
+    .check = check,
 };

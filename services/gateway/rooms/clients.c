@@ -2,10 +2,12 @@
  *
  * Clients: a connection of the plane, its codec, and its memberships. What a codec asks for becomes work for the rooms
  * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
+#include "json_read.h"
 #include "rooms_priv.h"
 #include "wr_buf.h"
 #include "wr_id.h"
 #include "wr_pb.h"
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -99,22 +101,11 @@ static void reply_free(struct rooms__reply *p)
     free(p);
 }
 
-/* The subscription's answer, then the group: what the room sends next follows it. */
-static bool reply_subscribed(struct rooms__reply *p)
-{
-    struct rooms__sub *s = p->sub;
-    if (s->gone)
-        return false;
-    s->answered = true;
-    if (p->r.code == WR_OK)
-        s->group = p->group;
-    return true;
-}
-
+/* The subscription's answer is told; then the group: what the room sends next follows it. */
 static void after_subscribed(struct wr_codec_conn *cl, struct rooms__reply *p)
 {
     struct rooms__sub *s = p->sub;
-    if (s->gone) /* the codec gave it back while it was told */
+    if (s->gone) /* the codec gave it back before */
         return;
     if (p->r.code != WR_OK) {
         struct rooms__sub **at = sub_find(cl, rooms__sub_room(s));
@@ -122,6 +113,7 @@ static void after_subscribed(struct wr_codec_conn *cl, struct rooms__reply *p)
             sub_remove(cl, at);
         return;
     }
+    s->group = p->group;
     uint32_t classes = CLASS_PUBS | (s->flags & WR_SUB_POSITIONED ? CLASS_POSITIONED : 0u) |
                        (s->flags & WR_SUB_JOIN_LEAVE ? CLASS_JOIN_LEAVE : 0u);
     if (!wr_group_add(s->group, cl->conn, classes))
@@ -132,16 +124,13 @@ static void run_reply(struct wr_conn *c, void *arg)
 {
     struct rooms__reply *p = arg;
     struct wr_codec_conn *cl = c ? client_of(c) : NULL;
-    bool is_sub = p->r.op == WR_CODEC_SUBSCRIBE;
-    if (cl && (!is_sub || !p->sub->gone)) { /* else api_unsubscribe answered in its place */
+    if (cl) {
         cl->pending--;
         p->r.message = p->text;
         p->r.epoch = p->epoch[0] ? wr_slice_str(p->epoch) : p->r.epoch;
-        if (!is_sub || reply_subscribed(p)) {
-            cl->codec->plugin->result(cl->cs, &p->r);
-            if (is_sub)
-                after_subscribed(cl, p);
-        }
+        cl->codec->plugin->result(cl->cs, &p->r);
+        if (p->r.op == WR_CODEC_SUBSCRIBE)
+            after_subscribed(cl, p);
     }
     reply_free(p);
 }
@@ -177,8 +166,7 @@ static void api_close(struct wr_codec_conn *cl, uint16_t code, const char *reaso
     wr_conn_close(cl->conn, code, reason);
 }
 
-static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user,
-                         struct wr_slice conn_info)
+static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user, struct wr_slice conn_info)
 {
     struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
     if (!who)
@@ -198,8 +186,7 @@ static void api_wake(struct wr_codec_conn *cl, uint32_t ms)
     wr_conn_wake(cl->conn, ms);
 }
 
-static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
-                                  uint64_t cookie)
+static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
 {
     struct rooms__sub *s = calloc(1, sizeof *s + req->room.n);
     if (!s)
@@ -211,8 +198,7 @@ static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_code
     s->cookie = cookie;
     s->since = req->since_offset;
     if (req->since_epoch.n < sizeof s->since_epoch)
-        memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "",
-               req->since_epoch.n);
+        memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "", req->since_epoch.n);
     else
         s->since_epoch[0] = '?'; /* none of ours is so long: it matches nothing */
     s->who = rooms__identity_ref(cl->who);
@@ -224,8 +210,7 @@ static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_code
     return s;
 }
 
-static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
-                            uint64_t cookie)
+static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
 {
     if (!wr_name_valid(req->room) || !cl->who)
         return WR_ERR_INVALID;
@@ -248,19 +233,9 @@ static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subs
 static bool api_unsubscribe(struct wr_codec_conn *cl, struct wr_slice room)
 {
     struct rooms__sub **at = sub_find(cl, room);
-    if (!at)
-        return false;
-    struct wr_codec_result r = {.op = WR_CODEC_SUBSCRIBE,
-                                .code = WR_ERR_CLOSED,
-                                .cookie = (*at)->cookie,
-                                .message = "unsubscribed meanwhile"};
-    bool owed = !(*at)->answered;
-    sub_remove(cl, at);
-    if (owed) { /* the room forgets it and answers no more: every request has its answer */
-        cl->pending--;
-        cl->codec->plugin->result(cl->cs, &r);
-    }
-    return true;
+    if (at)
+        sub_remove(cl, at);
+    return at != NULL;
 }
 
 static bool api_is_subscribed(struct wr_codec_conn *cl, struct wr_slice room)
@@ -282,8 +257,24 @@ static bool outbox_admits(struct wr_rooms *rs, size_t bytes)
     return false;
 }
 
-static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data,
-                          uint64_t cookie)
+/* What makes a message that is published again the same message: the client's own id when it chose one that is long
+ * enough to be meant so ("id" of the data, 8 to 128 bytes), else one of ours for the gateway's own retries. */
+static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[16])
+{
+    struct wr_slice value, id;
+    uint8_t sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) && json_is_string(id) &&
+        id.n >= 8 + 2 && id.n <= 128 + 2 && EVP_Digest(id.p, id.n, sum, &n, EVP_sha256(), NULL) == 1) {
+        memcpy(key, sum, 16);
+        return;
+    }
+    uint64_t k = atomic_fetch_add(&rs->next_key, 1);
+    memcpy(key, rs->boot, 8);
+    memcpy(key + 8, &k, 8);
+}
+
+static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data, uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(room) || !cl->who || !data.n)
@@ -295,13 +286,10 @@ static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct
     struct rooms__publish *p = malloc(sizeof *p + room.n + data.n);
     if (!p)
         abort(); /* it is counted in already */
-    *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn),
-                                 .cookie = cookie,
+    *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn), .cookie = cookie,
                                  .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
                                  .who = rooms__identity_ref(cl->who)};
-    uint64_t k = atomic_fetch_add(&rs->next_key, 1);
-    memcpy(p->key, rs->boot, 8);
-    memcpy(p->key + 8, &k, 8);
+    publish_key(rs, data, p->key);
     memcpy(p->bytes, room.p, room.n);
     memcpy(p->bytes + room.n, data.p, data.n);
     p->room = wr_slice_of(p->bytes, room.n);
@@ -338,16 +326,14 @@ static void on_history(void *ctx, const struct wr_answer *a)
     atomic_fetch_sub(&rs->calls, 1);
 }
 
-static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q,
-                          uint64_t cookie)
+static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q, uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(q->room))
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
-    uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX
-                                                                            : (uint32_t)q->limit;
+    uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX : (uint32_t)q->limit;
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
     if (!m)
         return WR_ERR_BUSY;
@@ -365,13 +351,11 @@ static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_histor
     p->r.room = wr_slice_of(p->room, q->room.n);
     cl->pending++;
     atomic_fetch_add(&rs->calls, 1);
-    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history,
-                p);
+    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history, p);
     return WR_OK;
 }
 
-static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only,
-                           uint64_t cookie)
+static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only, uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(room))
@@ -379,8 +363,7 @@ static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool 
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
     struct rooms__job *j = rooms__job_new(JOB_PRESENCE);
-    struct rooms__reply *p = rooms__reply_new(
-        stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
+    struct rooms__reply *p = rooms__reply_new(stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
     p->rooms = rs;
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, room.p, room.n);
@@ -420,6 +403,7 @@ static const struct wr_codec_api api = {
 };
 
 /* ---- the connection ---- */
+
 
 static bool open_param(const struct wr_codec_open *o, const char *name, char *out, size_t n)
 {
@@ -470,8 +454,7 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
     free(cl);
 }
 
-static const struct wr_conn_ops ops = {
-    .open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
+static const struct wr_conn_ops ops = {.open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
 
 static const char *subprotocol(const struct wr_codec_plugin *p, const struct wr_http_req *req)
 {
@@ -487,6 +470,12 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
     struct rooms__codec *codec = ctx;
     const struct wr_codec_plugin *p = codec->plugin;
     const struct wr_config *cfg = codec->rooms->env->config;
+    struct wr_errmsg why = {{0}};
+    struct wr_codec_open asked = {.query = req->query, .client = req->client, .param = open_param};
+    if (WR_PLUGIN_HAS(p, check) && p->check(&asked, &why) != WR_OK) {
+        wr_http_error(req, 400, "%s", why.text);
+        return;
+    }
     struct wr_codec_conn *cl = calloc(1, sizeof *cl + p->conn_size);
     if (cl) {
         cl->query = strdup(req->query);
@@ -503,26 +492,16 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
     }
     cl->magic = CLIENT_MAGIC;
     cl->codec = codec;
-    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS,
-                             .policy = WR_QUEUE_CHAT,
-                             .ops = &ops,
-                             .user = cl,
-                             .queue_bytes = cfg->gateway.chat_queue_bytes,
-                             .ping_ms = p->ping_ms,
-                             .pong_ms = p->pong_ms,
+    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = cl,
+                             .queue_bytes = cfg->gateway.chat_queue_bytes, .ping_ms = p->ping_ms, .pong_ms = p->pong_ms,
                              .max_message = cfg->gateway.max_message_bytes};
-    (void)wr_http_upgrade(req, subprotocol(p, req),
-                          &o); /* on an error the client was told, and on_close ran */
+    (void)wr_http_upgrade(req, subprotocol(p, req), &o); /* on an error the client was told, and on_close ran */
 }
 
-void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err,
-                    wr_err *e)
+void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err, wr_err *e)
 {
-    struct wr_http_route r = {.path = codec->plugin->path,
-                              .methods = WR_GET,
-                              .upgrade_only = true,
-                              .handler = handle_upgrade,
-                              .ctx = codec};
+    struct wr_http_route r = {.path = codec->plugin->path, .methods = WR_GET, .upgrade_only = true,
+                              .handler = handle_upgrade, .ctx = codec};
     *e = wr_http_add(rs->env->http, &r);
     if (*e != WR_OK)
         wr_errmsg_set(err, "gateway.codecs: no room for the route %s", codec->plugin->path);

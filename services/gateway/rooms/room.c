@@ -110,6 +110,20 @@ static void send_insufficient(struct rooms__room *room)
 
 /* ---- subscribing ---- */
 
+/* Off the room's list; the room's reference goes. */
+static void forget(struct rooms__sub *s)
+{
+    struct rooms__room *room = s->room;
+    *s->room_at = s->room_next;
+    if (s->room_next)
+        s->room_next->room_at = s->room_at;
+    room->nsubs--;
+    wr_gauge_add(&rooms__g_subs, -1);
+    if (!room->nsubs)
+        room->empty_ms = wr_mono_ms();
+    rooms__sub_unref(s);
+}
+
 static void attach(struct rooms__sub *s, struct rooms__reply *p)
 {
     struct rooms__room *room = s->room;
@@ -120,8 +134,13 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
     p->group = room->groups[s->codec];
     atomic_fetch_add(&s->refs, 1);
     p->sub = s;
-    s->state = SUB_LIVE;
     rooms__reply_post(rs, s->conn, p);
+    if (s->leaving) {
+        s->state = SUB_LEFT;
+        forget(s);
+        return;
+    }
+    s->state = SUB_LIVE;
     presence__enter(rs, s);
 }
 
@@ -140,6 +159,9 @@ static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
     atomic_fetch_add(&s->refs, 1);
     p->sub = s;
     rooms__reply_post(s->room->rs, s->conn, p);
+    s->state = SUB_LEFT;
+    if (s->leaving)
+        forget(s);
 }
 
 static void attach_not_recovered(struct rooms__sub *s)
@@ -199,8 +221,6 @@ static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a
     struct rooms__sub *s = ctx;
     struct rooms__room *room = s->room;
     struct rooms__pubs log = {0};
-    if (s->state == SUB_LEFT)
-        goto out;
     if (a->code != WR_OK && a->code != WR_ERR_POSITION && a->code != WR_ERR_NOT_FOUND) {
         refuse(s, a->code, a->text);
         goto out;
@@ -220,7 +240,7 @@ static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a
 out:
     rooms__pubs_free(&log);
     recover_end(room);
-    rooms__sub_unref(s);
+    rooms__sub_unref(s); /* the call's */
 }
 
 static struct wr_msg *history_body(const char *room, uint64_t since, const char *epoch, uint32_t limit, uint64_t until)
@@ -455,7 +475,6 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         for (struct rooms__sub *s = room->subs, *next; s; s = next) {
             next = s->room_next;
             if (s->state == SUB_WAITING) {
-                s->state = SUB_LEFT; /* the client's side gives it back when it has the answer */
                 refuse(s, a->code == WR_OK ? WR_ERR_INTERNAL : a->code, a->text);
             }
         }
@@ -529,18 +548,14 @@ void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s)
 
 void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s)
 {
-    struct rooms__room *room = s->room;
-    *s->room_at = s->room_next;
-    if (s->room_next)
-        s->room_next->room_at = s->room_at;
-    room->nsubs--;
+    if (s->state == SUB_WAITING || s->state == SUB_RECOVERING) {
+        s->leaving = true;
+        return;
+    }
     if (s->state == SUB_LIVE)
         presence__leave(rs, s);
     s->state = SUB_LEFT;
-    wr_gauge_add(&rooms__g_subs, -1);
-    if (!room->nsubs)
-        room->empty_ms = wr_mono_ms();
-    rooms__sub_unref(s);
+    forget(s);
 }
 
 static void room_free(struct rooms__room *room)

@@ -58,6 +58,7 @@ struct rooms__sub {
     struct rooms__room *room;
     struct rooms__sub *room_next, **room_at;
     enum rooms__sub_state state;
+    bool leaving; /* gave it back before its answer: it gets the answer, then goes */
     bool told; /* the hub acknowledged that the member is there */
     struct rooms__presence_op *enter; /* queued, not sent yet */
     uint16_t name_len;
