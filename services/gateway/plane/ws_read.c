@@ -21,6 +21,7 @@ struct plane__reader {
     uint8_t opcode, fin;
     bool in_message; /* between a first fragment and the last */
     bool peer_closed;
+    bool half_code; /* a close frame with one byte: wslay takes it for one without a code */
     int64_t since_ms;
     struct wr_buf out;
 };
@@ -57,6 +58,7 @@ static void on_frame_start(wslay_event_context_ptr ctx, const struct wslay_event
     r->frame = n + 2 + 4 + (n < 126 ? 0 : n <= 0xffff ? 2 : 8);
     r->opcode = arg->opcode;
     r->fin = arg->fin;
+    r->half_code = arg->opcode == WSLAY_CONNECTION_CLOSE && n == 1;
 }
 
 static void on_frame_end(wslay_event_context_ptr ctx, void *user)
@@ -74,8 +76,8 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
     struct plane__reader *r = user;
     struct wr_conn *c = r->c;
     if (arg->opcode == WSLAY_CONNECTION_CLOSE) {
-        if (arg->msg_length == 1) /* half a code (RFC 6455, 5.5.1), which wslay lets pass: end() answers 1002 */
-            return;
+        if (r->half_code)
+            return; /* ended with 1002 */
         r->peer_closed = true;
         c->by_peer = c->state == CONN_OPEN;
         if (c->by_peer)

@@ -276,7 +276,7 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
 static bool channel_of(struct cf_conn *t, const struct command *cmd, struct wr_buf *room)
 {
     struct wr_slice v;
-    if (!json_get(cmd->body, "channel", &v) || !json_string(v, room) || room->failed || !room->n) {
+    if (!json_get(cmd->body, "channel", &v) || !json_string(v, room) || room->failed) {
         bad_request(t);
         return false;
     }
