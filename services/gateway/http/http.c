@@ -125,6 +125,9 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
     wr_buf_add(&b, body.p, body.n);
     if (!b.failed && !body.failed)
         (void)mg_write(conn, b.p, b.n);
+    struct wr_http_req req = {.http = mg_get_request_info(conn)->user_data, .conn = conn};
+    if (req.http)
+        http__end(&req, true);
     wr_buf_free(&b);
     wr_buf_free(&body);
     wr_count(&http__m_errors, 1);

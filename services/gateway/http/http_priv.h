@@ -45,6 +45,8 @@ bool http__addr_parse(const char *text, struct in6_addr *out);
 bool http__addr_in(const struct http__block *b, size_t n, const struct in6_addr *a);
 /* reply.c */
 void http__finish(struct wr_http_req *r); /* after the handler: closes what must not be used again */
+/* Ends the connection; unread: something of the client's is on its way still, which must not reset the answer. */
+void http__end(struct wr_http_req *r, bool unread);
 void http__allow(unsigned methods, char out[96]);
 /* detach.c */
 int http__dummy_open(void);

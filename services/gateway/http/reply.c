@@ -191,12 +191,15 @@ void http__finish(struct wr_http_req *r)
         return;
     if (!r->answered) /* a handler's bug: the client must not wait for ever */
         wr_http_error(r, 500, "the server did not answer this request");
-    if (!r->close_after)
-        return;
+    if (r->close_after)
+        http__end(r, body_unread(r));
+}
+
+void http__end(struct wr_http_req *r, bool unread)
+{
     int fd;
     uint8_t *early;
     size_t n;
-    bool unread = body_unread(r);
     if (wr_http_detach(r, &fd, &early, &n) != WR_OK)
         return;
     free(early);

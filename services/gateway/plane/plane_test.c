@@ -488,25 +488,18 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
     for (unsigned i = 0; i < 60; i++) /* every tenth is a key frame; nobody reads */
         send_media(g, i, i % 10 == 0 ? WR_FRAME_KEY : 0, 50000);
     send_media(g, 1000, WR_FRAME_KEEP, 100);
-    unsigned last = 0, next = 0, gaps = 0;
-    bool kept = false;
-    for (unsigned i = 0; !kept; i++) {
+    unsigned next = 0, got = 0;
+    for (bool kept = false; !kept;) {
         assert_int_equal(frame_get(fd, &b), 2);
         unsigned n = (unsigned)strtoul((char *)b.p, NULL, 10);
-        if (n == 1000) {
-            kept = true;
-            continue;
-        }
-        if (i && n != next) {
-            gaps++;
+        kept = n == 1000;
+        if (!kept && n != next)
             assert_int_equal(n % 10, 0); /* behind a gap decoding can begin */
-        }
         next = n + 1;
-        last = n;
+        got += !kept;
     }
-    assert_true(gaps > 0);
-    assert_true(last <= 59);
-    send_media(g, 61, 0, 100); /* the live edge: nothing is skipped any more, or until the next key frame */
+    assert_in_range(got, 1, 40); /* what the socket took, and the bound of the queue */
+    send_media(g, 61, 0, 100);   /* may be skipped still, until the next key frame */
     send_media(g, 70, WR_FRAME_KEY, 100);
     do {
         assert_int_equal(frame_get(fd, &b), 2);
