@@ -33,7 +33,8 @@ struct wr_codec_pub {
 };
 
 enum wr_codec_sub_flags {
-    WR_SUB_POSITIONED = 1u << 0, /* told by `unsubscribed` when the room's epoch changes or entries are lost */
+    WR_SUB_POSITIONED =
+        1u << 0, /* told by `unsubscribed` when the room's epoch changes or entries are lost */
     WR_SUB_JOIN_LEAVE = 1u << 1, /* wants encode_members messages */
     WR_SUB_RECOVER = 1u << 2,    /* since is the last position that the client has */
 };
@@ -68,9 +69,9 @@ struct wr_codec_result {
     const char *message; /* for a person, on an error; never NULL */
     struct wr_slice room;
     struct wr_slice epoch;
-    uint64_t offset;      /* subscribe: the room's top; publish: the entry's; history: top */
-    int64_t time_ms;      /* publish */
-    bool recovered;       /* subscribe with WR_SUB_RECOVER: pubs are all that came after since */
+    uint64_t offset; /* subscribe: the room's top; publish: the entry's; history: top */
+    int64_t time_ms; /* publish */
+    bool recovered;  /* subscribe with WR_SUB_RECOVER: pubs are all that came after since */
     const struct wr_codec_pub *pubs; /* subscribe, history */
     size_t num_pubs;
     uint32_t num_clients, num_users;
@@ -87,20 +88,24 @@ struct wr_codec_api {
     void (*close)(struct wr_codec_conn *c, uint16_t code, const char *reason);
     /* Who the client is from now on: connection id (unique), user, JSON for ClientInfo or empty. Copied. Call it before
      * the first subscribe or publish. */
-    bool (*identify)(struct wr_codec_conn *c, struct wr_slice client, struct wr_slice user, struct wr_slice conn_info);
+    bool (*identify)(struct wr_codec_conn *c, struct wr_slice client, struct wr_slice user,
+                     struct wr_slice conn_info);
     struct wr_codec_info (*info)(struct wr_codec_conn *c); /* borrowed until the next identify */
     /* `wake` runs in about ms; replaces an earlier one; 0 = never. */
     void (*wake)(struct wr_codec_conn *c, uint32_t ms);
     /* Errors at once, then no result comes: INVALID (room name), CONFLICT (subscribed already), TOO_BIG (too many
      * rooms), BUSY (queue full). */
-    wr_err (*subscribe)(struct wr_codec_conn *c, const struct wr_codec_subscribe *req, uint64_t cookie);
+    wr_err (*subscribe)(struct wr_codec_conn *c, const struct wr_codec_subscribe *req,
+                        uint64_t cookie);
     /* True when it was subscribed (or on its way to be): nothing of that room is sent any more. */
     bool (*unsubscribe)(struct wr_codec_conn *c, struct wr_slice room);
     bool (*is_subscribed)(struct wr_codec_conn *c, struct wr_slice room);
     /* data: JSON without raw newlines, copied. Errors at once: INVALID (room name), TOO_BIG, BUSY (too much waits). */
-    wr_err (*publish)(struct wr_codec_conn *c, struct wr_slice room, struct wr_slice data, uint64_t cookie);
+    wr_err (*publish)(struct wr_codec_conn *c, struct wr_slice room, struct wr_slice data,
+                      uint64_t cookie);
     wr_err (*history)(struct wr_codec_conn *c, const struct wr_codec_history *req, uint64_t cookie);
-    wr_err (*presence)(struct wr_codec_conn *c, struct wr_slice room, bool stats_only, uint64_t cookie);
+    wr_err (*presence)(struct wr_codec_conn *c, struct wr_slice room, bool stats_only,
+                       uint64_t cookie);
     /* Requests of this connection that are not answered yet. */
     uint32_t (*pending)(struct wr_codec_conn *c);
     /* Stops and resumes reading from this client. */
@@ -115,12 +120,14 @@ struct wr_codec_open {
 };
 
 struct wr_codec_plugin {
-    struct wr_plugin base;      /* state_size: state of the codec in this gateway, shared by its connections */
-    size_t conn_size;           /* bytes of zeroed state that each connection has */
-    const char *path;           /* where it is served: "/ws". Required. */
-    const char *const *subprotocols; /* accepted Sec-WebSocket-Protocol names, NULL-ended, or NULL */
-    uint32_t ping_ms, pong_ms;  /* WebSocket pings by the gateway; 0 = its defaults */
-    bool binary;                /* encode_* yield binary messages */
+    struct wr_plugin
+        base; /* state_size: state of the codec in this gateway, shared by its connections */
+    size_t conn_size; /* bytes of zeroed state that each connection has */
+    const char *path; /* where it is served: "/ws". Required. */
+    const char *const
+        *subprotocols;         /* accepted Sec-WebSocket-Protocol names, NULL-ended, or NULL */
+    uint32_t ping_ms, pong_ms; /* WebSocket pings by the gateway; 0 = its defaults */
+    bool binary;               /* encode_* yield binary messages */
     /* A client came. Required. */
     void (*open)(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
                  const struct wr_codec_open *o);
@@ -134,10 +141,12 @@ struct wr_codec_plugin {
     /* The client is gone: free what cs points to. Optional. */
     void (*close)(void *cs);
     /* Appends one message with these entries of a room, n >= 1. Required. */
-    void (*encode_publications)(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n, struct wr_buf *out);
+    void (*encode_publications)(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+                                struct wr_buf *out);
     /* Appends one message that says who came and who left. Optional. */
-    void (*encode_members)(struct wr_slice room, const struct wr_codec_info *joined, size_t n_joined,
-                           const struct wr_codec_info *left, size_t n_left, struct wr_buf *out);
+    void (*encode_members)(struct wr_slice room, const struct wr_codec_info *joined,
+                           size_t n_joined, const struct wr_codec_info *left, size_t n_left,
+                           struct wr_buf *out);
     /* Before the handshake: refuses a client with 400 and the sentence in why. On an HTTP thread. Optional. */
     wr_err (*check)(const struct wr_codec_open *o, struct wr_errmsg *why);
 };

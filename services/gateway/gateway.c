@@ -49,7 +49,9 @@ static void raise_descriptors(uint32_t want)
         (void)setrlimit(RLIMIT_NOFILE, &l);
     }
     if (l.rlim_cur < need)
-        wr_warn("gateway.limits", "descriptors=%llu below max_connections=%u: raise `ulimit -n` (or LimitNOFILE=) for more clients",
+        wr_warn("gateway.limits",
+                "descriptors=%llu below max_connections=%u: raise `ulimit -n` (or LimitNOFILE=) "
+                "for more clients",
                 (unsigned long long)l.rlim_cur, want);
 }
 
@@ -61,7 +63,8 @@ static bool is_loopback(const char *listen)
 static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
 {
     const struct wr_config *c = g->env.config;
-    g->plugins = wr_plugins_names(g->env.plugins, 1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
+    g->plugins = wr_plugins_names(g->env.plugins,
+                                  1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
     struct wr_bus_opts o = {.service = "gateway", .plugins = g->plugins};
     wr_err e = wr_bus_open(&o, &g->env.bus);
     if (e == WR_OK)
@@ -79,9 +82,12 @@ static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
     wr_err e = wr_pages_open(c->gateway.web, &g->pages);
     if (e != WR_OK)
         return e;
-    struct wr_http_opts o = {.listen = c->gateway.listen, .threads = c->gateway.http_threads,
-                             .trusted_proxies = c->gateway.trusted_proxies, .plane = g->env.plane,
-                             .fallback = wr_pages_serve, .fallback_ctx = g->pages};
+    struct wr_http_opts o = {.listen = c->gateway.listen,
+                             .threads = c->gateway.http_threads,
+                             .trusted_proxies = c->gateway.trusted_proxies,
+                             .plane = g->env.plane,
+                             .fallback = wr_pages_serve,
+                             .fallback_ctx = g->pages};
     e = wr_http_new(&o, &g->env.http, err);
     if (e != WR_OK || !c->gateway.health[0])
         return e;
@@ -126,7 +132,8 @@ static void drain(void *state)
 #endif
     wr_plane_drain(g->env.plane, "shutting down");
     if (!wr_plane_wait_empty(g->env.plane, DRAIN_MS))
-        wr_info("gateway.drain", "left=%zu connections did not say goodbye in time", wr_plane_connections(g->env.plane));
+        wr_info("gateway.drain", "left=%zu connections did not say goodbye in time",
+                wr_plane_connections(g->env.plane));
 }
 
 static void stop(void *state)
@@ -161,10 +168,13 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
     g->env.config = c;
     g->env.plugins = env->plugins;
     raise_descriptors(c->gateway.max_connections);
-    struct wr_plane_opts po = {.threads = c->gateway.plane_threads, .max_connections = c->gateway.max_connections};
+    struct wr_plane_opts po = {.threads = c->gateway.plane_threads,
+                               .max_connections = c->gateway.max_connections};
     wr_err e = wr_plane_open(&po, &g->env.plane);
     if (e != WR_OK)
-        wr_errmsg_set(err, "the gateway could not start its threads: raise the limit of processes (ulimit -u)");
+        wr_errmsg_set(
+            err,
+            "the gateway could not start its threads: raise the limit of processes (ulimit -u)");
     if (e == WR_OK)
         e = start_bus(g, err);
     if (e == WR_OK)
@@ -179,17 +189,21 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
         stop(g);
         return e;
     }
-    wr_info("gateway.start", "listen=http://%s/ health=%s page=%s instance=%s", wr_http_address(g->env.http),
-            g->health ? wr_http_address(g->health) : "none", wr_pages_folder(g->pages)[0] ? wr_pages_folder(g->pages) : "not-built",
+    wr_info("gateway.start", "listen=http://%s/ health=%s page=%s instance=%s",
+            wr_http_address(g->env.http), g->health ? wr_http_address(g->health) : "none",
+            wr_pages_folder(g->pages)[0] ? wr_pages_folder(g->pages) : "not-built",
             wr_bus_instance(g->env.bus));
     if (!is_loopback(c->gateway.listen))
-        wr_warn("gateway.open", "listen=%s: everybody who reaches this address may read and write in every room; this version has no tokens",
+        wr_warn("gateway.open",
+                "listen=%s: everybody who reaches this address may read and write in every room; "
+                "this version has no tokens",
                 c->gateway.listen);
     return WR_OK;
 }
 
 WR_PLUGIN_EXPORT const struct wr_service_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct gateway, WR_KIND_SERVICE, "gateway", WR_VERSION,
+    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct gateway, WR_KIND_SERVICE,
+                                 "gateway", WR_VERSION,
                                  "HTTP, WebSocket, rooms for clients, live viewers, uploads"),
     .start = start,
     .drain = drain,

@@ -61,7 +61,8 @@ static bool is_request_socket(int fd, const struct in6_addr *ip, unsigned port, 
         memcmp(&got, ip, sizeof got) != 0)
         return false;
     n = sizeof a;
-    return getsockname(fd, &a.sa, &n) == 0 && addr_of(&a, &got, &got_port) && got_port == local_port;
+    return getsockname(fd, &a.sa, &n) == 0 && addr_of(&a, &got, &got_port) &&
+           got_port == local_port;
 }
 
 static int find_fd(const struct mg_request_info *ri)
@@ -73,8 +74,10 @@ static int find_fd(const struct mg_request_info *ri)
     text[strcspn(text, "%")] = 0; /* scope of a link-local address */
     if (!http__addr_parse(text, &ip))
         return -1;
-    int end = getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < (1u << 20) ? (int)lim.rlim_cur : 1 << 20;
-    for (int fd = wr_plane_next_foreign_fd(3); fd >= 0 && fd < end; fd = wr_plane_next_foreign_fd(fd + 1))
+    int end = getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < (1u << 20) ? (int)lim.rlim_cur
+                                                                               : 1 << 20;
+    for (int fd = wr_plane_next_foreign_fd(3); fd >= 0 && fd < end;
+         fd = wr_plane_next_foreign_fd(fd + 1))
         if (is_request_socket(fd, &ip, (unsigned)ri->remote_port, (unsigned)ri->server_port))
             return fd;
     return -1;
@@ -85,7 +88,8 @@ size_t wr_http_pending(struct wr_http_req *r)
     int n = 0;
     if (!r->sock)
         r->sock = find_fd(mg_get_request_info(r->conn));
-    return r->sock > 0 && !r->detached && ioctl(r->sock, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+    return r->sock > 0 && !r->detached && ioctl(r->sock, FIONREAD, &n) == 0 && n > 0 ? (size_t)n
+                                                                                     : 0;
 }
 
 void wr_http_cut(struct wr_http_req *r, int how)
@@ -106,7 +110,8 @@ wr_err wr_http_detach(struct wr_http_req *r, int *fd_out, uint8_t **early, size_
         if (ours >= 0)
             (void)close(ours);
         wr_count(&http__m_detach_failed, 1);
-        wr_warn("http.detach", "client=%s errno=%d: the socket of a request was not found", r->client, errno);
+        wr_warn("http.detach", "client=%s errno=%d: the socket of a request was not found",
+                r->client, errno);
         return WR_ERR_INTERNAL;
     }
     r->detached = true;
@@ -139,7 +144,8 @@ void http__accept_key(const char *key, char out[29])
     (void)EVP_EncodeBlock((unsigned char *)out, sha, 20);
 }
 
-static wr_err fail(struct wr_http_req *r, const struct wr_conn_opts *opts, int status, const char *why)
+static wr_err fail(struct wr_http_req *r, const struct wr_conn_opts *opts, int status,
+                   const char *why)
 {
     static const struct wr_conn_closed closed = {.code = 1006, .reason = "refused"};
     if (!r->answered)
@@ -149,7 +155,8 @@ static wr_err fail(struct wr_http_req *r, const struct wr_conn_opts *opts, int s
 }
 
 /* Detaches, writes the head (a new socket's buffer takes it whole), moves the socket into the plane. */
-static wr_err hand_over(struct wr_http_req *r, const struct wr_buf *head, const struct wr_conn_opts *opts)
+static wr_err hand_over(struct wr_http_req *r, const struct wr_buf *head,
+                        const struct wr_conn_opts *opts)
 {
     int fd;
     uint8_t *early;
@@ -175,7 +182,8 @@ static bool plane_full(struct wr_http_req *r)
     return r->http->plane == NULL;
 }
 
-wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol, const struct wr_conn_opts *opts)
+wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
+                       const struct wr_conn_opts *opts)
 {
     struct wr_conn_opts o = *opts;
     o.transport = WR_TRANSPORT_WS;
@@ -184,7 +192,9 @@ wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol, const str
     char accept[29];
     struct wr_buf b = {0};
     http__accept_key(wr_http_header(r, "Sec-WebSocket-Key"), accept);
-    wr_buf_fmt(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
+    wr_buf_fmt(&b,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+               "Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
                accept);
     if (subprotocol)
         wr_buf_fmt(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
@@ -195,15 +205,18 @@ wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol, const str
     return e;
 }
 
-wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra, const struct wr_conn_opts *opts)
+wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra,
+                      const struct wr_conn_opts *opts)
 {
     struct wr_conn_opts o = *opts;
     o.transport = WR_TRANSPORT_RAW;
     if (plane_full(r) || r->method == WR_HEAD)
         return fail(r, opts, 500, "this address streams: use GET");
     struct wr_buf b = {0};
-    wr_buf_fmt(&b, "HTTP/1.1 %d OK\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n%s\r\n", status,
-               extra ? extra : "");
+    wr_buf_fmt(&b,
+               "HTTP/1.1 %d OK\r\nX-Content-Type-Options: nosniff\r\nCache-Control: "
+               "no-store\r\nConnection: close\r\n%s\r\n",
+               status, extra ? extra : "");
     wr_err e = hand_over(r, &b, &o);
     wr_buf_free(&b);
     return e;

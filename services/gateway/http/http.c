@@ -12,12 +12,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct wr_counter http__m_requests = {.name = "watchroom_http_requests_total", .help = "HTTP requests"};
-struct wr_counter http__m_errors = {.name = "watchroom_http_errors_total", .help = "HTTP requests answered with an error"};
-struct wr_counter http__m_upgrades = {.name = "watchroom_http_upgrades_total", .help = "WebSocket handshakes accepted"};
-struct wr_counter http__m_detach_failed = {.name = "watchroom_http_detach_failed_total",
-                                           .help = "Requests whose socket was not found for the hand-over"};
-struct wr_gauge http__g_busy = {.name = "watchroom_http_busy_workers", .help = "HTTP workers that run a handler"};
+struct wr_counter http__m_requests = {.name = "watchroom_http_requests_total",
+                                      .help = "HTTP requests"};
+struct wr_counter http__m_errors = {.name = "watchroom_http_errors_total",
+                                    .help = "HTTP requests answered with an error"};
+struct wr_counter http__m_upgrades = {.name = "watchroom_http_upgrades_total",
+                                      .help = "WebSocket handshakes accepted"};
+struct wr_counter http__m_detach_failed = {
+    .name = "watchroom_http_detach_failed_total",
+    .help = "Requests whose socket was not found for the hand-over"};
+struct wr_gauge http__g_busy = {.name = "watchroom_http_busy_workers",
+                                .help = "HTTP workers that run a handler"};
 
 static const struct wr_http_route *route_find(const struct wr_http *h, struct wr_http_req *req)
 {
@@ -40,8 +45,10 @@ static const struct wr_http_route *route_find(const struct wr_http *h, struct wr
 
 static void refuse_plain(struct wr_http_req *req)
 {
-    wr_http_error_with(req, 426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-                       "%s speaks WebSocket: connect with a WebSocket client (ws://), not with plain HTTP", req->path);
+    wr_http_error_with(
+        req, 426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "%s speaks WebSocket: connect with a WebSocket client (ws://), not with plain HTTP",
+        req->path);
 }
 
 static void dispatch(struct wr_http *h, struct wr_http_req *req)
@@ -84,8 +91,10 @@ static int on_request(struct mg_connection *conn)
     int status = http__parse(h, conn, &req, &why);
     if (status) {
         req.close_after = true; /* where the next request begins is not certain */
-        wr_http_error_with(&req, status, status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" : NULL, "%s",
-                           why);
+        wr_http_error_with(&req, status,
+                           status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                         : NULL,
+                           "%s", why);
     } else {
         dispatch(h, &req);
     }
@@ -118,10 +127,14 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
 {
     struct wr_buf b = {0}, body = {0};
     wr_buf_fmt(&body, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_buf_json(&body, message && message[0] ? message : "the request could not be read", message && message[0] ? strlen(message) : 29);
+    wr_buf_json(&body, message && message[0] ? message : "the request could not be read",
+                message && message[0] ? strlen(message) : 29);
     wr_buf_str(&body, "}}\n");
-    wr_buf_fmt(&b, "HTTP/1.1 %d Error\r\nContent-Type: application/json; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-                   "Content-Length: %zu\r\nConnection: close\r\n\r\n", status, body.n);
+    wr_buf_fmt(&b,
+               "HTTP/1.1 %d Error\r\nContent-Type: application/json; "
+               "charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+               "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+               status, body.n);
     wr_buf_add(&b, body.p, body.n);
     if (!b.failed && !body.failed)
         (void)mg_write(conn, b.p, b.n);
@@ -153,15 +166,21 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
     h->num_threads = o->threads ? o->threads : 128;
-    if (strlen(o->listen) >= sizeof h->listen || !strchr(o->listen, ':') || strspn(o->listen, "0123456789.:[]abcdefABCDEF") != strlen(o->listen)) {
-        wr_errmsg_set(err, "gateway.listen: \"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000", o->listen);
+    if (strlen(o->listen) >= sizeof h->listen || !strchr(o->listen, ':') ||
+        strspn(o->listen, "0123456789.:[]abcdefABCDEF") != strlen(o->listen)) {
+        wr_errmsg_set(
+            err, "gateway.listen: \"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000",
+            o->listen);
         free(h);
         return WR_ERR_INVALID;
     }
     (void)snprintf(h->listen, sizeof h->listen, "%s", o->listen);
-    if (!http__blocks_parse(o->trusted_proxies ? o->trusted_proxies : "", h->proxies, HTTP__PROXIES, &h->num_proxies)) {
-        wr_errmsg_set(err, "gateway.trusted_proxies: \"%s\" is not a list of addresses or blocks like 10.0.0.0/8",
-                      o->trusted_proxies);
+    if (!http__blocks_parse(o->trusted_proxies ? o->trusted_proxies : "", h->proxies, HTTP__PROXIES,
+                            &h->num_proxies)) {
+        wr_errmsg_set(
+            err,
+            "gateway.trusted_proxies: \"%s\" is not a list of addresses or blocks like 10.0.0.0/8",
+            o->trusted_proxies);
         free(h);
         return WR_ERR_INVALID;
     }
@@ -187,7 +206,10 @@ static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
     *colon = 0;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
     if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
-        wr_errmsg_set(err, "gateway.listen: cannot listen on %s: not an IPv4 address, and this civetweb has no IPv6", h->listen);
+        wr_errmsg_set(err,
+                      "gateway.listen: cannot listen on %s: not an IPv4 address, and this civetweb "
+                      "has no IPv6",
+                      h->listen);
         return WR_ERR_INVALID;
     }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
@@ -199,31 +221,62 @@ static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
     int e = bind(fd, &u.sa, sizeof a) == 0 && listen(fd, 1) == 0 ? 0 : errno;
     (void)close(fd);
     if (e == EADDRINUSE) {
-        wr_errmsg_set(err, "%s is in use by another program: end it, or choose another address with --listen", h->listen);
+        wr_errmsg_set(
+            err, "%s is in use by another program: end it, or choose another address with --listen",
+            h->listen);
         return WR_ERR_CONFLICT;
     }
     if (e) {
-        wr_errmsg_set(err, "cannot listen on %s: %s; choose another address with --listen", h->listen, strerror(e));
+        wr_errmsg_set(err, "cannot listen on %s: %s; choose another address with --listen",
+                      h->listen, strerror(e));
         return e == EACCES ? WR_ERR_DENIED : WR_ERR_INVALID;
     }
-    wr_errmsg_set(err, "the HTTP server did not start on %s: %s", h->listen, h->log[0] ? h->log : "no reason was given");
+    wr_errmsg_set(err, "the HTTP server did not start on %s: %s", h->listen,
+                  h->log[0] ? h->log : "no reason was given");
     return WR_ERR_BUSY;
 }
 
 wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
 {
-    static const struct mg_callbacks callbacks = {.begin_request = on_request, .log_message = on_log,
-                                                  .log_access = on_access, .http_error = on_http_error,
+    static const struct mg_callbacks callbacks = {.begin_request = on_request,
+                                                  .log_message = on_log,
+                                                  .log_access = on_access,
+                                                  .http_error = on_http_error,
                                                   .init_thread = on_thread};
     char timeout[16];
     (void)snprintf(timeout, sizeof timeout, "%d", HTTP__TIMEOUT_MS);
     (void)snprintf(h->threads, sizeof h->threads, "%u", h->num_threads);
-    const char *options[] = {"listening_ports", h->listen, "num_threads", h->threads, "connection_queue", "1024",
-                             "listen_backlog", "4096", "tcp_nodelay", "1", "request_timeout_ms", timeout,
-                             "enable_keep_alive", "yes", "keep_alive_timeout_ms", "1000", "enable_directory_listing", "no",
-                             "access_control_allow_origin", "", "access_control_allow_methods", "",
-                             "access_control_allow_headers", "", "max_request_size", "16384", "cgi_pattern", "",
-                             "ssi_pattern", "", NULL};
+    const char *options[] = {"listening_ports",
+                             h->listen,
+                             "num_threads",
+                             h->threads,
+                             "connection_queue",
+                             "1024",
+                             "listen_backlog",
+                             "4096",
+                             "tcp_nodelay",
+                             "1",
+                             "request_timeout_ms",
+                             timeout,
+                             "enable_keep_alive",
+                             "yes",
+                             "keep_alive_timeout_ms",
+                             "1000",
+                             "enable_directory_listing",
+                             "no",
+                             "access_control_allow_origin",
+                             "",
+                             "access_control_allow_methods",
+                             "",
+                             "access_control_allow_headers",
+                             "",
+                             "max_request_size",
+                             "16384",
+                             "cgi_pattern",
+                             "",
+                             "ssi_pattern",
+                             "",
+                             NULL};
     static _Atomic bool was_init;
     if (!atomic_exchange(&was_init, true))
         (void)mg_init_library(MG_FEATURES_IPV6);

@@ -38,13 +38,15 @@ struct wr_http {
 };
 
 /* request.c: fills req from civetweb's request. Returns 0, or the status to refuse it with (*why says more). */
-int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req, const char **why);
+int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req,
+                const char **why);
 /* addr.c */
 bool http__blocks_parse(const char *text, struct http__block *out, size_t max, size_t *n);
 bool http__addr_parse(const char *text, struct in6_addr *out);
 bool http__addr_in(const struct http__block *b, size_t n, const struct in6_addr *a);
 /* reply.c */
-void http__finish(struct wr_http_req *r); /* after the handler: closes what must not be used again */
+void http__finish(
+    struct wr_http_req *r); /* after the handler: closes what must not be used again */
 /* Ends the connection; unread: something of the client's is on its way still, which must not reset the answer. */
 void http__end(struct wr_http_req *r, bool unread);
 void http__allow(unsigned methods, char out[96]);

@@ -26,24 +26,36 @@ struct page_tag {
 };
 struct wr_pages {
     char folder[512];
-    int dir; /* -1: not built */
+    int dir;              /* -1: not built */
     pthread_mutex_t lock; /* guards tags */
     struct wr_map tags;
 };
 
 static const char csp[] =
-    "Content-Security-Policy: default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "Content-Security-Policy: default-src 'self'; script-src 'self'; style-src 'self' "
+    "'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; object-src "
+    "'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'self'\r\nReferrer-Policy: same-origin\r\n";
 
 static const char *type_of(const char *path)
 {
-    static const char *const table[][2] = {
-        {".html", "text/html; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"}, {".mjs", "text/javascript; charset=utf-8"},
-        {".css", "text/css; charset=utf-8"}, {".json", "application/json"}, {".webmanifest", "application/manifest+json"},
-        {".svg", "image/svg+xml"}, {".png", "image/png"}, {".jpg", "image/jpeg"}, {".webp", "image/webp"}, {".ico", "image/x-icon"},
-        {".woff2", "font/woff2"}, {".woff", "font/woff"}, {".wasm", "application/wasm"}, {".map", "application/json"},
-        {".txt", "text/plain; charset=utf-8"}};
+    static const char *const table[][2] = {{".html", "text/html; charset=utf-8"},
+                                           {".js", "text/javascript; charset=utf-8"},
+                                           {".mjs", "text/javascript; charset=utf-8"},
+                                           {".css", "text/css; charset=utf-8"},
+                                           {".json", "application/json"},
+                                           {".webmanifest", "application/manifest+json"},
+                                           {".svg", "image/svg+xml"},
+                                           {".png", "image/png"},
+                                           {".jpg", "image/jpeg"},
+                                           {".webp", "image/webp"},
+                                           {".ico", "image/x-icon"},
+                                           {".woff2", "font/woff2"},
+                                           {".woff", "font/woff"},
+                                           {".wasm", "application/wasm"},
+                                           {".map", "application/json"},
+                                           {".txt", "text/plain; charset=utf-8"}};
     const char *dot = strrchr(path, '.');
     for (size_t i = 0; dot && i < WR_ARRAY_LEN(table); i++)
         if (strcmp(dot, table[i][0]) == 0)
@@ -54,9 +66,11 @@ static const char *type_of(const char *path)
 static int open_beneath(int dir, const char *path)
 {
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+                                      RESOLVE_NO_MAGICLINKS};
     long fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM)) /* old kernel, or a sandbox that does not know the call */
+    if (fd < 0 && (errno == ENOSYS ||
+                   errno == EPERM)) /* old kernel, or a sandbox that does not know the call */
         fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     return (int)fd;
 }
@@ -87,11 +101,13 @@ static bool hash_file(int fd, char etag[36])
     return ok && n;
 }
 
-static bool tag_of(struct wr_pages *p, const char *path, int fd, const struct stat *st, char etag[36])
+static bool tag_of(struct wr_pages *p, const char *path, int fd, const struct stat *st,
+                   char etag[36])
 {
     pthread_mutex_lock(&p->lock);
     struct page_tag *t = wr_map_get(&p->tags, wr_slice_str(path));
-    bool ok = t && t->size == st->st_size && t->mtime.tv_sec == st->st_mtim.tv_sec && t->mtime.tv_nsec == st->st_mtim.tv_nsec;
+    bool ok = t && t->size == st->st_size && t->mtime.tv_sec == st->st_mtim.tv_sec &&
+              t->mtime.tv_nsec == st->st_mtim.tv_nsec;
     if (!ok) {
         if (!t && (t = calloc(1, sizeof *t)) && !wr_map_put(&p->tags, wr_slice_str(path), t)) {
             free(t);
@@ -158,9 +174,10 @@ out:
 
 static void not_built(struct wr_http_req *req)
 {
-    static const char text[] =
-        "Watchroom runs, but its page is not built: run scripts/run, or `npm ci && npm run build` in web/, or set gateway.web to\n"
-        "the folder of a built page; then load this again. Chat (/ws, /connection/websocket), /live/, /files/ and /api/v1/ work.\n";
+    static const char text[] = "Watchroom runs, but its page is not built: run scripts/run, or "
+                               "`npm ci && npm run build` in web/, or set gateway.web to\n"
+                               "the folder of a built page; then load this again. Chat (/ws, "
+                               "/connection/websocket), /live/, /files/ and /api/v1/ work.\n";
     wr_http_reply(req, 503, "text/plain; charset=utf-8", NULL, wr_slice_of(text, sizeof text - 1));
 }
 
@@ -196,7 +213,8 @@ static bool try_folder(struct wr_pages *p, const char *folder)
 wr_err wr_pages_open(const char *folder, struct wr_pages **out)
 {
     /* Relative to the executable: a build folder in the source tree, an installed prefix. */
-    static const char *const places[] = {"../../web/dist", "../web/dist", "web/dist", "web", "../share/watchroom/web"};
+    static const char *const places[] = {"../../web/dist", "../web/dist", "web/dist", "web",
+                                         "../share/watchroom/web"};
     struct wr_pages *p = calloc(1, sizeof *p);
     *out = p;
     if (!p)

@@ -21,14 +21,37 @@ static const char *status_text(int status)
     static const struct {
         int status;
         const char *text;
-    } table[] = {{101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {204, "No Content"}, {206, "Partial Content"},
-                 {301, "Moved Permanently"}, {304, "Not Modified"}, {400, "Bad Request"}, {403, "Forbidden"},
-                 {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
-                 {410, "Gone"}, {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"},
-                 {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"},
-                 {423, "Locked"}, {426, "Upgrade Required"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-                 {460, "Checksum Mismatch"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-                 {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {507, "Insufficient Storage"}};
+    } table[] = {{101, "Switching Protocols"},
+                 {200, "OK"},
+                 {201, "Created"},
+                 {204, "No Content"},
+                 {206, "Partial Content"},
+                 {301, "Moved Permanently"},
+                 {304, "Not Modified"},
+                 {400, "Bad Request"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {405, "Method Not Allowed"},
+                 {408, "Request Timeout"},
+                 {409, "Conflict"},
+                 {410, "Gone"},
+                 {411, "Length Required"},
+                 {412, "Precondition Failed"},
+                 {413, "Content Too Large"},
+                 {414, "URI Too Long"},
+                 {415, "Unsupported Media Type"},
+                 {416, "Range Not Satisfiable"},
+                 {423, "Locked"},
+                 {426, "Upgrade Required"},
+                 {429, "Too Many Requests"},
+                 {431, "Request Header Fields Too Large"},
+                 {460, "Checksum Mismatch"},
+                 {500, "Internal Server Error"},
+                 {501, "Not Implemented"},
+                 {502, "Bad Gateway"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"},
+                 {507, "Insufficient Storage"}};
     for (size_t i = 0; i < WR_ARRAY_LEN(table); i++)
         if (table[i].status == status)
             return table[i].text;
@@ -49,7 +72,8 @@ static bool body_unread(const struct wr_http_req *r)
     return r->is_chunked || r->content_length > r->body_read;
 }
 
-static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, const char *extra, int64_t length)
+static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, const char *extra,
+                       int64_t length)
 {
     char date[40];
     time_t now = time(NULL);
@@ -57,7 +81,8 @@ static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, cons
     gmtime_r(&now, &tm);
     if (strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
         date[0] = 0;
-    wr_buf_fmt(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\n", status, status_text(status), date);
+    wr_buf_fmt(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\n", status,
+               status_text(status), date);
     if (extra)
         wr_buf_str(b, extra);
     if (length >= 0 && status != 204 && status != 304)
@@ -97,7 +122,8 @@ bool wr_http_head(struct wr_http_req *r, int status, const char *extra, uint64_t
     return ok && r->method != WR_HEAD;
 }
 
-void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra, struct wr_slice body)
+void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra,
+                   struct wr_slice body)
 {
     struct wr_buf h = {0}, b = {0};
     if (type)

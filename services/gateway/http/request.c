@@ -11,7 +11,10 @@
 
 static int hex(int c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* Percent-decodes n bytes; false when malformed or when it does not fit. */
@@ -52,7 +55,8 @@ static int path_parse(const char *raw, char *out, size_t cap, const char **why)
         return 414;
     }
     *why = "the path is malformed: bad %-escape, NUL, '..', '//', '%2f' or backslash";
-    if (strcasestr(raw, "%2f") || !percent_decode(raw, n, false, out, cap, &len) || !wr_utf8_valid(out, len))
+    if (strcasestr(raw, "%2f") || !percent_decode(raw, n, false, out, cap, &len) ||
+        !wr_utf8_valid(out, len))
         return 400;
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)out[i] < 0x20 || out[i] == 0x7f || out[i] == '\\')
@@ -60,7 +64,8 @@ static int path_parse(const char *raw, char *out, size_t cap, const char **why)
     for (const char *s = out; *s;) { /* each segment */
         s++;
         size_t seg = strcspn(s, "/");
-        if ((seg == 0 && s[0]) || (seg == 1 && s[0] == '.') || (seg == 2 && s[0] == '.' && s[1] == '.'))
+        if ((seg == 0 && s[0]) || (seg == 1 && s[0] == '.') ||
+            (seg == 2 && s[0] == '.' && s[1] == '.'))
             return 400;
         s += seg;
     }
@@ -82,7 +87,8 @@ static size_t header_count(const struct mg_request_info *ri, const char *name, c
 static int body_parse(const struct mg_request_info *ri, struct wr_http_req *req, const char **why)
 {
     const char *cl = NULL, *te = NULL;
-    size_t ncl = header_count(ri, "Content-Length", &cl), nte = header_count(ri, "Transfer-Encoding", &te);
+    size_t ncl = header_count(ri, "Content-Length", &cl),
+           nte = header_count(ri, "Transfer-Encoding", &te);
     req->content_length = -1;
     if (ncl > 1 || nte > 1 || (ncl && nte)) {
         *why = "Content-Length and Transfer-Encoding must come at most once, and not together";
@@ -126,14 +132,17 @@ static bool has_token(const struct mg_request_info *ri, const char *name, const 
 }
 
 /* RFC 6455, 4.2.1. */
-static int upgrade_parse(const struct mg_request_info *ri, struct wr_http_req *req, const char **why)
+static int upgrade_parse(const struct mg_request_info *ri, struct wr_http_req *req,
+                         const char **why)
 {
     if (!has_token(ri, "Upgrade", "websocket"))
         return 0;
     const char *version = NULL, *key = NULL;
     if (req->method != WR_GET || !has_token(ri, "Connection", "upgrade") ||
-        header_count(ri, "Sec-WebSocket-Key", &key) != 1 || strlen(key) != 24 || strcmp(key + 22, "==") != 0) {
-        *why = "not a WebSocket handshake: GET, Connection: Upgrade and a Sec-WebSocket-Key of 16 bytes are needed";
+        header_count(ri, "Sec-WebSocket-Key", &key) != 1 || strlen(key) != 24 ||
+        strcmp(key + 22, "==") != 0) {
+        *why = "not a WebSocket handshake: GET, Connection: Upgrade and a Sec-WebSocket-Key of 16 "
+               "bytes are needed";
         return 400;
     }
     if (header_count(ri, "Sec-WebSocket-Version", &version) != 1 || strcmp(version, "13") != 0) {
@@ -149,8 +158,9 @@ static unsigned method_parse(const char *m)
     static const struct {
         const char *name;
         unsigned bit;
-    } table[] = {{"GET", WR_GET}, {"HEAD", WR_HEAD}, {"POST", WR_POST}, {"PUT", WR_PUT},
-                 {"PATCH", WR_PATCH}, {"DELETE", WR_DELETE}, {"OPTIONS", WR_OPTIONS}};
+    } table[] = {{"GET", WR_GET},        {"HEAD", WR_HEAD},   {"POST", WR_POST},
+                 {"PUT", WR_PUT},        {"PATCH", WR_PATCH}, {"DELETE", WR_DELETE},
+                 {"OPTIONS", WR_OPTIONS}};
     for (size_t i = 0; i < WR_ARRAY_LEN(table); i++)
         if (strcmp(m, table[i].name) == 0)
             return table[i].bit;
@@ -192,7 +202,8 @@ static void forwarded_for(const struct wr_http *h, const char *list, char *out, 
     }
 }
 
-static void client_parse(const struct wr_http *h, const struct mg_request_info *ri, struct wr_http_req *req)
+static void client_parse(const struct wr_http *h, const struct mg_request_info *ri,
+                         struct wr_http_req *req)
 {
     struct in6_addr peer;
     const char *v = NULL;
@@ -210,7 +221,8 @@ static void client_parse(const struct wr_http *h, const struct mg_request_info *
         (void)snprintf(req->host, sizeof req->host, "%s", v);
 }
 
-int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req, const char **why)
+int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req,
+                const char **why)
 {
     const struct mg_request_info *ri = mg_get_request_info(conn);
     req->http = h;
@@ -227,7 +239,8 @@ int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_re
     }
     int status = body_parse(ri, req, why);
     if (!status)
-        status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf, sizeof req->path_buf, why);
+        status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf,
+                            sizeof req->path_buf, why);
     if (!status)
         status = upgrade_parse(ri, req, why);
     if (!status && (req->is_chunked || req->content_length > 0) && req->is_upgrade) {
@@ -256,7 +269,8 @@ bool wr_http_query_param(const char *query, const char *name, char *out, size_t 
     for (const char *p = query; *p;) {
         size_t n = strcspn(p, "&");
         if (n > nn && p[nn] == '=' && memcmp(p, name, nn) == 0)
-            return percent_decode(p + nn + 1, n - nn - 1, true, out, cap, &len) && wr_utf8_valid(out, len);
+            return percent_decode(p + nn + 1, n - nn - 1, true, out, cap, &len) &&
+                   wr_utf8_valid(out, len);
         p += n + (p[n] == '&');
     }
     return false;

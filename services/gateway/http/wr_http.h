@@ -27,15 +27,17 @@ enum wr_http_method {
 /* A request; lives until the handler returns. Strings are borrowed from it. */
 struct wr_http_req {
     enum wr_http_method method;
-    const char *path;      /* decoded, valid UTF-8, no NUL, no "..", no backslash, no "//" */
-    const char *rest;      /* path behind a prefix route's own part ("hall.mp4" for "/live/"), else "" */
-    const char *query;     /* raw, without '?'; "" when there is none */
-    bool is_upgrade;       /* a well-formed WebSocket handshake (RFC 6455 section 4.2.1) */
+    const char *path; /* decoded, valid UTF-8, no NUL, no "..", no backslash, no "//" */
+    const char *rest; /* path behind a prefix route's own part ("hall.mp4" for "/live/"), else "" */
+    const char *query;      /* raw, without '?'; "" when there is none */
+    bool is_upgrade;        /* a well-formed WebSocket handshake (RFC 6455 section 4.2.1) */
     int64_t content_length; /* -1: none said (chunked or no body; see is_chunked) */
     bool is_chunked;
-    char client[64];       /* the client's address; that of X-Forwarded-For when a trusted proxy said so */
-    bool is_https;         /* X-Forwarded-Proto of a trusted proxy */
-    char host[256];        /* Host, or X-Forwarded-Host of a trusted proxy; "" when missing or not a host */
+    char
+        client[64]; /* the client's address; that of X-Forwarded-For when a trusted proxy said so */
+    bool is_https;  /* X-Forwarded-Proto of a trusted proxy */
+    char
+        host[256]; /* Host, or X-Forwarded-Host of a trusted proxy; "" when missing or not a host */
     struct wr_http *http;
     /* private: */
     struct mg_connection *conn;
@@ -49,10 +51,11 @@ struct wr_http_req {
 typedef void (*wr_http_handler_fn)(void *ctx, struct wr_http_req *req);
 
 struct wr_http_route {
-    const char *path;     /* "/api/v1/rooms", or with is_prefix "/live/" */
-    bool is_prefix;       /* the longest matching prefix wins, after exact ones */
-    unsigned methods;     /* mask of WR_*; HEAD is added to GET; OPTIONS answered 204 with Allow unless in the mask */
-    bool upgrade_only;    /* plain HTTP is answered 426 */
+    const char *path; /* "/api/v1/rooms", or with is_prefix "/live/" */
+    bool is_prefix;   /* the longest matching prefix wins, after exact ones */
+    unsigned
+        methods; /* mask of WR_*; HEAD is added to GET; OPTIONS answered 204 with Allow unless in the mask */
+    bool upgrade_only; /* plain HTTP is answered 426 */
     wr_http_handler_fn handler;
     void *ctx;
 };
@@ -83,12 +86,14 @@ void wr_http_cut(struct wr_http_req *r, int how);
 
 /* Head and body in one write. type may be NULL (no body). extra: whole header lines, each ended by "\r\n", or NULL.
  * HEAD: the body is left out by itself. Content-Length, Date, nosniff and Connection are added. */
-void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra, struct wr_slice body);
+void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra,
+                   struct wr_slice body);
 /* {"error":{"code":status,"message":...}}. A body that was not read is refused: a little is drained, then the connection
  * is closed. */
 void wr_http_error(struct wr_http_req *r, int status, const char *fmt, ...) WR_PRINTF(3, 4);
 /* The same with extra header lines. */
-void wr_http_error_with(struct wr_http_req *r, int status, const char *extra, const char *fmt, ...) WR_PRINTF(4, 5);
+void wr_http_error_with(struct wr_http_req *r, int status, const char *extra, const char *fmt, ...)
+    WR_PRINTF(4, 5);
 /* Only the head; the handler then sends length bytes by wr_http_write (nothing for HEAD: false is returned then). */
 bool wr_http_head(struct wr_http_req *r, int status, const char *extra, uint64_t length);
 /* Blocks until taken, at most 10 s without progress. False: the client is gone; end at once. */
@@ -98,10 +103,12 @@ bool wr_http_write(struct wr_http_req *r, const void *p, size_t n);
 
 /* Answers 101 (with the subprotocol unless NULL) and moves the socket into the plane as opts says (transport is set to
  * WS). Refuse before it if you must (is_upgrade tells). On an error the client was answered and ops->close ran. */
-wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol, const struct wr_conn_opts *opts);
+wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
+                       const struct wr_conn_opts *opts);
 /* Answers with the head of an endless body (extra as above; Connection: close is added) and moves the socket into the
  * plane as RAW. Not for HEAD requests. */
-wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra, const struct wr_conn_opts *opts);
+wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra,
+                      const struct wr_conn_opts *opts);
 /* One of the comma-separated names in the client's Sec-WebSocket-Protocol equals name. */
 bool wr_http_offers(const struct wr_http_req *r, const char *name);
 /* The socket itself, when the head was written by wr_http_head or is still to be written: civetweb keeps a dummy.
@@ -112,14 +119,16 @@ WR_MUST_USE wr_err wr_http_detach(struct wr_http_req *r, int *fd, uint8_t **earl
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 struct wr_http_opts {
-    const char *listen;          /* "127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000" where IPv6 exists; port 0 = any free */
+    const char *
+        listen; /* "127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000" where IPv6 exists; port 0 = any free */
     uint32_t threads;            /* workers */
     const char *trusted_proxies; /* addresses or CIDR blocks, comma-separated; "" = none */
     struct wr_plane *plane;      /* NULL: no hand-over (the health server) */
     wr_http_handler_fn fallback; /* for paths without a route (page files); NULL = 404 */
     void *fallback_ctx;
 };
-WR_MUST_USE wr_err wr_http_new(const struct wr_http_opts *opts, struct wr_http **out, struct wr_errmsg *err);
+WR_MUST_USE wr_err wr_http_new(const struct wr_http_opts *opts, struct wr_http **out,
+                               struct wr_errmsg *err);
 /* Listens. Errors with text: CONFLICT (port in use), INVALID (address), BUSY (threads). */
 WR_MUST_USE wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err);
 /* "127.0.0.1:8000", with the port that was taken. */

@@ -24,7 +24,8 @@ void conn__dirty(struct wr_conn *c)
 
 void conn__arm(struct wr_conn *c)
 {
-    struct epoll_event ev = {.events = (c->paused ? 0u : (unsigned)EPOLLIN) | (c->armed_out ? (unsigned)EPOLLOUT : 0u),
+    struct epoll_event ev = {.events = (c->paused ? 0u : (unsigned)EPOLLIN) |
+                                       (c->armed_out ? (unsigned)EPOLLOUT : 0u),
                              .data.ptr = c};
     (void)epoll_ctl(c->t->epoll, EPOLL_CTL_MOD, c->fd, &ev);
 }
@@ -116,7 +117,8 @@ void conn__read(struct wr_conn *c)
         conn__take(c, c->t->read, (size_t)n);
     } else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
         c->by_peer = c->by_peer || c->state == CONN_OPEN;
-        conn__kill(c, c->close_code ? c->close_code : 1006, c->reason ? c->reason : "connection lost");
+        conn__kill(c, c->close_code ? c->close_code : 1006,
+                   c->reason ? c->reason : "connection lost");
     }
 }
 

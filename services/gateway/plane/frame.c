@@ -25,8 +25,8 @@ static size_t ws_head(uint8_t *to, enum wr_ws_op op, uint64_t n)
     return 10;
 }
 
-static struct wr_frame *frame_build(bool with_head, enum wr_ws_op op, unsigned flags, int64_t media_us,
-                                    const struct wr_frame_part *parts, size_t n)
+static struct wr_frame *frame_build(bool with_head, enum wr_ws_op op, unsigned flags,
+                                    int64_t media_us, const struct wr_frame_part *parts, size_t n)
 {
     size_t bytes = 0, own = 0, nmsgs = 0;
     for (size_t i = 0; i < n; i++) {
@@ -40,7 +40,8 @@ static struct wr_frame *frame_build(bool with_head, enum wr_ws_op op, unsigned f
     size_t nhead = with_head ? ws_head(head, op, bytes) : 0;
     if (n + 1 > UINT16_MAX)
         return NULL;
-    size_t size = sizeof(struct wr_frame) + (n + 1) * sizeof(struct wr_slice) + nmsgs * sizeof(struct wr_msg *);
+    size_t size = sizeof(struct wr_frame) + (n + 1) * sizeof(struct wr_slice) +
+                  nmsgs * sizeof(struct wr_msg *);
     struct wr_frame *f = malloc(size + nhead + own);
     if (!f)
         return NULL;
@@ -80,8 +81,8 @@ static struct wr_frame *frame_build(bool with_head, enum wr_ws_op op, unsigned f
     return f;
 }
 
-struct wr_frame *wr_frame_new(enum wr_ws_op op, unsigned flags, int64_t media_us, const struct wr_frame_part *parts,
-                              size_t n)
+struct wr_frame *wr_frame_new(enum wr_ws_op op, unsigned flags, int64_t media_us,
+                              const struct wr_frame_part *parts, size_t n)
 {
     return frame_build(true, op, flags, media_us, parts, n);
 }
@@ -93,7 +94,8 @@ struct wr_frame *wr_frame_copy(enum wr_ws_op op, struct wr_slice bytes)
 
 struct wr_frame *plane__frame_raw(struct wr_slice bytes)
 {
-    return frame_build(false, WR_WS_BINARY, WR_FRAME_KEEP, 0, &(struct wr_frame_part){.bytes = bytes}, 1);
+    return frame_build(false, WR_WS_BINARY, WR_FRAME_KEEP, 0,
+                       &(struct wr_frame_part){.bytes = bytes}, 1);
 }
 
 struct wr_frame *wr_frame_ref(struct wr_frame *f)

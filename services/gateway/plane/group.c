@@ -150,7 +150,8 @@ wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t 
 {
     struct wr_plane *p = g->plane;
     for (uint32_t i = 0; i < p->nthreads; i++) {
-        if (atomic_load(&g->parts[i].present) && atomic_load(&p->threads[i].inbox_sends) >= PLANE__INBOX_ITEMS) {
+        if (atomic_load(&g->parts[i].present) &&
+            atomic_load(&p->threads[i].inbox_sends) >= PLANE__INBOX_ITEMS) {
             wr_count(&plane__m_inbox_full, 1);
             return WR_ERR_BUSY;
         }
@@ -161,7 +162,8 @@ wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t 
         struct plane__item *it = malloc(sizeof *it + n * sizeof it->frames[0]);
         if (!it)
             return WR_ERR_BUSY;
-        *it = (struct plane__item){.kind = ITEM_SEND, .group = group_ref(g), .classes = classes, .u.send.n = n};
+        *it = (struct plane__item){
+            .kind = ITEM_SEND, .group = group_ref(g), .classes = classes, .u.send.n = n};
         for (size_t k = 0; k < n; k++)
             it->frames[k] = wr_frame_ref(frames[k]);
         plane__post(&p->threads[i], it);
@@ -191,7 +193,9 @@ void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct
         struct plane__item *it = calloc(1, sizeof *it);
         if (!it)
             abort();
-        *it = (struct plane__item){.kind = ITEM_EACH, .group = group_ref(g), .classes = classes,
+        *it = (struct plane__item){.kind = ITEM_EACH,
+                                   .group = group_ref(g),
+                                   .classes = classes,
                                    .u.each = {fn, arg ? wr_msg_ref(arg) : NULL}};
         plane__post(&g->plane->threads[i], it);
     }

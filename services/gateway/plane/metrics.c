@@ -7,18 +7,26 @@
 #define G(v, n, t) struct wr_gauge v = {.name = (n), .labels = NULL, .help = (t)}
 
 G(plane__g_conns, "watchroom_plane_connections", "Sockets that the plane holds");
-G(plane__g_inbox, "watchroom_plane_inbox_sends", "Sends that wait in the inboxes of the plane's threads");
+G(plane__g_inbox, "watchroom_plane_inbox_sends",
+  "Sends that wait in the inboxes of the plane's threads");
 C(plane__m_accepted, "watchroom_plane_accepted_total", "Sockets taken over from the HTTP server");
-C(plane__m_refused, "watchroom_plane_refused_total", "Sockets refused: too many connections, or shutting down");
+C(plane__m_refused, "watchroom_plane_refused_total",
+  "Sockets refused: too many connections, or shutting down");
 C(plane__m_closed, "watchroom_plane_closed_total", "Sockets that ended");
-C(plane__m_slow, "watchroom_plane_slow_total", "Connections closed with 3008 because their queue was full");
-C(plane__m_media_dropped, "watchroom_plane_media_dropped_total", "Media frames that a slow viewer did not get");
-C(plane__m_media_stalled, "watchroom_plane_media_stalled_total", "Viewers closed because they took nothing for 10 s");
+C(plane__m_slow, "watchroom_plane_slow_total",
+  "Connections closed with 3008 because their queue was full");
+C(plane__m_media_dropped, "watchroom_plane_media_dropped_total",
+  "Media frames that a slow viewer did not get");
+C(plane__m_media_stalled, "watchroom_plane_media_stalled_total",
+  "Viewers closed because they took nothing for 10 s");
 C(plane__m_sent_frames, "watchroom_plane_sent_frames_total", "Frames written to sockets");
 C(plane__m_sent_bytes, "watchroom_plane_sent_bytes_total", "Bytes written to sockets");
 C(plane__m_send_calls, "watchroom_plane_send_calls_total", "System calls that wrote to sockets");
 C(plane__m_received, "watchroom_plane_received_messages_total", "Messages from clients");
 C(plane__m_protocol_errors, "watchroom_plane_protocol_errors_total",
-  "Connections closed for a fault of the WebSocket protocol, bad UTF-8 or a message over the limit");
-C(plane__m_dead_peers, "watchroom_plane_dead_peers_total", "Connections closed because no pong came");
-C(plane__m_inbox_full, "watchroom_plane_inbox_full_total", "Sends refused because a thread's inbox was full");
+  "Connections closed for a fault of the WebSocket protocol, bad UTF-8 or a message over the "
+  "limit");
+C(plane__m_dead_peers, "watchroom_plane_dead_peers_total",
+  "Connections closed because no pong came");
+C(plane__m_inbox_full, "watchroom_plane_inbox_full_total",
+  "Sends refused because a thread's inbox was full");

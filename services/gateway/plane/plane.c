@@ -341,7 +341,8 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         break;
     case ITEM_DRAIN:
         t->draining = true;
-        each_conn(t, it->u.drain.reason ? close_going_away : cut, it->u.drain.reason ? it->u.drain.reason : "shutting down");
+        each_conn(t, it->u.drain.reason ? close_going_away : cut,
+                  it->u.drain.reason ? it->u.drain.reason : "shutting down");
         free(it->u.drain.reason);
         break;
     case ITEM_END:

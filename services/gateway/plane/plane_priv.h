@@ -26,8 +26,8 @@ struct wr_frame {
     atomic_uint refs;
     uint32_t flags;
     int64_t media_us;
-    size_t bytes;   /* without the head */
-    uint16_t head;  /* bytes of WebSocket head at the start of segs[0]; 0: none */
+    size_t bytes;  /* without the head */
+    uint16_t head; /* bytes of WebSocket head at the start of segs[0]; 0: none */
     uint16_t nsegs;
     uint16_t nmsgs;
     struct wr_msg **msgs;
@@ -45,7 +45,8 @@ struct plane__queue {
     struct plane__slot *v; /* ring; cap is 0 or a power of two */
     uint32_t head, n, cap;
     size_t bytes; /* still to write */
-    size_t off;   /* bytes of the first frame that are written (a raw transport begins behind the head) */
+    size_t
+        off; /* bytes of the first frame that are written (a raw transport begins behind the head) */
 };
 
 enum plane__state { CONN_OPEN = 1, CONN_CLOSING, CONN_DEAD };
@@ -68,12 +69,12 @@ struct wr_conn {
     struct plane__member *members;
     struct wr_conn *dirty_next, *dead_next;
     struct wr_conn *wheel_next, **wheel_at; /* wheel_at NULL: not on the wheel */
-    int64_t due_ms;      /* when the wheel visits it */
-    int64_t wake_ms;     /* 0 = none */
-    int64_t rx_ms;       /* last byte from the peer */
-    int64_t ping_ms_at;  /* ping sent and not answered; 0 = none */
-    int64_t progress_ms; /* last byte taken by the peer, or first queued */
-    int64_t close_ms;    /* deadline of closing */
+    int64_t due_ms;                         /* when the wheel visits it */
+    int64_t wake_ms;                        /* 0 = none */
+    int64_t rx_ms;                          /* last byte from the peer */
+    int64_t ping_ms_at;                     /* ping sent and not answered; 0 = none */
+    int64_t progress_ms;                    /* last byte taken by the peer, or first queued */
+    int64_t close_ms;                       /* deadline of closing */
     uint32_t queue_bytes, queue_ms, ping_ms, pong_ms, max_message;
     uint16_t close_code;
     uint8_t transport, policy, state;
@@ -212,8 +213,9 @@ void fds__set(int fd, bool owned);
 
 /* metrics shared by the files (metrics.c) */
 extern struct wr_gauge plane__g_conns, plane__g_inbox;
-extern struct wr_counter plane__m_accepted, plane__m_closed, plane__m_slow, plane__m_media_dropped, plane__m_media_stalled,
-    plane__m_sent_frames, plane__m_sent_bytes, plane__m_send_calls, plane__m_received, plane__m_protocol_errors,
-    plane__m_dead_peers, plane__m_inbox_full, plane__m_refused;
+extern struct wr_counter plane__m_accepted, plane__m_closed, plane__m_slow, plane__m_media_dropped,
+    plane__m_media_stalled, plane__m_sent_frames, plane__m_sent_bytes, plane__m_send_calls,
+    plane__m_received, plane__m_protocol_errors, plane__m_dead_peers, plane__m_inbox_full,
+    plane__m_refused;
 
 #endif

@@ -48,23 +48,23 @@ static void seen_fini(struct seen *s)
     pthread_cond_destroy(&s->changed);
 }
 
-#define UPDATE(s, code_)                                                                                               \
-    do {                                                                                                               \
-        pthread_mutex_lock(&(s)->lock);                                                                                \
-        code_;                                                                                                         \
-        pthread_cond_broadcast(&(s)->changed);                                                                         \
-        pthread_mutex_unlock(&(s)->lock);                                                                              \
+#define UPDATE(s, code_)                       \
+    do {                                       \
+        pthread_mutex_lock(&(s)->lock);        \
+        code_;                                 \
+        pthread_cond_broadcast(&(s)->changed); \
+        pthread_mutex_unlock(&(s)->lock);      \
     } while (0)
-#define AWAIT(s, condition)                                                                                            \
-    do {                                                                                                               \
-        int64_t until_ = wr_mono_us() + WAIT_MS * 1000;                                                                \
-        pthread_mutex_lock(&(s)->lock);                                                                                \
-        bool in_time_ = true;                                                                                          \
-        while (!(condition) && in_time_)                                                                               \
-            in_time_ = wr_cond_wait_until(&(s)->changed, &(s)->lock, until_);                                          \
-        bool ok_ = (condition);                                                                                        \
-        pthread_mutex_unlock(&(s)->lock);                                                                              \
-        assert_true(ok_);                                                                                              \
+#define AWAIT(s, condition)                                                   \
+    do {                                                                      \
+        int64_t until_ = wr_mono_us() + WAIT_MS * 1000;                       \
+        pthread_mutex_lock(&(s)->lock);                                       \
+        bool in_time_ = true;                                                 \
+        while (!(condition) && in_time_)                                      \
+            in_time_ = wr_cond_wait_until(&(s)->changed, &(s)->lock, until_); \
+        bool ok_ = (condition);                                               \
+        pthread_mutex_unlock(&(s)->lock);                                     \
+        assert_true(ok_);                                                     \
     } while (0)
 
 static void on_open(struct wr_conn *c, void *user)
@@ -98,7 +98,8 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
                (void)snprintf(s->reason, sizeof s->reason, "%s", why->reason)));
 }
 
-static const struct wr_conn_ops ops = {.open = on_open, .message = on_message, .drained = on_drained, .close = on_close};
+static const struct wr_conn_ops ops = {
+    .open = on_open, .message = on_message, .drained = on_drained, .close = on_close};
 
 static int adopt(struct wr_plane *p, struct seen *s, const struct wr_conn_opts *more)
 {
@@ -209,7 +210,8 @@ static unsigned close_get(int fd, char *reason)
     if (op == 8) {
         code = b.n >= 2 ? (unsigned)b.p[0] << 8 | b.p[1] : 1005;
         if (reason)
-            (void)snprintf(reason, 126, "%.*s", b.n > 2 ? (int)(b.n - 2) : 0, (const char *)b.p + 2);
+            (void)snprintf(reason, 126, "%.*s", b.n > 2 ? (int)(b.n - 2) : 0,
+                           (const char *)b.p + 2);
     }
     wr_buf_free(&b);
     return code;
@@ -218,7 +220,8 @@ static unsigned close_get(int fd, char *reason)
 static struct wr_plane *plane_new(void)
 {
     struct wr_plane *p;
-    assert_int_equal(wr_plane_open(&(struct wr_plane_opts){.threads = 2, .max_connections = 50}, &p), WR_OK);
+    assert_int_equal(
+        wr_plane_open(&(struct wr_plane_opts){.threads = 2, .max_connections = 50}, &p), WR_OK);
     return p;
 }
 
@@ -278,13 +281,17 @@ struct bad {
 static void test_bad_frames_get_their_close_code(void **state)
 {
     (void)state;
-    static const struct bad table[] = {
-        {"unmasked", 0x81, false, 5, 'a', 1002},      {"reserved bit", 0xc1, true, 5, 'a', 1002},
-        {"reserved opcode", 0x83, true, 5, 'a', 1002}, {"reserved control opcode", 0x8b, true, 5, 'a', 1002},
-        {"long ping", 0x89, true, 126, 'a', 1002},    {"fragmented ping", 0x09, true, 5, 'a', 1002},
-        {"continuation of nothing", 0x80, true, 5, 'a', 1002}, {"bad UTF-8", 0x81, true, 5, 0xff, 1007},
-        {"too long", 0x81, true, 70000, 'a', 1009},   {"close with one byte", 0x88, true, 1, 3, 1002},
-        {"close with a code that is none", 0x88, true, 2, 0, 1002}};
+    static const struct bad table[] = {{"unmasked", 0x81, false, 5, 'a', 1002},
+                                       {"reserved bit", 0xc1, true, 5, 'a', 1002},
+                                       {"reserved opcode", 0x83, true, 5, 'a', 1002},
+                                       {"reserved control opcode", 0x8b, true, 5, 'a', 1002},
+                                       {"long ping", 0x89, true, 126, 'a', 1002},
+                                       {"fragmented ping", 0x09, true, 5, 'a', 1002},
+                                       {"continuation of nothing", 0x80, true, 5, 'a', 1002},
+                                       {"bad UTF-8", 0x81, true, 5, 0xff, 1007},
+                                       {"too long", 0x81, true, 70000, 'a', 1009},
+                                       {"close with one byte", 0x88, true, 1, 3, 1002},
+                                       {"close with a code that is none", 0x88, true, 2, 0, 1002}};
     struct wr_plane *p = plane_new();
     for (size_t i = 0; i < WR_ARRAY_LEN(table); i++) {
         struct seen s;
@@ -330,8 +337,10 @@ static void test_a_close_is_answered_with_its_code(void **state)
     struct seen s;
     seen_init(&s);
     int fd = adopt(p, &s, NULL);
-    frame_put(fd, 0x88, true, "\x03\xe8"
-                              "bye", 5);
+    frame_put(fd, 0x88, true,
+              "\x03\xe8"
+              "bye",
+              5);
     assert_int_equal(close_get(fd, NULL), 1000);
     AWAIT(&s, s.closed);
     assert_int_equal(s.code, 1000);
@@ -408,7 +417,8 @@ static void test_a_group_frame_reaches_all_of_its_class_in_order(void **state)
     for (unsigned k = 0; k < 100; k++) {
         char head[16];
         int n = snprintf(head, sizeof head, "%03u ", k);
-        struct wr_frame_part parts[] = {{.bytes = wr_slice_of(head, (size_t)n)}, {.bytes = wr_msg_slice(m), .msg = m}};
+        struct wr_frame_part parts[] = {{.bytes = wr_slice_of(head, (size_t)n)},
+                                        {.bytes = wr_msg_slice(m), .msg = m}};
         struct wr_frame *f = wr_frame_new(WR_WS_TEXT, 0, 0, parts, 2);
         assert_int_equal(wr_frame_bytes(f), 18);
         assert_int_equal(wr_group_send(g, &f, 1, k % 2 ? 2 : 1), WR_OK);
@@ -484,7 +494,9 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
     seen_init(&s);
     s.group = g;
     s.classes = 1;
-    int fd = adopt(p, &s, &(struct wr_conn_opts){.policy = WR_QUEUE_MEDIA, .queue_bytes = 300000, .queue_ms = 100000});
+    int fd = adopt(p, &s,
+                   &(struct wr_conn_opts){
+                       .policy = WR_QUEUE_MEDIA, .queue_bytes = 300000, .queue_ms = 100000});
     for (unsigned i = 0; i < 60; i++) /* every tenth is a key frame; nobody reads */
         send_media(g, i, i % 10 == 0 ? WR_FRAME_KEY : 0, 50000);
     send_media(g, 1000, WR_FRAME_KEEP, 100);
@@ -522,9 +534,11 @@ static void test_raw_gets_the_bytes_alone(void **state)
     seen_init(&s);
     s.group = g;
     s.classes = 1;
-    int fd = adopt(p, &s, &(struct wr_conn_opts){.transport = WR_TRANSPORT_RAW, .policy = WR_QUEUE_MEDIA});
+    int fd = adopt(p, &s,
+                   &(struct wr_conn_opts){.transport = WR_TRANSPORT_RAW, .policy = WR_QUEUE_MEDIA});
     put(fd, "ignored", 7);
-    struct wr_frame *f[2] = {wr_frame_copy(WR_WS_BINARY, wr_slice_str("abc")), wr_frame_copy(WR_WS_BINARY, wr_slice_str("defg"))};
+    struct wr_frame *f[2] = {wr_frame_copy(WR_WS_BINARY, wr_slice_str("abc")),
+                             wr_frame_copy(WR_WS_BINARY, wr_slice_str("defg"))};
     assert_int_equal(wr_group_send(g, f, 2, 1), WR_OK);
     wr_frame_unref(f[0]);
     wr_frame_unref(f[1]);
@@ -580,7 +594,8 @@ static void test_drain_says_1001_to_all_and_takes_nobody(void **state)
     assert_true(wr_plane_wait_empty(p, WAIT_MS));
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &late};
+    struct wr_conn_opts o = {
+        .transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &late};
     assert_int_equal(wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o), WR_ERR_BUSY);
     assert_true(late.closed);
     close(pair[1]);
@@ -600,7 +615,8 @@ static void test_the_limit_of_connections_holds(void **state)
         seen_init(&s[i]);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         fd[i] = pair[1];
-        struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &s[i]};
+        struct wr_conn_opts o = {
+            .transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &s[i]};
         refused += wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o) == WR_ERR_BUSY;
     }
     assert_int_equal(refused, 1);

@@ -28,7 +28,13 @@ struct wr_conn_id {
 
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
 
-enum wr_ws_op { WR_WS_TEXT = 1, WR_WS_BINARY = 2, WR_WS_CLOSE = 8, WR_WS_PING = 9, WR_WS_PONG = 10 };
+enum wr_ws_op {
+    WR_WS_TEXT = 1,
+    WR_WS_BINARY = 2,
+    WR_WS_CLOSE = 8,
+    WR_WS_PING = 9,
+    WR_WS_PONG = 10
+};
 
 enum wr_frame_flags {
     WR_FRAME_KEY = 1u << 0,  /* media: decoding can begin here */
@@ -45,8 +51,8 @@ struct wr_frame_part {
 /* One message to a client. On a WebSocket it goes out as one unfragmented message of type op; a raw transport sends the
  * parts' bytes alone. flags: WR_FRAME_*. media_us: media time, for the log and metrics; 0 when it is not media.
  * Returns one reference; NULL only when memory is out. [any] */
-struct wr_frame *wr_frame_new(enum wr_ws_op op, unsigned flags, int64_t media_us, const struct wr_frame_part *parts,
-                              size_t n);
+struct wr_frame *wr_frame_new(enum wr_ws_op op, unsigned flags, int64_t media_us,
+                              const struct wr_frame_part *parts, size_t n);
 /* The common case: one run of bytes, copied. */
 struct wr_frame *wr_frame_copy(enum wr_ws_op op, struct wr_slice bytes);
 struct wr_frame *wr_frame_ref(struct wr_frame *f);
@@ -59,12 +65,12 @@ size_t wr_frame_bytes(const struct wr_frame *f);
 
 enum wr_transport {
     WR_TRANSPORT_WS = 1, /* WebSocket, after the 101 */
-    WR_TRANSPORT_RAW,    /* bytes out, as after the head of an endless HTTP answer; bytes in are read and thrown away */
+    WR_TRANSPORT_RAW, /* bytes out, as after the head of an endless HTTP answer; bytes in are read and thrown away */
 };
 
 enum wr_queue_policy {
     WR_QUEUE_CHAT = 1, /* more than queue_bytes waiting: close 3008 "slow" */
-    WR_QUEUE_MEDIA,    /* more than queue_bytes or queue_ms waiting: frames that were not begun are dropped up to the next
+    WR_QUEUE_MEDIA, /* more than queue_bytes or queue_ms waiting: frames that were not begun are dropped up to the next
                           key frame (WR_FRAME_KEEP stay), counted; 10 s without a byte taken: the connection is closed */
 };
 
@@ -93,16 +99,17 @@ struct wr_conn_opts {
     enum wr_queue_policy policy;
     const struct wr_conn_ops *ops; /* static */
     void *user;
-    size_t queue_bytes;    /* 0 = 1 MiB for chat, 4 MiB for media */
-    uint32_t queue_ms;     /* media only; 0 = 3,000 */
-    uint32_t ping_ms;      /* WebSocket pings after so long without a byte from the peer; 0 = 54,000 */
-    uint32_t pong_ms;      /* the peer is dead when a ping got nothing for so long; 0 = 10,000 */
-    uint32_t max_message;  /* bytes; 0 = 65,536 */
+    size_t queue_bytes; /* 0 = 1 MiB for chat, 4 MiB for media */
+    uint32_t queue_ms;  /* media only; 0 = 3,000 */
+    uint32_t ping_ms;   /* WebSocket pings after so long without a byte from the peer; 0 = 54,000 */
+    uint32_t pong_ms;   /* the peer is dead when a ping got nothing for so long; 0 = 10,000 */
+    uint32_t max_message; /* bytes; 0 = 65,536 */
 };
 
 /* Takes a connected socket into the plane: moves fd (also on an error, then it is closed and ops->close runs).
  * `early` are bytes that were read from it already. Errors: BUSY (max_connections, draining). [any] */
-WR_MUST_USE wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early, const struct wr_conn_opts *opts);
+WR_MUST_USE wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
+                                  const struct wr_conn_opts *opts);
 
 /* Queues a frame (its own reference is taken). Written at the latest when the thread has run its current events. [own] */
 void wr_conn_send(struct wr_conn *c, struct wr_frame *f);
@@ -149,7 +156,8 @@ size_t wr_group_size(const struct wr_group *g);
 size_t wr_group_size_of(const struct wr_group *g, uint32_t classes);
 /* Sends the frames in order to every member with one of the classes. Takes own references. Errors: BUSY: a thread's
  * inbox is full; the frames went to nobody (counted). [any] */
-wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n, uint32_t classes);
+wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n,
+                     uint32_t classes);
 /* fn(c, arg) for every member with one of the classes, on its thread. arg may be NULL. [any] */
 typedef void (*wr_member_fn)(struct wr_conn *c, const struct wr_msg *arg);
 void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg);

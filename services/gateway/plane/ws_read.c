@@ -26,7 +26,8 @@ struct plane__reader {
     struct wr_buf out;
 };
 
-static ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags, void *user)
+static ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags,
+                             void *user)
 {
     (void)flags;
     struct plane__reader *r = user;
@@ -41,7 +42,8 @@ static ssize_t on_want_bytes(wslay_event_context_ptr ctx, uint8_t *buf, size_t l
     return (ssize_t)n;
 }
 
-static ssize_t on_say_bytes(wslay_event_context_ptr ctx, const uint8_t *data, size_t len, int flags, void *user)
+static ssize_t on_say_bytes(wslay_event_context_ptr ctx, const uint8_t *data, size_t len, int flags,
+                            void *user)
 {
     (void)ctx;
     (void)flags;
@@ -50,7 +52,8 @@ static ssize_t on_say_bytes(wslay_event_context_ptr ctx, const uint8_t *data, si
     return (ssize_t)len;
 }
 
-static void on_frame_start(wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_start_arg *arg, void *user)
+static void on_frame_start(wslay_event_context_ptr ctx,
+                           const struct wslay_event_on_frame_recv_start_arg *arg, void *user)
 {
     (void)ctx;
     struct plane__reader *r = user;
@@ -70,7 +73,8 @@ static void on_frame_end(wslay_event_context_ptr ctx, void *user)
         r->in_message = !r->fin;
 }
 
-static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *arg, void *user)
+static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *arg,
+                       void *user)
 {
     (void)ctx;
     struct plane__reader *r = user;
@@ -84,11 +88,13 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
             c->close_code = arg->status_code ? arg->status_code : 1005;
         return;
     }
-    if (c->state != CONN_OPEN || (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME))
+    if (c->state != CONN_OPEN ||
+        (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME))
         return;
     wr_count(&plane__m_received, 1);
     if (c->ops->message)
-        c->ops->message(c, c->user, (enum wr_ws_op)arg->opcode, wr_slice_of(arg->msg, arg->msg_length));
+        c->ops->message(c, c->user, (enum wr_ws_op)arg->opcode,
+                        wr_slice_of(arg->msg, arg->msg_length));
 }
 
 static struct plane__reader *reader_new(void)
@@ -157,7 +163,9 @@ static void fail(struct wr_conn *c)
 static void end(struct wr_conn *c, struct plane__reader *r)
 {
     uint16_t sent = wslay_event_get_status_code_sent(r->ctx);
-    struct wr_frame *last = r->out.n && !r->out.failed ? plane__frame_raw(wr_slice_of(r->out.p, r->out.n)) : NULL;
+    struct wr_frame *last = r->out.n && !r->out.failed
+                                ? plane__frame_raw(wr_slice_of(r->out.p, r->out.n))
+                                : NULL;
     if (r->peer_closed) {
         conn__begin_close(c, c->close_code ? c->close_code : 1005, "closed by the client", last);
         return;
@@ -204,7 +212,8 @@ void ws__feed(struct wr_conn *c, const uint8_t *p, size_t n)
         return;
     }
     if (r->out.n && c->state == CONN_OPEN) { /* a pong */
-        struct wr_frame *f = r->out.failed ? NULL : plane__frame_raw(wr_slice_of(r->out.p, r->out.n));
+        struct wr_frame *f = r->out.failed ? NULL
+                                           : plane__frame_raw(wr_slice_of(r->out.p, r->out.n));
         if (f) {
             wr_conn_send(c, f);
             wr_frame_unref(f);

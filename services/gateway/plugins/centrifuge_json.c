@@ -30,15 +30,20 @@ enum error_code {
 };
 
 /* What the answer to a subscribe has to know of its request: it rides in the cookie above the id. */
-enum sub_bits { BIT_RECOVER = 1u << 0, BIT_RECOVERABLE = 1u << 1, BIT_POSITIONED = 1u << 2, BIT_REJECT = 1u << 3 };
+enum sub_bits {
+    BIT_RECOVER = 1u << 0,
+    BIT_RECOVERABLE = 1u << 1,
+    BIT_POSITIONED = 1u << 2,
+    BIT_REJECT = 1u << 3
+};
 
 struct cf_conn {
     const struct wr_codec_api *api;
     struct wr_codec_conn *c;
     struct wr_buf *batch; /* answers to the frame that is being read; NULL otherwise */
     bool is_connected, is_ended;
-    bool waits_pong;  /* a ping is not answered */
-    bool pong_check;  /* the next wake looks for the pong, the one after pings */
+    bool waits_pong; /* a ping is not answered */
+    bool pong_check; /* the next wake looks for the pong, the one after pings */
 };
 
 struct command {
@@ -53,7 +58,8 @@ static void close_conn(struct cf_conn *t, uint16_t code, const char *reason)
     if (t->is_ended)
         return;
     t->is_ended = true;
-    if (t->batch && t->batch->n && !t->batch->failed) { /* what was answered before goes out before */
+    if (t->batch && t->batch->n &&
+        !t->batch->failed) { /* what was answered before goes out before */
         t->api->send(t->c, wr_slice_of(t->batch->p, t->batch->n), false);
         wr_buf_clear(t->batch);
     }
@@ -80,7 +86,8 @@ static void reply(struct cf_conn *t, struct wr_buf *b)
     wr_buf_free(b);
 }
 
-static void reply_error(struct cf_conn *t, uint32_t id, enum error_code code, const char *message, bool temporary)
+static void reply_error(struct cf_conn *t, uint32_t id, enum error_code code, const char *message,
+                        bool temporary)
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"error\":{\"code\":%u,\"message\":", id, (unsigned)code);
@@ -95,7 +102,8 @@ static void reply_not_available(struct cf_conn *t, uint32_t id)
 }
 
 /* Errors of the gateway and the hub in the protocol's numbers. A temporary one says so, else SDKs give up for good. */
-static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_codec_op op, wr_err e, const char *text)
+static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_codec_op op, wr_err e,
+                           const char *text)
 {
     switch (e) {
     case WR_ERR_INVALID:
@@ -181,7 +189,8 @@ static void push_begin(struct wr_buf *b, struct wr_slice room)
     wr_buf_json(b, (const char *)room.p, room.n);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n, struct wr_buf *out)
+static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+                                struct wr_buf *out)
 {
     for (size_t i = 0; i < n; i++) {
         if (i)
@@ -193,7 +202,8 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
     }
 }
 
-static void encode_member(struct wr_slice room, const char *what, const struct wr_codec_info *i, struct wr_buf *out)
+static void encode_member(struct wr_slice room, const char *what, const struct wr_codec_info *i,
+                          struct wr_buf *out)
 {
     if (out->n)
         wr_buf_char(out, '\n');
@@ -203,8 +213,9 @@ static void encode_member(struct wr_slice room, const char *what, const struct w
     wr_buf_str(out, "}}}");
 }
 
-static void encode_members(struct wr_slice room, const struct wr_codec_info *joined, size_t n_joined,
-                           const struct wr_codec_info *left, size_t n_left, struct wr_buf *out)
+static void encode_members(struct wr_slice room, const struct wr_codec_info *joined,
+                           size_t n_joined, const struct wr_codec_info *left, size_t n_left,
+                           struct wr_buf *out)
 {
     for (size_t i = 0; i < n_joined; i++)
         encode_member(room, "join", &joined[i], out);
@@ -219,8 +230,8 @@ static void conn_info_of(struct wr_slice request, struct wr_buf *out)
 {
     struct wr_slice data, name;
     struct wr_buf text = {0};
-    if (!json_get(request, "data", &data) || !json_is_object(data) || !json_get(data, "name", &name) ||
-        !json_string(name, &text) || text.failed || !text.n)
+    if (!json_get(request, "data", &data) || !json_is_object(data) ||
+        !json_get(data, "name", &name) || !json_string(name, &text) || text.failed || !text.n)
         goto out;
     size_t n = 0;
     while (n < text.n) { /* whole characters up to the limit, none that moves a cursor */
@@ -257,16 +268,18 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
     }
     conn_info_of(cmd->body, &info);
     wr_id_uuid(client);
-    bool ok = !info.failed &&
-              t->api->identify(t->c, wr_slice_str(client), (struct wr_slice){0}, wr_slice_of(info.p, info.n));
+    bool ok = !info.failed && t->api->identify(t->c, wr_slice_str(client), (struct wr_slice){0},
+                                               wr_slice_of(info.p, info.n));
     wr_buf_free(&info);
     if (!ok) {
         close_conn(t, 3004, "out of memory");
         return;
     }
     t->is_connected = true;
-    wr_buf_fmt(&b, "{\"id\":%u,\"connect\":{\"client\":\"%s\",\"version\":\"watchroom %s\",\"ping\":%u,\"pong\":true}}", cmd->id,
-               client, WR_VERSION, PING_S);
+    wr_buf_fmt(&b,
+               "{\"id\":%u,\"connect\":{\"client\":\"%s\",\"version\":\"watchroom "
+               "%s\",\"ping\":%u,\"pong\":true}}",
+               cmd->id, client, WR_VERSION, PING_S);
     reply(t, &b);
     /* The first ping somewhere in the second half of the interval, so that clients that came together spread out. */
     t->api->wake(t->c, PING_S * 500 + random_below(PING_S * 500));
@@ -313,7 +326,8 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     struct wr_slice delta, filter;
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (json_get(cmd->body, "delta", &delta) && !json_string_is(delta, "") && !json_string_is(delta, "fossil")) {
+    if (json_get(cmd->body, "delta", &delta) && !json_string_is(delta, "") &&
+        !json_string_is(delta, "fossil")) {
         bad_request(t);
         goto out;
     }
@@ -323,12 +337,14 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     }
     (void)text_of(cmd->body, "epoch", &epoch);
     bool recover = flag_of(cmd->body, "recover");
-    uint64_t bits = (recover ? BIT_RECOVER : 0u) | (recover || flag_of(cmd->body, "recoverable") ? BIT_RECOVERABLE : 0u) |
+    uint64_t bits = (recover ? BIT_RECOVER : 0u) |
+                    (recover || flag_of(cmd->body, "recoverable") ? BIT_RECOVERABLE : 0u) |
                     (recover || flag_of(cmd->body, "positioned") ? BIT_POSITIONED : 0u) |
                     (u64_of(cmd->body, "flag") & 2u ? BIT_REJECT : 0u);
     struct wr_codec_subscribe req = {
         .room = wr_slice_of(room.p, room.n),
-        .flags = (bits & (BIT_POSITIONED | BIT_RECOVERABLE) ? WR_SUB_POSITIONED : 0u) | (recover ? WR_SUB_RECOVER : 0u) |
+        .flags = (bits & (BIT_POSITIONED | BIT_RECOVERABLE) ? WR_SUB_POSITIONED : 0u) |
+                 (recover ? WR_SUB_RECOVER : 0u) |
                  (flag_of(cmd->body, "join_leave") ? WR_SUB_JOIN_LEAVE : 0u),
         .since_offset = u64_of(cmd->body, "offset"),
         .since_epoch = wr_slice_of(epoch.p, epoch.n),
@@ -432,10 +448,12 @@ static const struct {
     const char *name;
     void (*run)(struct cf_conn *t, const struct command *cmd);
 } commands[] = {
-    {"connect", do_connect},   {"subscribe", do_subscribe},   {"unsubscribe", do_unsubscribe},
-    {"publish", do_publish},   {"presence", do_presence},     {"presence_stats", do_presence_stats},
-    {"history", do_history},   {"ping", do_unavailable},      {"rpc", do_unavailable},
-    {"refresh", do_unavailable}, {"sub_refresh", do_unavailable},
+    {"connect", do_connect},         {"subscribe", do_subscribe},
+    {"unsubscribe", do_unsubscribe}, {"publish", do_publish},
+    {"presence", do_presence},       {"presence_stats", do_presence_stats},
+    {"history", do_history},         {"ping", do_unavailable},
+    {"rpc", do_unavailable},         {"refresh", do_unavailable},
+    {"sub_refresh", do_unavailable},
 };
 
 static bool id_of(struct wr_slice v, uint32_t *id)
@@ -514,7 +532,8 @@ static void message(void *cs, struct wr_slice m, bool binary)
 
 /* ---- answers from the gateway ---- */
 
-static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits, const struct wr_codec_result *r)
+static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
+                             const struct wr_codec_result *r)
 {
     struct wr_buf b = {0};
     if ((bits & BIT_REJECT) && (bits & BIT_RECOVER) && !r->recovered) {
@@ -532,7 +551,8 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits, cons
     if (bits & (BIT_RECOVERABLE | BIT_POSITIONED))
         wr_buf_str(&b, ",\"positioned\":true");
     if (bits & BIT_RECOVER) {
-        wr_buf_str(&b, r->recovered ? ",\"recovered\":true,\"was_recovering\":true" : ",\"was_recovering\":true");
+        wr_buf_str(&b, r->recovered ? ",\"recovered\":true,\"was_recovering\":true"
+                                    : ",\"was_recovering\":true");
         if (r->num_pubs) {
             wr_buf_char(&b, ',');
             add_pubs(&b, r->pubs, r->num_pubs);
@@ -596,7 +616,8 @@ static void result(void *cs, const struct wr_codec_result *r)
         result_presence(t, id, r);
         break;
     case WR_CODEC_PRESENCE_STATS:
-        wr_buf_fmt(&b, "{\"id\":%u,\"presence_stats\":{\"num_clients\":%u,\"num_users\":%u}}", id, r->num_clients, r->num_users);
+        wr_buf_fmt(&b, "{\"id\":%u,\"presence_stats\":{\"num_clients\":%u,\"num_users\":%u}}", id,
+                   r->num_clients, r->num_users);
         reply(t, &b);
         break;
     }
@@ -633,7 +654,8 @@ static void wake(void *cs)
     }
 }
 
-static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs, const struct wr_codec_open *o)
+static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
+                  const struct wr_codec_open *o)
 {
     (void)state;
     (void)o;

@@ -18,7 +18,8 @@ bool json_whole(struct wr_slice text, struct wr_slice *value);
 /* Members of an object, one after another: start with json_members, then json_member until it returns false. Only for a
  * value that was checked by json_whole. */
 bool json_members(struct wr_slice object, struct json *at); /* false: not an object */
-bool json_member(struct json *at, struct wr_slice *key, struct wr_slice *value); /* key: with its quotes */
+bool json_member(struct json *at, struct wr_slice *key,
+                 struct wr_slice *value); /* key: with its quotes */
 /* A member by name (the last of several); false when absent. */
 bool json_get(struct wr_slice object, const char *name, struct wr_slice *value);
 /* The text of a string value; a lone surrogate becomes U+FFFD. False: not a string. */

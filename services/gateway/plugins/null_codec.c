@@ -4,7 +4,8 @@
  * plane, and shows the least that a codec has. */
 #include "wr_codec.h"
 
-static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs, const struct wr_codec_open *o)
+static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
+                  const struct wr_codec_open *o)
 {
     (void)state;
     (void)api;
@@ -26,7 +27,8 @@ static void result(void *cs, const struct wr_codec_result *r)
     (void)r;
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n, struct wr_buf *out)
+static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+                                struct wr_buf *out)
 {
     (void)room;
     (void)pubs;
@@ -35,7 +37,8 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
 }
 
 WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE(struct wr_codec_plugin, WR_KIND_CODEC, "null-codec", WR_VERSION, "Takes everything, says nothing"),
+    .base = WR_PLUGIN_BASE(struct wr_codec_plugin, WR_KIND_CODEC, "null-codec", WR_VERSION,
+                           "Takes everything, says nothing"),
     .path = "/null",
     .open = open_,
     .message = message,

@@ -8,7 +8,8 @@
 #include "wr_id.h"
 #include <stdio.h>
 
-#define MANY_PENDING 64u /* so many unacknowledged lines stop the reading of more: TCP slows the sender down */
+#define MANY_PENDING \
+    64u /* so many unacknowledged lines stop the reading of more: TCP slows the sender down */
 
 struct text_conn {
     const struct wr_codec_api *api;
@@ -33,12 +34,14 @@ static wr_err check(const struct wr_codec_open *o, struct wr_errmsg *why)
     char room[256];
     if (room_of(o, room))
         return WR_OK;
-    wr_errmsg_set(why, "room: there can be no room of that name; use up to 255 bytes of UTF-8 without '/', '\\' and control "
+    wr_errmsg_set(why, "room: there can be no room of that name; use up to 255 bytes of UTF-8 "
+                       "without '/', '\\' and control "
                        "characters, and no '.' in front");
     return WR_ERR_INVALID;
 }
 
-static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs, const struct wr_codec_open *o)
+static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
+                  const struct wr_codec_open *o)
 {
     (void)state;
     struct text_conn *t = cs;
@@ -91,9 +94,11 @@ static void message(void *cs, struct wr_slice m, bool binary)
     }
     line_to_json(m, &flat, &json);
     if (json.n && !json.failed) {
-        wr_err e = t->api->publish(t->c, wr_slice_of(t->room, t->room_len), wr_slice_of(json.p, json.n), 0);
+        wr_err e = t->api->publish(t->c, wr_slice_of(t->room, t->room_len),
+                                   wr_slice_of(json.p, json.n), 0);
         if (e != WR_OK)
-            not_sent(t, e == WR_ERR_BUSY ? "too many messages wait; try again in a moment" : wr_err_text(e));
+            not_sent(t, e == WR_ERR_BUSY ? "too many messages wait; try again in a moment"
+                                         : wr_err_text(e));
     }
     wr_buf_free(&flat);
     wr_buf_free(&json);
@@ -121,7 +126,8 @@ static void result(void *cs, const struct wr_codec_result *r)
 /* ---- out ---- */
 
 /* A string member as part of a line; false when it is missing or empty. */
-static bool add_member(struct wr_slice object, const char *name, struct wr_buf *out, const char *after)
+static bool add_member(struct wr_slice object, const char *name, struct wr_buf *out,
+                       const char *after)
 {
     struct wr_slice v;
     size_t from = out->n;
@@ -138,8 +144,8 @@ static bool add_file(struct wr_slice data, struct wr_buf *out)
 {
     struct wr_slice type, file, size;
     uint64_t n = 0;
-    if (!json_get(data, "type", &type) || !json_string_is(type, "file") || !json_get(data, "file", &file) ||
-        !json_is_object(file))
+    if (!json_get(data, "type", &type) || !json_string_is(type, "file") ||
+        !json_get(data, "file", &file) || !json_is_object(file))
         return false;
     if (!add_member(data, "name", out, " "))
         wr_buf_str(out, "somebody ");
@@ -169,7 +175,8 @@ static void add_line(struct wr_slice data, struct wr_buf *out)
     wr_buf_slice(out, value);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n, struct wr_buf *out)
+static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+                                struct wr_buf *out)
 {
     (void)room;
     for (size_t i = 0; i < n; i++) {
@@ -180,8 +187,9 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
 }
 
 WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE(struct wr_codec_plugin, WR_KIND_CODEC, "text", WR_VERSION,
-                           "Plain lines at /ws?room=, as the gorilla/websocket chat page speaks them"),
+    .base = WR_PLUGIN_BASE(
+        struct wr_codec_plugin, WR_KIND_CODEC, "text", WR_VERSION,
+        "Plain lines at /ws?room=, as the gorilla/websocket chat page speaks them"),
     .conn_size = sizeof(struct text_conn),
     .path = "/ws",
     .ping_ms = 54000,

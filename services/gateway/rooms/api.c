@@ -23,18 +23,20 @@ static void reply_json(struct wr_http_req *req, struct wr_buf *b)
     if (b->failed)
         wr_http_error(req, 503, "the server is out of memory");
     else
-        wr_http_reply(req, 200, "application/json; charset=utf-8", "Cache-Control: no-store\r\n", wr_slice_of(b->p, b->n));
+        wr_http_reply(req, 200, "application/json; charset=utf-8", "Cache-Control: no-store\r\n",
+                      wr_slice_of(b->p, b->n));
     wr_buf_free(b);
 }
 
 /* Asks a service; false: the client was told what is wrong. *msg keeps *body. */
-static bool ask(struct wr_http_req *req, struct wr_bus_service *s, const char *name, const char *method, struct wr_msg **msg,
-                struct wr_slice *body)
+static bool ask(struct wr_http_req *req, struct wr_bus_service *s, const char *name,
+                const char *method, struct wr_msg **msg, struct wr_slice *body)
 {
     struct wr_errmsg err = {{0}};
     wr_err e = wr_bus_call_wait(s, NULL, method, NULL, CALL_MS, msg, body, &err);
     if (e != WR_OK)
-        wr_http_error(req, wr_err_http(e), "the %s does not answer: %s", name, err.text[0] ? err.text : wr_err_text(e));
+        wr_http_error(req, wr_err_http(e), "the %s does not answer: %s", name,
+                      err.text[0] ? err.text : wr_err_text(e));
     return e == WR_OK;
 }
 
@@ -43,7 +45,8 @@ static const struct wr_config_room *configured(const struct wr_config *c, const 
     return wr_config_room_named(c, wr_slice_str(name));
 }
 
-static void room_json(struct wr_buf *b, const char *name, const Watchroom__V1__RoomInfo *i, const char *stream)
+static void room_json(struct wr_buf *b, const char *name, const Watchroom__V1__RoomInfo *i,
+                      const char *stream)
 {
     wr_buf_str(b, b->n && b->p[b->n - 1] == '}' ? ",{\"room\":" : "{\"room\":");
     json_text(b, name);
@@ -73,7 +76,9 @@ static void handle_rooms(void *ctx, struct wr_http_req *req)
     wr_buf_str(&b, "{\"rooms\":[");
     for (size_t i = 0; i < r->n_rooms; i++) {
         const struct wr_config_room *cfg = configured(c, r->rooms[i]->room);
-        const char *stream = r->rooms[i]->stream && r->rooms[i]->stream[0] ? r->rooms[i]->stream : cfg ? cfg->stream : "";
+        const char *stream = r->rooms[i]->stream && r->rooms[i]->stream[0] ? r->rooms[i]->stream
+                             : cfg                                         ? cfg->stream
+                                                                           : "";
         room_json(&b, r->rooms[i]->room, r->rooms[i], stream);
     }
     for (size_t k = 0; k < c->num_rooms; k++) {
@@ -90,8 +95,9 @@ static void handle_rooms(void *ctx, struct wr_http_req *req)
 
 /* ---- services ---- */
 
-static void service_json(struct wr_buf *b, const char *service, const char *instance, const char *address, bool is_up,
-                         const char *version, uint64_t uptime_ms, double load, const char *const *plugins, size_t nplugins)
+static void service_json(struct wr_buf *b, const char *service, const char *instance,
+                         const char *address, bool is_up, const char *version, uint64_t uptime_ms,
+                         double load, const char *const *plugins, size_t nplugins)
 {
     wr_buf_str(b, b->p[b->n - 1] == '}' ? ",{\"service\":" : "{\"service\":");
     json_text(b, service);
@@ -101,7 +107,8 @@ static void service_json(struct wr_buf *b, const char *service, const char *inst
     json_text(b, address);
     wr_buf_fmt(b, ",\"state\":\"%s\",\"version\":", is_up ? "up" : "down");
     json_text(b, version);
-    wr_buf_fmt(b, ",\"uptime_s\":%llu,\"load\":%.2f,\"plugins\":[", (unsigned long long)(uptime_ms / 1000), load);
+    wr_buf_fmt(b, ",\"uptime_s\":%llu,\"load\":%.2f,\"plugins\":[",
+               (unsigned long long)(uptime_ms / 1000), load);
     for (size_t i = 0; i < nplugins; i++) {
         if (i)
             wr_buf_char(b, ',');
@@ -114,7 +121,8 @@ static void add_instance(void *ctx, const struct wr_instance *i)
 {
     struct wr_buf *b = ctx;
     bool is_up = i->state == WR_INSTANCE_UP;
-    Watchroom__V1__NodeInfo *n = i->info ? watchroom__v1__node_info__unpack(NULL, i->info->len, i->info->data) : NULL;
+    Watchroom__V1__NodeInfo *n =
+        i->info ? watchroom__v1__node_info__unpack(NULL, i->info->len, i->info->data) : NULL;
     char redacted[300];
     wr_url_redact(i->address, redacted, sizeof redacted);
     if (n)
@@ -133,20 +141,24 @@ static double own_load(const struct wr_api *api)
     int64_t up = wr_mono_us() - api->started_us;
     if (getrusage(RUSAGE_SELF, &u) != 0 || up <= 0)
         return 0;
-    return (double)((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec + u.ru_stime.tv_usec) / (double)up;
+    return (double)((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec +
+                    u.ru_stime.tv_usec) /
+           (double)up;
 }
 
 static void handle_services(void *ctx, struct wr_http_req *req)
 {
     struct wr_api *api = ctx;
     struct wr_buf b = {0};
-    const char **plugins = wr_plugins_names(api->env.plugins, 1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
+    const char **plugins = wr_plugins_names(
+        api->env.plugins, 1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
     size_t n = 0;
     while (plugins && plugins[n])
         n++;
     wr_buf_str(&b, "{\"services\":[");
-    service_json(&b, "gateway", wr_bus_instance(api->env.bus), wr_http_address(api->env.http), true, WR_VERSION,
-                 (uint64_t)(wr_mono_us() - api->started_us) / 1000, own_load(api), plugins, n);
+    service_json(&b, "gateway", wr_bus_instance(api->env.bus), wr_http_address(api->env.http), true,
+                 WR_VERSION, (uint64_t)(wr_mono_us() - api->started_us) / 1000, own_load(api),
+                 plugins, n);
     free(plugins);
     wr_bus_service_each(api->env.hub, add_instance, &b);
     wr_bus_service_each(api->env.ingest, add_instance, &b);
@@ -177,9 +189,10 @@ static void handle_health(void *ctx, struct wr_http_req *req)
         wr_buf_fmt(&b, "hub: no instance answers at %s\n", api->env.config->bus.hub);
     for (size_t i = 0; i < WR_ARRAY_LEN(others); i++)
         if (!wr_bus_service_is_up(others[i].s))
-            wr_buf_fmt(&b, "degraded: %s: no instance answers at %s\n", others[i].name, others[i].address);
-    wr_http_reply(req, hub && !draining ? 200 : 503, "text/plain; charset=utf-8", "Cache-Control: no-store\r\n",
-                  wr_slice_of(b.p, b.n));
+            wr_buf_fmt(&b, "degraded: %s: no instance answers at %s\n", others[i].name,
+                       others[i].address);
+    wr_http_reply(req, hub && !draining ? 200 : 503, "text/plain; charset=utf-8",
+                  "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));
     wr_buf_free(&b);
 }
 
@@ -188,7 +201,8 @@ static void handle_metrics(void *ctx, struct wr_http_req *req)
     (void)ctx;
     struct wr_buf b = {0};
     wr_metrics_write(&b);
-    wr_http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));
+    wr_http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8",
+                  "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));
     wr_buf_free(&b);
 }
 

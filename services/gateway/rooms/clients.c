@@ -166,7 +166,8 @@ static void api_close(struct wr_codec_conn *cl, uint16_t code, const char *reaso
     wr_conn_close(cl->conn, code, reason);
 }
 
-static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user, struct wr_slice conn_info)
+static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user,
+                         struct wr_slice conn_info)
 {
     struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
     if (!who)
@@ -186,7 +187,8 @@ static void api_wake(struct wr_codec_conn *cl, uint32_t ms)
     wr_conn_wake(cl->conn, ms);
 }
 
-static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
+static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
+                                  uint64_t cookie)
 {
     struct rooms__sub *s = calloc(1, sizeof *s + req->room.n);
     if (!s)
@@ -198,7 +200,8 @@ static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_code
     s->cookie = cookie;
     s->since = req->since_offset;
     if (req->since_epoch.n < sizeof s->since_epoch)
-        memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "", req->since_epoch.n);
+        memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "",
+               req->since_epoch.n);
     else
         s->since_epoch[0] = '?'; /* none of ours is so long: it matches nothing */
     s->who = rooms__identity_ref(cl->who);
@@ -210,7 +213,8 @@ static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_code
     return s;
 }
 
-static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req, uint64_t cookie)
+static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
+                            uint64_t cookie)
 {
     if (!wr_name_valid(req->room) || !cl->who)
         return WR_ERR_INVALID;
@@ -264,8 +268,9 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     struct wr_slice value, id;
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) && json_is_string(id) &&
-        id.n >= 8 + 2 && id.n <= 128 + 2 && EVP_Digest(id.p, id.n, sum, &n, EVP_sha256(), NULL) == 1) {
+    if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) &&
+        json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
+        EVP_Digest(id.p, id.n, sum, &n, EVP_sha256(), NULL) == 1) {
         memcpy(key, sum, 16);
         return;
     }
@@ -274,7 +279,8 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     memcpy(key + 8, &k, 8);
 }
 
-static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data, uint64_t cookie)
+static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data,
+                          uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(room) || !cl->who || !data.n)
@@ -286,7 +292,8 @@ static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct
     struct rooms__publish *p = malloc(sizeof *p + room.n + data.n);
     if (!p)
         abort(); /* it is counted in already */
-    *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn), .cookie = cookie,
+    *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn),
+                                 .cookie = cookie,
                                  .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
                                  .who = rooms__identity_ref(cl->who)};
     publish_key(rs, data, p->key);
@@ -326,14 +333,16 @@ static void on_history(void *ctx, const struct wr_answer *a)
     atomic_fetch_sub(&rs->calls, 1);
 }
 
-static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q, uint64_t cookie)
+static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q,
+                          uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(q->room))
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
-    uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX : (uint32_t)q->limit;
+    uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX
+                                                                            : (uint32_t)q->limit;
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
     if (!m)
         return WR_ERR_BUSY;
@@ -351,11 +360,13 @@ static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_histor
     p->r.room = wr_slice_of(p->room, q->room.n);
     cl->pending++;
     atomic_fetch_add(&rs->calls, 1);
-    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history, p);
+    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history,
+                p);
     return WR_OK;
 }
 
-static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only, uint64_t cookie)
+static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only,
+                           uint64_t cookie)
 {
     struct wr_rooms *rs = cl->codec->rooms;
     if (!wr_name_valid(room))
@@ -363,7 +374,8 @@ static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool 
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
     struct rooms__job *j = rooms__job_new(JOB_PRESENCE);
-    struct rooms__reply *p = rooms__reply_new(stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
+    struct rooms__reply *p = rooms__reply_new(
+        stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
     p->rooms = rs;
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, room.p, room.n);
@@ -403,7 +415,6 @@ static const struct wr_codec_api api = {
 };
 
 /* ---- the connection ---- */
-
 
 static bool open_param(const struct wr_codec_open *o, const char *name, char *out, size_t n)
 {
@@ -454,7 +465,8 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
     free(cl);
 }
 
-static const struct wr_conn_ops ops = {.open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
+static const struct wr_conn_ops ops = {
+    .open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
 
 static const char *subprotocol(const struct wr_codec_plugin *p, const struct wr_http_req *req)
 {
@@ -492,16 +504,26 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
     }
     cl->magic = CLIENT_MAGIC;
     cl->codec = codec;
-    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = cl,
-                             .queue_bytes = cfg->gateway.chat_queue_bytes, .ping_ms = p->ping_ms, .pong_ms = p->pong_ms,
+    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS,
+                             .policy = WR_QUEUE_CHAT,
+                             .ops = &ops,
+                             .user = cl,
+                             .queue_bytes = cfg->gateway.chat_queue_bytes,
+                             .ping_ms = p->ping_ms,
+                             .pong_ms = p->pong_ms,
                              .max_message = cfg->gateway.max_message_bytes};
-    (void)wr_http_upgrade(req, subprotocol(p, req), &o); /* on an error the client was told, and on_close ran */
+    (void)wr_http_upgrade(req, subprotocol(p, req),
+                          &o); /* on an error the client was told, and on_close ran */
 }
 
-void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err, wr_err *e)
+void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err,
+                    wr_err *e)
 {
-    struct wr_http_route r = {.path = codec->plugin->path, .methods = WR_GET, .upgrade_only = true,
-                              .handler = handle_upgrade, .ctx = codec};
+    struct wr_http_route r = {.path = codec->plugin->path,
+                              .methods = WR_GET,
+                              .upgrade_only = true,
+                              .handler = handle_upgrade,
+                              .ctx = codec};
     *e = wr_http_add(rs->env->http, &r);
     if (*e != WR_OK)
         wr_errmsg_set(err, "gateway.codecs: no room for the route %s", codec->plugin->path);

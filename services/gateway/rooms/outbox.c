@@ -19,15 +19,16 @@ static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
     free(p);
 }
 
-static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, struct wr_slice text, uint64_t offset,
-                   int64_t time_ms)
+static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, struct wr_slice text,
+                   uint64_t offset, int64_t time_ms)
 {
     struct rooms__reply *r = rooms__reply_new(WR_CODEC_PUBLISH, p->cookie);
     r->r.offset = offset;
     r->r.time_ms = time_ms;
     if (code == WR_OK) {
         wr_count(&rooms__m_published, 1);
-        wr_observe_us(&rooms__h_publish, wr_mono_us() - (p->deadline_us - ROOMS__PUBLISH_MS * 1000));
+        wr_observe_us(&rooms__h_publish,
+                      wr_mono_us() - (p->deadline_us - ROOMS__PUBLISH_MS * 1000));
     } else {
         wr_count(&rooms__m_publish_failed, 1);
         rooms__reply_fail(r, code, text);
@@ -48,7 +49,8 @@ static size_t field_size(size_t n) /* tag of one byte, length, bytes */
 static uint8_t *write_item(uint8_t *at, const struct rooms__publish *p)
 {
     struct wr_slice key = wr_slice_of(p->key, sizeof p->key);
-    size_t n = field_size(p->room.n) + 2 + field_size(p->who->pb.n) + field_size(key.n) + field_size(p->data.n);
+    size_t n = field_size(p->room.n) + 2 + field_size(p->who->pb.n) + field_size(key.n) +
+               field_size(p->data.n);
     at = wr_pb_bytes_head(at, 1, n);
     at = wr_pb_bytes(at, 1, p->room);
     at = wr_pb_uint(at, 2, 1); /* ENTRY_KIND_CHAT */
@@ -77,7 +79,8 @@ static void lane_load(struct rooms__lane *l)
 {
     struct rooms__publish **last = &l->sent;
     size_t bytes = 0;
-    while (l->first && l->nsent < BATCH_ITEMS && (!l->nsent || bytes + item_bytes(l->first) <= BATCH_BYTES)) {
+    while (l->first && l->nsent < BATCH_ITEMS &&
+           (!l->nsent || bytes + item_bytes(l->first) <= BATCH_BYTES)) {
         struct rooms__publish *p = l->first;
         l->first = p->next;
         p->next = NULL;
@@ -90,7 +93,8 @@ static void lane_load(struct rooms__lane *l)
         l->last = &l->first;
 }
 
-static void finish_all(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, struct wr_slice text)
+static void finish_all(struct wr_rooms *rs, struct rooms__lane *l, wr_err code,
+                       struct wr_slice text)
 {
     while (l->sent) {
         struct rooms__publish *p = l->sent;
@@ -101,7 +105,8 @@ static void finish_all(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, 
     l->nsent = 0;
 }
 
-static void expire(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, struct wr_slice text, int64_t now_us)
+static void expire(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, struct wr_slice text,
+                   int64_t now_us)
 {
     struct rooms__publish **at = &l->sent;
     while (*at) {
@@ -170,8 +175,8 @@ static void on_published(struct wr_rooms *rs, void *ctx, const struct wr_answer 
     l->in_flight = false;
     if (a->code == WR_OK) {
         take_results(rs, l, a->body);
-    } else if (a->code == WR_ERR_UNAVAILABLE || a->code == WR_ERR_TIMEOUT || a->code == WR_ERR_CLOSED ||
-               a->code == WR_ERR_BUSY) {
+    } else if (a->code == WR_ERR_UNAVAILABLE || a->code == WR_ERR_TIMEOUT ||
+               a->code == WR_ERR_CLOSED || a->code == WR_ERR_BUSY) {
         expire(rs, l, a->code, a->text, wr_mono_us() + ROOMS__RETRY_MS * 1000);
         if (l->sent)
             l->retry_ms = wr_mono_ms() + ROOMS__RETRY_MS;
@@ -188,7 +193,8 @@ static void lane_send(struct wr_rooms *rs, struct rooms__lane *l, bool again)
     l->retry_ms = 0;
     if (again)
         wr_count(&rooms__m_publish_retries, 1);
-    rooms__call(rs, NULL, "watchroom.v1.Hub/Publish", batch_body(l), (uint32_t)WR_MAX(left, 50), on_published, l);
+    rooms__call(rs, NULL, "watchroom.v1.Hub/Publish", batch_body(l), (uint32_t)WR_MAX(left, 50),
+                on_published, l);
 }
 
 void outbox__run(struct wr_rooms *rs, int64_t now_ms)

@@ -56,7 +56,8 @@ static size_t member_bytes(const struct rooms__sub *s)
 
 static uint8_t *member_write(uint8_t *at, uint32_t field, const struct rooms__sub *s)
 {
-    size_t n = 1 + wr_pb_varint_size(s->name_len) + s->name_len + 1 + wr_pb_varint_size(s->who->pb.n) + s->who->pb.n;
+    size_t n = 1 + wr_pb_varint_size(s->name_len) + s->name_len + 1 +
+               wr_pb_varint_size(s->who->pb.n) + s->who->pb.n;
     at = wr_pb_bytes_head(at, field, n);
     at = wr_pb_bytes(at, 1, rooms__sub_room(s));
     return wr_pb_bytes(at, 2, s->who->pb);
@@ -255,7 +256,8 @@ void presence__run(struct wr_rooms *rs, int64_t now_ms)
     if (ps->need_full) {
         struct wr_msg *delta = ps->body;
         if (ps->acked)
-            wr_info("gateway.presence", "the hub does not know this gateway's members: telling all of them");
+            wr_info("gateway.presence",
+                    "the hub does not know this gateway's members: telling all of them");
         ps->need_full = false;
         ps->is_full = true;
         ps->seq++;
@@ -342,9 +344,11 @@ static void ask_run(struct wr_rooms *rs, int64_t now_ms)
         if (!ps->asks)
             ps->asks_last = &ps->asks;
         if (q->after <= ps->acked) {
-            rooms__call(rs, q->room, "watchroom.v1.Hub/Presence", ask_body(q), CALL_MS, on_presence, q->reply);
+            rooms__call(rs, q->room, "watchroom.v1.Hub/Presence", ask_body(q), CALL_MS, on_presence,
+                        q->reply);
         } else {
-            rooms__reply_fail(q->reply, WR_ERR_UNAVAILABLE, wr_slice_str("the hub does not answer; try again"));
+            rooms__reply_fail(q->reply, WR_ERR_UNAVAILABLE,
+                              wr_slice_str("the hub does not answer; try again"));
             rooms__reply_post(rs, q->reply->conn, q->reply);
         }
         free(q);

@@ -14,8 +14,8 @@
 #define CALL_MS 3000u
 #define MESSAGE_BYTES (16u << 10) /* a batch is cut into messages of about this size */
 
-static void hold(struct rooms__held **first, struct rooms__held ***last, size_t *n, struct wr_msg *msg,
-                 struct wr_slice event)
+static void hold(struct rooms__held **first, struct rooms__held ***last, size_t *n,
+                 struct wr_msg *msg, struct wr_slice event)
 {
     struct rooms__held *h = calloc(1, sizeof *h);
     if (!h)
@@ -51,7 +51,9 @@ static void drop_held(struct rooms__room *room)
 static void send_frame(struct rooms__room *room, uint32_t codec, struct wr_buf *b, uint32_t classes)
 {
     const struct wr_codec_plugin *p = room->rs->codecs[codec].plugin;
-    struct wr_frame *f = b->failed ? NULL : wr_frame_copy(p->binary ? WR_WS_BINARY : WR_WS_TEXT, wr_slice_of(b->p, b->n));
+    struct wr_frame *f = b->failed ? NULL
+                                   : wr_frame_copy(p->binary ? WR_WS_BINARY : WR_WS_TEXT,
+                                                   wr_slice_of(b->p, b->n));
     if (!f)
         abort(); /* a publication may not be left out */
     while (wr_group_send(room->groups[codec], &f, 1, classes) != WR_OK)
@@ -72,7 +74,8 @@ static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, si
             while (to < n && (to == from || bytes + v[to].data.n <= MESSAGE_BYTES))
                 bytes += v[to++].data.n;
             wr_buf_clear(&b);
-            rs->codecs[c].plugin->encode_publications(wr_slice_str(room->name), v + from, to - from, &b);
+            rs->codecs[c].plugin->encode_publications(wr_slice_str(room->name), v + from, to - from,
+                                                      &b);
             if (b.n || b.failed)
                 send_frame(room, c, &b, CLASS_PUBS);
             from = to;
@@ -89,7 +92,8 @@ static void send_members(struct rooms__room *room, const struct rooms__pubs *p)
         struct wr_buf b = {0};
         if (!room->groups[c] || !WR_PLUGIN_HAS(plugin, encode_members))
             continue;
-        plugin->encode_members(wr_slice_str(room->name), p->joined, p->n_joined, p->left, p->n_left, &b);
+        plugin->encode_members(wr_slice_str(room->name), p->joined, p->n_joined, p->left, p->n_left,
+                               &b);
         if (b.n)
             send_frame(room, c, &b, CLASS_JOIN_LEAVE);
         wr_buf_free(&b);
@@ -170,16 +174,18 @@ static void attach_not_recovered(struct rooms__sub *s)
     attach(s, sub_reply(s));
 }
 
-static void add_pubs(struct rooms__reply *p, const struct rooms__pubs *from, uint64_t after, uint64_t upto)
+static void add_pubs(struct rooms__reply *p, const struct rooms__pubs *from, uint64_t after,
+                     uint64_t upto)
 {
     for (size_t i = 0; i < from->n; i++)
-        if (from->v[i].offset > after && from->v[i].offset <= upto && p->r.num_pubs <= ROOMS__RECOVER_MAX)
+        if (from->v[i].offset > after && from->v[i].offset <= upto &&
+            p->r.num_pubs <= ROOMS__RECOVER_MAX)
             p->pubs[p->r.num_pubs++] = from->v[i];
 }
 
 /* The log's answer, then what was delivered while it was read: without a hole and without a double (notes 8.3). */
-static bool recover_collect(struct rooms__room *room, struct rooms__sub *s, const struct rooms__pubs *log,
-                            struct rooms__reply *p)
+static bool recover_collect(struct rooms__room *room, struct rooms__sub *s,
+                            const struct rooms__pubs *log, struct rooms__reply *p)
 {
     p->pubs = calloc(ROOMS__RECOVER_MAX + 1, sizeof *p->pubs);
     if (!p->pubs)
@@ -227,7 +233,8 @@ static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a
     }
     struct rooms__reply *p = sub_reply(s);
     if (a->code == WR_OK && !room->recent_lost && rooms__parse_history(a->body, &log) &&
-        wr_slice_is(log.epoch, room->epoch) && a->msg && rooms__reply_hold(p, a->msg) && recover_collect(room, s, &log, p)) {
+        wr_slice_is(log.epoch, room->epoch) && a->msg && rooms__reply_hold(p, a->msg) &&
+        recover_collect(room, s, &log, p)) {
         wr_count(&rooms__m_recovered, 1);
         p->r.recovered = true;
         p->r.offset = s->since;
@@ -243,7 +250,8 @@ out:
     rooms__sub_unref(s); /* the call's */
 }
 
-static struct wr_msg *history_body(const char *room, uint64_t since, const char *epoch, uint32_t limit, uint64_t until)
+static struct wr_msg *history_body(const char *room, uint64_t since, const char *epoch,
+                                   uint32_t limit, uint64_t until)
 {
     size_t nr = strlen(room), ne = strlen(epoch);
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, nr + ne + 80);
@@ -279,7 +287,8 @@ static void recover(struct rooms__sub *s)
     room->recovering++;
     room->calls++;
     rooms__call(room->rs, room->name, HUB("History"),
-                history_body(room->name, s->since, room->epoch, ROOMS__RECOVER_MAX + 1, 0), CALL_MS, on_recover, s);
+                history_body(room->name, s->since, room->epoch, ROOMS__RECOVER_MAX + 1, 0), CALL_MS,
+                on_recover, s);
 }
 
 static void start(struct rooms__sub *s)
@@ -298,8 +307,8 @@ static void take_held(struct rooms__room *room);
 static void room_epoch(struct rooms__room *room, struct wr_slice epoch, uint64_t last)
 {
     wr_count(&rooms__m_epochs, 1);
-    wr_info("gateway.epoch", "room=%s from=%s to=%.*s: its log began anew", room->name, room->epoch, (int)epoch.n,
-            (const char *)epoch.p);
+    wr_info("gateway.epoch", "room=%s from=%s to=%.*s: its log began anew", room->name, room->epoch,
+            (int)epoch.n, (const char *)epoch.p);
     memcpy(room->epoch, epoch.p, epoch.n);
     room->epoch[epoch.n] = 0;
     room->last = room->target = last;
@@ -321,7 +330,8 @@ static void deliver(struct rooms__room *room, const struct rooms__pubs *p)
 }
 
 /* Events of a live room, or of one that was just filled. Returns false when the event has to wait for a fill. */
-static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_slice event, struct rooms__pubs *p)
+static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_slice event,
+                       struct rooms__pubs *p)
 {
     if (p->epoch.n && !wr_slice_is(p->epoch, room->epoch))
         room_epoch(room, p->epoch, p->n ? p->v[0].offset - 1 : p->top);
@@ -366,8 +376,8 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     }
     if (p.n == 0 || p.v[0].offset != room->last + 1) {
         wr_count(&rooms__m_lost, 1);
-        wr_warn("gateway.gap", "room=%s after=%llu: the log does not have what comes next any more", room->name,
-                (unsigned long long)room->last);
+        wr_warn("gateway.gap", "room=%s after=%llu: the log does not have what comes next any more",
+                room->name, (unsigned long long)room->last);
         room->last = p.n ? p.v[0].offset - 1 : WR_MAX(p.top, room->target);
         room->target = WR_MAX(room->target, room->last);
         send_insufficient(room);
@@ -390,8 +400,8 @@ static void fill(struct rooms__room *room)
     room->waits_retry = false;
     room->calls++;
     wr_count(&rooms__m_fills, 1);
-    rooms__call(room->rs, room->name, HUB("History"), history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS,
-                on_fill, room);
+    rooms__call(room->rs, room->name, HUB("History"),
+                history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS, on_fill, room);
 }
 
 /* After tops or a fill: what waited, in order; a further gap starts a further fill. */
@@ -417,12 +427,16 @@ static void take_held(struct rooms__room *room)
         fill(room);
 }
 
-void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic, struct wr_slice event)
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic,
+                 struct wr_slice event)
 {
     struct rooms__pubs p;
     static const size_t prefix = sizeof "room/" - 1;
     wr_count(&rooms__m_events, 1);
-    struct rooms__room *room = topic.n > prefix ? wr_map_get(&rs->rooms, wr_slice_of(topic.p + prefix, topic.n - prefix)) : NULL;
+    struct rooms__room *room = topic.n > prefix
+                                   ? wr_map_get(&rs->rooms,
+                                                wr_slice_of(topic.p + prefix, topic.n - prefix))
+                                   : NULL;
     if (!room) {
         wr_count(&rooms__m_events_unknown, 1);
         return;

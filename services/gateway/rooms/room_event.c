@@ -25,8 +25,10 @@ bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out)
         else if (f.number == 4)
             out->chan_info = f.bytes;
     }
-    return !r.bad && wr_utf8_valid(out->user.p, out->user.n) && wr_utf8_valid(out->client.p, out->client.n) &&
-           wr_utf8_valid(out->conn_info.p, out->conn_info.n) && wr_utf8_valid(out->chan_info.p, out->chan_info.n);
+    return !r.bad && wr_utf8_valid(out->user.p, out->user.n) &&
+           wr_utf8_valid(out->client.p, out->client.n) &&
+           wr_utf8_valid(out->conn_info.p, out->conn_info.n) &&
+           wr_utf8_valid(out->chan_info.p, out->chan_info.n);
 }
 
 static bool parse_pub(struct wr_slice body, struct wr_codec_pub *p)
@@ -48,7 +50,8 @@ static bool parse_pub(struct wr_slice body, struct wr_codec_pub *p)
         else if (f.number == 15 && f.wire == 2)
             p->data = f.bytes;
     }
-    return ok && !r.bad && p->offset && p->data.n && wr_utf8_valid(p->data.p, p->data.n) && !memchr(p->data.p, '\n', p->data.n);
+    return ok && !r.bad && p->offset && p->data.n && wr_utf8_valid(p->data.p, p->data.n) &&
+           !memchr(p->data.p, '\n', p->data.n);
 }
 
 static bool add_pub(struct rooms__pubs *out, struct wr_slice body)

@@ -14,7 +14,8 @@
 
 /* ---- small shared objects ---- */
 
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user, struct wr_slice conn_info)
+struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
+                                            struct wr_slice conn_info)
 {
     size_t n = client.n + user.n + conn_info.n;
     struct rooms__identity *i = calloc(1, sizeof *i + n + 40);
@@ -116,15 +117,16 @@ static void on_answer(void *ctx, const struct wr_answer *a)
     size_t n = WR_MIN(a->text.n, sizeof j->u.answer.text);
     memcpy(j->u.answer.text, a->text.n ? (const char *)a->text.p : "", n);
     j->u.answer.a.text = wr_slice_of(j->u.answer.text, n);
-    (void)snprintf(j->u.answer.instance, sizeof j->u.answer.instance, "%s", a->instance ? a->instance : "");
+    (void)snprintf(j->u.answer.instance, sizeof j->u.answer.instance, "%s",
+                   a->instance ? a->instance : "");
     j->u.answer.a.instance = j->u.answer.instance;
     if (a->msg)
         wr_msg_ref(a->msg);
     rooms__job_post(rs, j);
 }
 
-void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body, uint32_t ms,
-                 rooms__answer_fn fn, void *ctx)
+void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
+                 uint32_t ms, rooms__answer_fn fn, void *ctx)
 {
     struct rooms__job *j = rooms__job_new(JOB_ANSWER);
     j->u.answer.rs = rs;
@@ -214,7 +216,10 @@ static wr_err codecs_open(struct wr_rooms *rs, struct wr_errmsg *err)
     for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
         const struct wr_codec_plugin *p = wr_plugins_find(rs->env->plugins, WR_KIND_CODEC, name);
         if (!p) {
-            wr_errmsg_set(err, "gateway.codecs: there is no codec plugin \"%s\"; `watchroom plugins` lists what there is", name);
+            wr_errmsg_set(err,
+                          "gateway.codecs: there is no codec plugin \"%s\"; `watchroom plugins` "
+                          "lists what there is",
+                          name);
             return WR_ERR_NOT_FOUND;
         }
         if (rs->ncodecs == ROOMS__CODECS) {
@@ -222,7 +227,8 @@ static wr_err codecs_open(struct wr_rooms *rs, struct wr_errmsg *err)
             return WR_ERR_INVALID;
         }
         struct rooms__codec *c = &rs->codecs[rs->ncodecs];
-        *c = (struct rooms__codec){.plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->ncodecs};
+        *c = (struct rooms__codec){
+            .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->ncodecs};
         if (!c->state)
             return WR_ERR_BUSY;
         rs->ncodecs++;
@@ -234,7 +240,8 @@ static wr_err codecs_open(struct wr_rooms *rs, struct wr_errmsg *err)
     return WR_OK;
 }
 
-wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out, struct wr_errmsg *err)
+wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
+                      struct wr_errmsg *err)
 {
     static const char *const prefixes[] = {"room/", NULL};
     struct wr_rooms *rs = calloc(1, sizeof *rs);
@@ -267,7 +274,8 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out, s
 
 void wr_rooms_drain(struct wr_rooms *rs)
 {
-    (void)rs; /* clients are told by the plane; their leaving and the last publishes go their usual way */
+    (void)
+        rs; /* clients are told by the plane; their leaving and the last publishes go their usual way */
 }
 
 /* A start that failed: nothing but events can have come. */

@@ -13,19 +13,20 @@
 #include <stdatomic.h>
 
 #define ROOMS__CODECS 8u
-#define ROOMS__LANES 4u           /* of the outbox: a sender's messages keep their order within one */
-#define ROOMS__RECOVER_MAX 300u   /* publications in a recovery or a history answer */
+#define ROOMS__LANES 4u         /* of the outbox: a sender's messages keep their order within one */
+#define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
 #define ROOMS__OUTBOX_ITEMS 20000u
 #define ROOMS__OUTBOX_BYTES (32u << 20)
-#define ROOMS__EVENTS 8192u       /* events of the hubs that wait for the thread */
-#define ROOMS__HELD_EVENTS 1024u  /* events of one room that wait for a fill or were kept for a recovery */
-#define ROOMS__PUBLISH_MS 4000    /* a publish has its answer by then: SDKs wait 5 s */
+#define ROOMS__EVENTS 8192u /* events of the hubs that wait for the thread */
+#define ROOMS__HELD_EVENTS \
+    1024u /* events of one room that wait for a fill or were kept for a recovery */
+#define ROOMS__PUBLISH_MS 4000 /* a publish has its answer by then: SDKs wait 5 s */
 #define ROOMS__LEASE_MS 6000u
 #define ROOMS__BEAT_MS 2000
 #define ROOMS__RETRY_MS 100
-#define ROOMS__LINGER_MS 30000    /* a room without members is forgotten after it */
+#define ROOMS__LINGER_MS 30000 /* a room without members is forgotten after it */
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
 
@@ -36,7 +37,8 @@ struct rooms__identity {
     struct wr_slice pb; /* encoded watchroom.v1.ClientInfo */
     uint8_t bytes[];
 };
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user, struct wr_slice conn_info);
+struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
+                                            struct wr_slice conn_info);
 struct rooms__identity *rooms__identity_ref(struct rooms__identity *i);
 void rooms__identity_unref(struct rooms__identity *i);
 
@@ -59,7 +61,7 @@ struct rooms__sub {
     struct rooms__sub *room_next, **room_at;
     enum rooms__sub_state state;
     bool leaving; /* gave it back before its answer: it gets the answer, then goes */
-    bool told; /* the hub acknowledged that the member is there */
+    bool told;    /* the hub acknowledged that the member is there */
     struct rooms__presence_op *enter; /* queued, not sent yet */
     uint16_t name_len;
     char name[];
@@ -90,11 +92,11 @@ struct rooms__reply {
     struct wr_codec_result r;
     char text[200];
     char epoch[32];
-    struct rooms__sub *sub;     /* of a subscribe */
-    struct wr_group *group;     /* to enter */
-    struct wr_codec_pub *pubs;  /* owned array */
+    struct rooms__sub *sub;        /* of a subscribe */
+    struct wr_group *group;        /* to enter */
+    struct wr_codec_pub *pubs;     /* owned array */
     struct wr_codec_info *members; /* owned array */
-    struct wr_msg **msgs;       /* what the slices point into */
+    struct wr_msg **msgs;          /* what the slices point into */
     size_t nmsgs;
     struct wr_rooms *rooms;
     struct wr_conn_id conn;
@@ -104,11 +106,21 @@ struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie);
 bool rooms__reply_hold(struct rooms__reply *p, struct wr_msg *m);
 void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text);
 /* Frees it after the client's codec had it. */
-void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms__reply *p); /* [any] */
+void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn,
+                       struct rooms__reply *p); /* [any] */
 
 /* ---- work for the rooms thread ---- */
-enum rooms__job_kind { JOB_SUBSCRIBE = 1, JOB_UNSUBSCRIBE, JOB_PUBLISH, JOB_PRESENCE, JOB_EVENT, JOB_ANSWER, JOB_INSTANCE };
-typedef void (*rooms__answer_fn)(struct wr_rooms *rs, void *ctx, const struct wr_answer *a); /* [rooms] */
+enum rooms__job_kind {
+    JOB_SUBSCRIBE = 1,
+    JOB_UNSUBSCRIBE,
+    JOB_PUBLISH,
+    JOB_PRESENCE,
+    JOB_EVENT,
+    JOB_ANSWER,
+    JOB_INSTANCE
+};
+typedef void (*rooms__answer_fn)(struct wr_rooms *rs, void *ctx,
+                                 const struct wr_answer *a); /* [rooms] */
 struct rooms__publish {
     struct rooms__publish *next;
     struct wr_conn_id conn;
@@ -144,10 +156,10 @@ struct rooms__job {
     } u;
 };
 void rooms__job_post(struct wr_rooms *rs, struct rooms__job *j); /* [any] */
-struct rooms__job *rooms__job_new(enum rooms__job_kind kind);     /* aborts when memory is out */
+struct rooms__job *rooms__job_new(enum rooms__job_kind kind);    /* aborts when memory is out */
 /* A call whose answer comes back to the rooms thread. Moves body. [rooms] */
-void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body, uint32_t ms,
-                 rooms__answer_fn fn, void *ctx);
+void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
+                 uint32_t ms, rooms__answer_fn fn, void *ctx);
 
 /* ---- a room ---- */
 struct rooms__held { /* an event kept */
@@ -162,8 +174,8 @@ struct rooms__room {
     bool waits_retry; /* its call failed: the timer asks again */
     uint32_t calls;   /* under way: the room stays */
     char epoch[32];
-    uint64_t last;    /* newest offset that was delivered */
-    uint64_t target;  /* newest offset known to exist */
+    uint64_t last;   /* newest offset that was delivered */
+    uint64_t target; /* newest offset known to exist */
     struct rooms__sub *subs;
     size_t nsubs;
     int64_t empty_ms; /* since when it has no members */
@@ -176,7 +188,8 @@ struct rooms__room {
     bool recent_lost;
     char name[256];
 };
-void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic, struct wr_slice event);
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic,
+                 struct wr_slice event);
 void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__timer(struct wr_rooms *rs, int64_t now_ms);
@@ -209,7 +222,7 @@ struct rooms__presence_ask {
 };
 struct rooms__presence {
     struct rooms__presence_op *first, **last;
-    uint64_t queued, acked; /* operations */
+    uint64_t queued, acked;   /* operations */
     struct rooms__sub **sent; /* of the call under way: members that enter */
     size_t nsent, sent_ops;
     struct wr_msg *body;  /* of the call under way, for sending it again */
@@ -260,13 +273,16 @@ struct wr_rooms {
 };
 
 /* clients.c */
-void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err, wr_err *e);
-void clients__insufficient(struct wr_conn *c, const struct wr_msg *room); /* [plane], a wr_member_fn */
+void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err,
+                    wr_err *e);
+void clients__insufficient(struct wr_conn *c,
+                           const struct wr_msg *room); /* [plane], a wr_member_fn */
 
 extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held;
-extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped, rooms__m_pubs, rooms__m_fills,
-    rooms__m_filled, rooms__m_lost, rooms__m_epochs, rooms__m_published, rooms__m_publish_failed, rooms__m_publish_retries,
-    rooms__m_outbox_full, rooms__m_recovered, rooms__m_not_recovered, rooms__m_bad_bus, rooms__m_duplicates;
+extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped,
+    rooms__m_pubs, rooms__m_fills, rooms__m_filled, rooms__m_lost, rooms__m_epochs,
+    rooms__m_published, rooms__m_publish_failed, rooms__m_publish_retries, rooms__m_outbox_full,
+    rooms__m_recovered, rooms__m_not_recovered, rooms__m_bad_bus, rooms__m_duplicates;
 extern struct wr_histogram rooms__h_publish;
 
 #endif
