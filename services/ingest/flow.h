@@ -5,6 +5,7 @@
 #ifndef WR_INGEST_FLOW_H
 #define WR_INGEST_FLOW_H
 
+#include "access.h"
 #include "h264.h"
 #include "stream.h"
 #include "timeline.h"
@@ -35,6 +36,7 @@ struct flow {
     char note[200]; /* told with LIVE: what is left out, and why */
 
     struct timeline time;
+    struct access_order order; /* for sources that tell no dts */
     uint64_t epoch; /* 0 = none yet */
     uint64_t seq;
 };

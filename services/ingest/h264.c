@@ -439,6 +439,29 @@ static uint32_t slice_pps_id(struct wr_slice nal)
     return ue(&b);
 }
 
+/* Is there a recovery point (payload type 6) among the SEI messages? D.1 */
+static bool has_recovery_point(struct wr_slice nal)
+{
+    struct bits b;
+    bits_init(&b, nal);
+    while (!b.bad && b.end - b.p > 1) {
+        uint32_t type = 0, n = 0, byte;
+        do
+            type += byte = u(&b, 8);
+        while (byte == 255 && !b.bad);
+        do
+            n += byte = u(&b, 8);
+        while (byte == 255 && !b.bad);
+        if (b.bad)
+            return false;
+        if (type == 6)
+            return true;
+        while (n-- && !b.bad)
+            u(&b, 8);
+    }
+    return false;
+}
+
 static bool is_noise(unsigned type)
 {
     return type == H264_AUD || type == H264_FILLER || type == H264_END_SEQUENCE || type == H264_END_STREAM;
@@ -470,6 +493,8 @@ void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing fra
             out->has_picture = true;
             out->is_idr |= type == H264_IDR;
         }
+        if (type == H264_SEI)
+            out->is_recovery |= has_recovery_point(nal);
         out->bytes += 4 + nal.n;
     }
 }

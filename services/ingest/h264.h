@@ -67,6 +67,7 @@ void h264__codec_string(struct wr_slice avcc, char out[16]);
 struct h264_unit {
     bool has_picture;  /* a slice */
     bool is_idr;
+    bool is_recovery;  /* a recovery point SEI: decoding may begin here (open groups, intra refresh) */
     bool sets_changed; /* it carried a parameter set that was not known */
     uint32_t pps_id;   /* of the first slice */
     size_t bytes;      /* of the stored form without parameter sets */

@@ -42,7 +42,7 @@ static bool look_video(struct work *w)
         wr_count(&empty, 1);
         return false;
     }
-    w->key = w->unit.is_idr || w->in->key;
+    w->key = w->unit.is_idr || w->unit.is_recovery || w->in->key;
     return true;
 }
 
@@ -87,10 +87,18 @@ static struct wr_track audio_track(const struct flow *f)
     return t;
 }
 
-static void begin_epoch(struct flow *f)
+/* Constrained baseline has no reordering; others say it in their VUI, or it is learnt. */
+static unsigned reorder_depth(const struct h264_sps *sps)
+{
+    return sps->profile != 66 && sps->max_reorder > 0 ? (unsigned)sps->max_reorder : 0;
+}
+
+static void begin_epoch(struct flow *f, uint32_t duration)
 {
     struct wr_track tracks[2];
     size_t n = 0;
+    if (f->has_video && !f->fps_milli && !f->sps.fps_milli && duration > 0)
+        f->fps_milli = FLOW_VIDEO_SCALE * 1000u / duration;
     if (f->has_video)
         tracks[n++] = video_track(f);
     if (f->asc.n > 0)
@@ -99,6 +107,7 @@ static void begin_epoch(struct flow *f)
     int64_t skew = f->time.audio.skew;
     timeline__init(&f->time, f->has_video ? FLOW_VIDEO_SCALE : 0, f->asc.n > 0 ? f->sample_rate : 0);
     f->time.audio.skew = skew;
+    access__order_init(&f->order, reorder_depth(&f->sps));
     if (f->has_video && tracks[0].fps_milli)
         timeline__set_nominal(&f->time, true, FLOW_VIDEO_SCALE * 1000u / tracks[0].fps_milli);
     f->epoch = stream__begin_epoch(f->stream, tracks, n, f->note);
@@ -120,10 +129,10 @@ static bool step_epoch(struct work *w)
             wr_buf_clear(&f->avcc);
             wr_buf_add(&f->avcc, f->next_avcc.p, f->next_avcc.n);
             f->sps = sps;
-            begin_epoch(f);
+            begin_epoch(f, w->in->duration);
         }
     } else if (!w->video && !f->has_video && f->epoch == 0) {
-        begin_epoch(f);
+        begin_epoch(f, 0);
     }
     /* Sound whose configuration came with its first frame joins at the next keyframe's epoch. */
     if (f->epoch != 0 && (w->video || f->time.audio.timescale != 0))
@@ -134,12 +143,20 @@ static bool step_epoch(struct work *w)
 
 /* ---- time --------------------------------------------------------------------------------------------------------- */
 
+/* RTP tells when to show a picture, not when to decode it. */
+static int64_t decoding_time(struct work *w)
+{
+    if (!w->video || w->in->dts != TIMELINE_NONE || w->in->pts == TIMELINE_NONE)
+        return w->in->dts;
+    return access__order(&w->f->order, w->in->pts, w->f->time.video.nominal);
+}
+
 static bool step_time(struct work *w)
 {
     struct flow *f = w->f;
     uint64_t rebased = f->time.rebased;
     w->out = (struct wr_media_frame){.epoch = f->epoch, .track = w->video ? WR_TRACK_VIDEO : WR_TRACK_AUDIO,
-                                     .key = w->video ? w->key : true, .dts = w->in->dts, .pts = w->in->pts,
+                                     .key = w->video ? w->key : true, .dts = decoding_time(w), .pts = w->in->pts,
                                      .duration = w->in->duration, .arrival_us = wr_wall_us(),
                                      .camera_us = w->in->camera_us};
     bool keep = timeline__map(&f->time, w->video, w->key, &w->out.dts, &w->out.pts, &w->out.duration, wr_mono_us());

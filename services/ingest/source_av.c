@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sources that libavformat reads: RTSP over TCP or UDP. Every wait has a deadline (interrupt callback); keep-alives are
- * sent from inside av_read_frame, so this thread never pauses. libavformat's parser holds a video frame back until the
- * next one begins (40 ms at 25 fps); an own depacketiser would win that. */
+ * sent from inside av_read_frame, so this thread never pauses.
+ *
+ * libavformat's own parser and probing are off (access.h says why): the SDP tells the codecs, the stream itself the rest.
+ * A picture is complete when the next one begins, one frame later (40 ms at 25 fps): RTP's marker bit, which says it at
+ * once, does not come through libavformat. An own depacketiser would win that. */
 #include "flow.h"
 #include "sound.h"
 #include "source.h"
@@ -27,6 +30,7 @@ struct av {
     bool closing;        /* TEARDOWN goes on although nobody wants the stream any more */
     int video, audio;    /* stream indexes, -1 = none */
     struct flow flow;
+    struct access access;
     struct sound *sound; /* when the sound becomes AAC here */
     int64_t last_video_us, began_us;
 };
@@ -98,9 +102,6 @@ static void set_options(struct av *a, AVDictionary **o)
     av_dict_set(o, "rtsp_transport", a->s->transport, 0);
     av_dict_set(o, "timeout", us, 0);                          /* microseconds; stimeout is gone */
     av_dict_set(o, "allowed_media_types", "video+audio", 0);   /* ONVIF metadata stalls the probing */
-    av_dict_set(o, "analyzeduration", "100000", 0);
-    av_dict_set(o, "probesize", "32768", 0);
-    av_dict_set(o, "fpsprobesize", "0", 0);
     if (strcmp(a->s->transport, "udp") == 0)
         av_dict_set(o, "buffer_size", "1048576", 0);
 }
@@ -115,6 +116,7 @@ static bool open_input(struct av *a)
         return false;
     }
     a->ctx->interrupt_callback = (AVIOInterruptCB){.callback = is_over, .opaque = a};
+    a->ctx->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
     a->deadline_us = wr_mono_us() + OPEN_US;
     set_options(a, &options);
     int r = avformat_open_input(&a->ctx, a->s->url, NULL, &options); /* frees ctx when it fails */
@@ -122,10 +124,6 @@ static bool open_input(struct av *a)
     while (r >= 0 && (left = av_dict_get(options, "", left, AV_DICT_IGNORE_SUFFIX)))
         wr_error("ingest.option", "stream=%s libavformat does not know the option %s", a->s->name, left->key);
     av_dict_free(&options);
-    if (r >= 0) {
-        a->deadline_us = wr_mono_us() + OPEN_US;
-        r = avformat_find_stream_info(a->ctx, NULL);
-    }
     if (r >= 0)
         return true;
     end_with_av(a, r, "opening");
@@ -134,7 +132,7 @@ static bool open_input(struct av *a)
 
 static uint32_t fps_milli(const AVStream *st)
 {
-    AVRational r = st->avg_frame_rate.num > 0 ? st->avg_frame_rate : st->r_frame_rate;
+    AVRational r = st->avg_frame_rate; /* of the SDP */
     if (r.num <= 0 || r.den <= 0 || (int64_t)r.num * 1000 / r.den > 240000)
         return 0;
     return (uint32_t)((int64_t)r.num * 1000 / r.den);
@@ -219,29 +217,34 @@ static int64_t camera_clock_us(const AVPacket *pkt)
     return t.wallclock;
 }
 
+static void take_picture(void *ctx, const struct access_unit *unit)
+{
+    struct av *a = ctx;
+    flow__video(&a->flow, &(struct flow_sample){.data = unit->data, .dts = TIMELINE_NONE, .pts = unit->pts,
+                                                .duration = unit->duration, .camera_us = unit->camera_us});
+}
+
 static void take_packet(struct av *a, const AVPacket *pkt)
 {
     const AVStream *st = a->ctx->streams[pkt->stream_index];
     bool video = pkt->stream_index == a->video;
     if (!video && pkt->stream_index != a->audio)
         return;
-    if (video)
+    struct wr_slice data = wr_slice_of(pkt->data, (size_t)WR_MAX(pkt->size, 0));
+    if (video) {
         a->last_video_us = wr_mono_us();
-    if (!video && a->sound) {
+        access__feed(&a->access, data, rescale(pkt->pts, st->time_base, FLOW_VIDEO_SCALE), camera_clock_us(pkt),
+                     take_picture, a);
+        return;
+    }
+    if (a->sound) {
         int64_t pts = rescale(pkt->pts, st->time_base, SOUND_RATE);
         sound__feed(a->sound, pkt, pts);
         return;
     }
-    uint32_t scale = video ? FLOW_VIDEO_SCALE : a->flow.sample_rate ? a->flow.sample_rate : SOUND_RATE;
-    struct flow_sample sample = {
-        .data = wr_slice_of(pkt->data, (size_t)WR_MAX(pkt->size, 0)), .dts = rescale(pkt->dts, st->time_base, scale),
-        .pts = rescale(pkt->pts, st->time_base, scale), .key = pkt->flags & AV_PKT_FLAG_KEY,
-        .duration = (uint32_t)(pkt->duration > 0 ? av_rescale_q(pkt->duration, st->time_base, (AVRational){1, (int)scale}) : 0),
-        .camera_us = camera_clock_us(pkt)};
-    if (video)
-        flow__video(&a->flow, &sample);
-    else
-        flow__audio(&a->flow, &sample);
+    uint32_t scale = a->flow.sample_rate ? a->flow.sample_rate : SOUND_RATE;
+    int64_t pts = rescale(pkt->pts, st->time_base, scale);
+    flow__audio(&a->flow, &(struct flow_sample){.data = data, .dts = pts, .pts = pts});
 }
 
 /* False when the connection is alive but useless. */
@@ -296,5 +299,6 @@ void source__run_av(struct stream *s, struct source_end *end)
     a.deadline_us = wr_mono_us() + CLOSE_US;
     avformat_close_input(&a.ctx);
     sound__free(&a.sound);
+    access__free(&a.access);
     flow__fini(&a.flow);
 }

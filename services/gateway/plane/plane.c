@@ -258,9 +258,16 @@ static struct wr_conn *conn_new(int fd, const struct wr_conn_opts *o)
     return c;
 }
 
-static void socket_options(int fd)
+/* Media that waits in the kernel is old when it leaves and cannot be dropped to a keyframe: a socket takes little beyond
+ * what is under way, the rest waits in our queue, where the bound and the policy are. */
+#define MEDIA_UNSENT_BYTES (128u << 10)
+
+static void socket_options(int fd, enum wr_queue_policy policy)
 {
     int one = 1;
+    unsigned unsent = MEDIA_UNSENT_BYTES;
+    if (policy == WR_QUEUE_MEDIA)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     unsigned timeout = USER_TIMEOUT_MS;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
@@ -285,7 +292,7 @@ wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
         conn_gone(p);
         return WR_ERR_BUSY;
     }
-    socket_options(fd);
+    socket_options(fd, o->policy);
     fds__set(fd, true);
     if (early.n)
         memcpy(copy, early.p, early.n);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See access.h. */
+#include "access.h"
+
+void access__order_init(struct access_order *o, unsigned depth)
+{
+    *o = (struct access_order){.depth = WR_MIN(depth, ACCESS_MAX_DEPTH)};
+}
+
+static void insert(struct access_order *o, int64_t pts)
+{
+    unsigned i = o->n++;
+    for (; i > 0 && o->pts[i - 1] > pts; i--)
+        o->pts[i] = o->pts[i - 1];
+    o->pts[i] = pts;
+}
+
+int64_t access__order(struct access_order *o, int64_t pts, int64_t duration)
+{
+    /* A step of over 10 s is another clock, not an order. */
+    const int64_t far = 10 * 90000;
+    if (o->has_last && (pts - o->last > far || o->last - pts > far)) {
+        o->n = 0;
+        o->has_last = false;
+    }
+    if (!o->has_last)
+        for (unsigned i = o->depth; i > 0; i--)
+            insert(o, pts - (int64_t)i * duration);
+    insert(o, pts);
+    int64_t dts = o->pts[0];
+    if (o->has_last && dts <= o->last && o->n <= ACCESS_MAX_DEPTH && o->depth < ACCESS_MAX_DEPTH) {
+        o->depth++; /* nothing leaves: the window is wider from now on */
+        dts = o->last + 1;
+    } else {
+        o->n--;
+        memmove(o->pts, o->pts + 1, o->n * sizeof o->pts[0]);
+    }
+    o->last = dts;
+    o->has_last = true;
+    return dts;
+}
+
+static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)
+{
+    int64_t d = next_pts - a->pts;
+    struct access_unit u = {.data = {a->bytes.p, a->bytes.n}, .pts = a->pts, .camera_us = a->camera_us,
+                            .duration = d > 0 && d < 2 * 90000 ? (uint32_t)d : 0};
+    if (a->too_big || a->bytes.failed)
+        a->dropped++;
+    else if (a->bytes.n > 0)
+        fn(ctx, &u);
+    wr_buf_clear(&a->bytes);
+    a->too_big = false;
+}
+
+void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us, access_fn fn, void *ctx)
+{
+    if (pts == INT64_MIN)
+        pts = a->pts;
+    if (a->has_pts && pts != a->pts)
+        finish(a, pts, fn, ctx);
+    if (!a->has_pts || pts != a->pts)
+        a->camera_us = 0;
+    a->pts = pts;
+    a->has_pts = true;
+    a->camera_us = camera_us ? camera_us : a->camera_us;
+    if (a->bytes.n + data.n > ACCESS_MAX_BYTES)
+        a->too_big = true;
+    else
+        wr_buf_slice(&a->bytes, data);
+}
+
+void access__free(struct access *a)
+{
+    wr_buf_free(&a->bytes);
+}
