@@ -310,10 +310,10 @@ static void take_info(struct live_stream *s, const Watchroom__V1__StreamInfo *in
             s->num_told_tracks += take_track(&s->told_tracks[s->num_told_tracks], info->tracks[i]);
         s->told_epoch = info->epoch;
         take_summary(s);
-        if (s->viewers > 0 && s->epoch != s->told_epoch)
-            begin_epoch(s);
     }
-    intake__set_state(s, state_of(info), info->reason);
+    intake__set_state(s, state_of(info), info->reason); /* text before the MIME type, not between it and the pictures */
+    if (s->viewers > 0 && s->told_epoch != 0 && s->epoch != s->told_epoch)
+        begin_epoch(s);
 }
 
 static void take_event_url(struct live_stream *s, const char *told, const char *instance)
