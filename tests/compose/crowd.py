@@ -22,6 +22,8 @@ class Person(ClientEventHandler, SubscriptionEventHandler):
         self.reconnects = 0
         self.unrecovered = 0     # times that the server said it could not give what was missed
         self.connected = False
+        self.subscription = None
+        self.said_all = False    # the last publish was answered
 
     async def on_connecting(self, ctx):
         if self.connected:
@@ -41,25 +43,28 @@ class Person(ClientEventHandler, SubscriptionEventHandler):
             self.texts.append(ctx.pub.data["text"])
         self.offsets.append(ctx.pub.offset)
 
+    async def say(self, name):
+        try:
+            await self.subscription.publish({"text": f"line {name}", "id": name})
+            self.acknowledged.append(name)
+        except (CentrifugeError, asyncio.TimeoutError):
+            pass  # not acknowledged: it may be in the log or not, but in it once at most
+
     async def talk(self, every_s):
         client = Client(self.crowd.url, events=self, max_reconnect_delay=1.0, data={"name": f"p{self.number}"})
-        subscription = client.new_subscription(self.crowd.room, events=self, positioned=True, recoverable=True,
-                                               max_resubscribe_delay=1.0)
+        self.subscription = client.new_subscription(self.crowd.room, events=self, positioned=True, recoverable=True,
+                                                    max_resubscribe_delay=1.0)
         await client.connect()
-        await subscription.subscribe()
+        await self.subscription.subscribe()
         count = 0
         # Nobody talks before all are there to hear it; then not all at once.
         await self.crowd.complete.wait()
         await asyncio.sleep(every_s * self.number / len(self.crowd.people))
         while not self.crowd.silent.is_set():
             count += 1
-            name = f"{self.crowd.name}-{self.number}-{count}"
-            try:
-                await subscription.publish({"text": f"line {name}", "id": name})
-                self.acknowledged.append(name)
-            except (CentrifugeError, asyncio.TimeoutError):
-                pass  # not acknowledged: it may be in the log or not, but in it once at most
+            await self.say(f"{self.crowd.name}-{self.number}-{count}")
             await asyncio.sleep(every_s)
+        self.said_all = True
         await self.crowd.heard_enough.wait()
         await client.disconnect()
 
@@ -127,18 +132,26 @@ class Crowd:
     def settle(self, timeout=60):
         """Silence; then everybody has heard every acknowledged line once. Returns (acknowledged, lost, duplicated)."""
         self.loop.call_soon_threadsafe(self.silent.set)
-        self.await_connected(timeout)
         end = time.monotonic() + timeout
-        while True:
-            # A publish that was in flight at the silence may still be acknowledged.
-            acknowledged = {name for person in self.people for name in person.acknowledged}
-            lost = [(person.number, sorted(missing)[:5]) for person in self.people
-                    if (missing := acknowledged - set(person.heard))]
-            if not lost or time.monotonic() > end:
-                break
-            time.sleep(0.1)
-        duplicated = [(person.number, [name for name, n in collections.Counter(person.heard).items() if n > 1][:5])
-                      for person in self.people if len(set(person.heard)) != len(person.heard)]
+        while not all(person.said_all for person in self.people):
+            assert time.monotonic() < end, "somebody waits for an answer for ever"
+            time.sleep(0.05)
+        self.await_connected(timeout)
+        # The last word: lines come in one order, so who hears it has heard all before it, twice if twice.
+        last = f"{self.name}-last"
+        while last not in self.people[0].acknowledged:
+            assert time.monotonic() < end, "the last word is not acknowledged"
+            asyncio.run_coroutine_threadsafe(self.people[0].say(last), self.loop).result(timeout)
+        while not all(last in person.heard for person in self.people) and time.monotonic() < end:
+            time.sleep(0.05)
+        acknowledged = {name for person in self.people for name in person.acknowledged}
+        lost, duplicated = [], []
+        for person in self.people:
+            heard = collections.Counter(person.heard)
+            if missing := acknowledged - set(heard):
+                lost.append((person.number, sorted(missing)[:5]))
+            if twice := [name for name, times in heard.items() if times > 1 and name != last]:
+                duplicated.append((person.number, twice[:5]))
         disordered = [person.number for person in self.people if person.offsets != sorted(person.offsets)]
         unrecovered = [person.number for person in self.people if person.unrecovered]
         assert not disordered, f"heard out of order: {disordered}"
