@@ -10,7 +10,7 @@ const WATCH_MS = Number(process.env.WATCHROOM_WATCH_S ?? 20) * 1000
 let server
 let browser
 before(async () => {
-  server = await Server.start({ config: 'streams:\n  gone: rtsp://user:hidden@127.0.0.1:9/none\nrooms:\n  gone: { stream: gone }\n  demo: { stream: demo }\n' })
+  server = await Server.start({ config: 'streams:\n  demo: "synthetic:"\n  gone: rtsp://user:hidden@127.0.0.1:9/none\nrooms:\n  gone: { stream: gone }\n  demo: { stream: demo }\n' })
   browser = await launch()
 })
 after(async () => {

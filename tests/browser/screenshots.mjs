@@ -12,6 +12,7 @@ mkdirSync(out, { recursive: true })
 
 const CONFIG = `
 streams:
+  demo: "synthetic:"
   workshop: rtsp://192.0.2.17/stream1
 rooms:
   demo: { stream: demo }
