@@ -39,10 +39,15 @@ test('far behind it jumps instead of running', () => {
 })
 
 test('a little behind it plays faster, in proportion, and never wildly', () => {
-  const near = at(joinedAt(5), 0.1, 5, [0, 5.2]).rate
-  const far = at(joinedAt(5), 0.1, 5, [0, 6]).rate
+  const near = at(joinedAt(5), 9, 5, [0, 5.2]).rate
+  const far = at(joinedAt(5), 9, 5, [0, 6]).rate
   assert.ok(near > 1 && near < far)
-  assert.ok(far <= 1.25)
+  assert.equal(far, 1.5)
+})
+
+test('just joined it hurries more', () => {
+  assert.ok(at(joinedAt(5), 0.1, 5, [0, 5.2]).rate > at(joinedAt(5), 9, 5, [0, 5.2]).rate)
+  assert.equal(at(joinedAt(5), 0.1, 5, [0, 6]).rate, 2)
 })
 
 test('too close to the edge it plays slower', () => {
@@ -56,7 +61,7 @@ test('at the target the rate is exactly one', () => {
   assert.equal(at(joinedAt(5), 0.1, 5, [0, 5.07]).rate, 1)
 })
 
-test('the low point of the last second counts, not one sample', () => {
+test('the low point of the last moments counts, not one sample', () => {
   const edge = joinedAt(5)
   at(edge, 0.1, 5, [0, 5.06])
   // A frame came in just now: 40 ms more ahead, which is the saw's tooth and no reason to run.

@@ -2,7 +2,7 @@
 // Staying at the live edge, as arithmetic: given what is buffered and where playback stands, it says where to seek and how
 // fast to play. No clock, no element: the caller brings both, so every rule is a unit test.
 //
-// The safety margin that matters is the lowest distance to the edge within the last second, because the distance itself saws
+// The safety margin that matters is the lowest distance to the edge within the last moments, because the distance itself saws
 // up and down by one frame. The margin is steered to a target which grows when playback stalls and shrinks while it does not.
 
 export type Range = readonly [start: number, end: number]
@@ -27,12 +27,16 @@ const TARGET_STEP_S = 0.05
 const SHRINK_STEP_S = 0.01
 const SHRINK_EVERY_S = 4
 const SHRINK_EVERY_MAX_S = 60
-const WINDOW_S = 1
+const WINDOW_S = 0.6
 const TOLERANCE_S = 0.03
 /** Farther behind than this, a jump is kinder than minutes of fast talk. */
 const JUMP_S = 1.5
-const RATE_MAX = 1.25
+const RATE_MAX = 1.5
 const RATE_MIN = 0.92
+/** Just joined, the backlog of the group is worked off at once: nobody has got used to the pace yet. */
+const HASTE_S = 3
+const HASTE_RATE_MAX = 2
+const HASTE_GAIN = 4
 
 export class EdgeController {
   target = TARGET_START_S
@@ -44,6 +48,7 @@ export class EdgeController {
   private samples: { at: number; gap: number }[] = []
   private shrinkEvery = SHRINK_EVERY_S
   private quietSince = 0
+  private joinedAt = 0
 
   /** Playback ran dry. */
   stalled(now: number): void {
@@ -64,16 +69,17 @@ export class EdgeController {
     const last = input.buffered[input.buffered.length - 1]
     if (!last) return { rate: 1 }
     this.gap = last[1] - input.position
-    if (!this.joined) return this.join(last)
+    if (!this.joined) return this.join(last, input.now)
     const order = this.repair(input, last)
     if (order) return order
     this.measure(input.now)
     this.shrink(input.now)
-    return { rate: this.steer() }
+    return { rate: this.steer(input.now - this.joinedAt < HASTE_S) }
   }
 
-  private join(last: Range): EdgeOrder {
+  private join(last: Range, now: number): EdgeOrder {
     this.joined = true
+    this.joinedAt = now
     this.samples = []
     return this.jump(Math.max(last[0], last[1] - this.target), 'join')
   }
@@ -105,13 +111,17 @@ export class EdgeController {
     this.quietSince = now
   }
 
-  /** Proportional, in steps of 0.01, with a dead band: changing the rate at every frame is audible. */
-  private steer(): number {
+  /** Proportional, in steps of 0.02, with a dead band: changing the rate at every frame is audible. */
+  private steer(haste: boolean): number {
     const off = this.margin - this.target
     const band = this.rate === 1 ? 0.03 : 0.008
     if (Math.abs(off) <= band) this.rate = 1
-    else if (off > 0) this.rate = Math.min(RATE_MAX, 1.02 + Math.round(off * 50) / 100)
-    else this.rate = Math.max(RATE_MIN, 0.98 + Math.round(off * 50) / 100)
+    else if (off > 0) this.rate = Math.min(haste ? HASTE_RATE_MAX : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
+    else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
     return this.rate
   }
+}
+
+function steps(value: number): number {
+  return Math.round(value * 50) / 50
 }
