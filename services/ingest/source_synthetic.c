@@ -18,6 +18,9 @@
 #define GROUP_FRAMES (2 * FPS)
 #define FRAME_US (1000000 / FPS)
 #define RATE 48000
+/* Sound is made this much early: the encoder keeps a frame back, and a player cannot show a picture before it has the
+ * sound of the same moment. A camera's microphone has the same lead by coming through the same delay as its picture. */
+#define SOUND_AHEAD (2 * 1024)
 #define LATE_US (500 * 1000) /* further behind than this, frames are skipped */
 
 struct synthetic {
@@ -152,10 +155,10 @@ static float tone(int64_t sample)
     return (float)(0.02 * swell * (sin(tau * 220 * t) + 0.6 * sin(tau * 330 * t)));
 }
 
-/* Sound up to the time of the pictures. */
+/* Sound up to the end of the next picture, which then carries it out; see SOUND_AHEAD. */
 static void make_sound(struct synthetic *y)
 {
-    int64_t until = y->frames * (RATE / FPS);
+    int64_t until = (y->frames + 1) * (RATE / FPS) + SOUND_AHEAD;
     while (y->samples + y->sound->nb_samples <= until) {
         if (av_frame_make_writable(y->sound) < 0)
             return;
@@ -181,8 +184,9 @@ static void run(struct synthetic *y)
             y->frames += skip;
             y->samples += skip * (RATE / FPS);
         }
+        if (y->frames > 0) /* an epoch begins with a picture */
+            make_sound(y);
         make_picture(y);
-        make_sound(y);
     }
 }
 
