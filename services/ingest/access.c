@@ -10,35 +10,38 @@ void access__order_init(struct access_order *o, unsigned depth)
 
 static void insert(struct access_order *o, int64_t pts)
 {
+    if (o->n > ACCESS_MAX_DEPTH) { /* the smallest is past */
+        o->n--;
+        memmove(o->pts, o->pts + 1, o->n * sizeof o->pts[0]);
+    }
     unsigned i = o->n++;
     for (; i > 0 && o->pts[i - 1] > pts; i--)
         o->pts[i] = o->pts[i - 1];
     o->pts[i] = pts;
 }
 
+/* Pictures that are decoded before this one and shown after it. */
+static unsigned overtaken(const struct access_order *o, int64_t pts)
+{
+    unsigned n = 0;
+    while (n < o->n && o->pts[o->n - 1 - n] > pts)
+        n++;
+    return WR_MIN(n, ACCESS_MAX_DEPTH);
+}
+
 int64_t access__order(struct access_order *o, int64_t pts, int64_t duration)
 {
     /* A step of over 10 s is another clock, not an order. */
     const int64_t far = 10 * 90000;
-    if (o->has_last && (pts - o->last > far || o->last - pts > far)) {
+    if (o->n > 0 && (pts - o->pts[o->n - 1] > far || o->pts[o->n - 1] - pts > far))
         o->n = 0;
-        o->has_last = false;
-    }
-    if (!o->has_last)
+    if (o->n == 0)
         for (unsigned i = o->depth; i > 0; i--)
             insert(o, pts - (int64_t)i * duration);
+    unsigned needed = overtaken(o, pts);
+    o->depth = WR_MAX(o->depth, needed);
     insert(o, pts);
-    int64_t dts = o->pts[0];
-    if (o->has_last && dts <= o->last && o->n <= ACCESS_MAX_DEPTH && o->depth < ACCESS_MAX_DEPTH) {
-        o->depth++; /* nothing leaves: the window is wider from now on */
-        dts = o->last + 1;
-    } else {
-        o->n--;
-        memmove(o->pts, o->pts + 1, o->n * sizeof o->pts[0]);
-    }
-    o->last = dts;
-    o->has_last = true;
-    return dts;
+    return o->pts[o->n > o->depth ? o->n - 1 - o->depth : 0];
 }
 
 static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)

@@ -15,16 +15,15 @@
 #define ACCESS_MAX_BYTES (4u << 20)
 #define ACCESS_MAX_DEPTH 16
 
-/* Decoding times from showing times: the smallest of the last depth + 1. */
+/* Decoding times from showing times: of all seen, the one that `depth` others follow. */
 struct access_order {
     unsigned depth; /* pictures that may be shown before one decoded earlier; grows when it proves too small */
-    int64_t pts[ACCESS_MAX_DEPTH + 1];
+    int64_t pts[ACCESS_MAX_DEPTH + 1]; /* the newest, ascending */
     unsigned n;
-    int64_t last;
-    bool has_last;
 };
 void access__order_init(struct access_order *o, unsigned depth);
-/* The dts that goes with the next picture in decoding order. duration: of a picture, for the first ones. */
+/* The dts that goes with the next picture in decoding order. duration: of a picture, for the first ones. While depth
+ * grows it may step back once: the timeline evens that out. */
 int64_t access__order(struct access_order *o, int64_t pts, int64_t duration);
 
 struct access_unit {

@@ -152,11 +152,14 @@ static bool has_chroma_info(unsigned profile)
 
 static void parse_chroma_info(struct bits *b, struct h264_sps *s, bool *separate)
 {
-    s->chroma_format = (uint8_t)WR_MIN(ue(b), 4u);
-    if (s->chroma_format == 3)
+    uint32_t format = ue(b);
+    if (format == 3)
         *separate = u(b, 1);
-    s->luma_bits = (uint8_t)(8 + WR_MIN(ue(b), 6u));
-    s->chroma_bits = (uint8_t)(8 + WR_MIN(ue(b), 6u));
+    uint32_t luma = ue(b), chroma = ue(b);
+    b->bad |= format > 3 || luma > 6 || chroma > 6;
+    s->chroma_format = (uint8_t)format;
+    s->luma_bits = (uint8_t)(8 + luma);
+    s->chroma_bits = (uint8_t)(8 + chroma);
     u(b, 1); /* lossless */
     if (!u(b, 1))
         return;
@@ -281,7 +284,7 @@ bool h264__parse_sps(struct wr_slice nal, struct h264_sps *out)
     parse_order(&b);
     ue(&b); /* reference frames */
     u(&b, 1);
-    if (b.bad || out->id > 31 || out->chroma_format > 3 || !parse_size(&b, out, separate))
+    if (b.bad || out->id > 31 || !parse_size(&b, out, separate))
         return false;
     /* A broken VUI is common in cameras and costs only hints. */
     if (u(&b, 1) && !b.bad)
