@@ -37,7 +37,7 @@ static void read_failpoint(void)
         return;
     size_t n = strcspn(v, ":");
     snprintf(failpoint.name, sizeof failpoint.name, "%.*s", (int)WR_MIN(n, sizeof failpoint.name - 1), v);
-    atomic_store(&failpoint.left, v[n] == ':' ? atoi(v + n + 1) : 1);
+    atomic_store(&failpoint.left, v[n] == ':' ? (int)strtol(v + n + 1, NULL, 10) : 1);
 }
 
 void fs_failpoint(const char *name)

@@ -308,7 +308,7 @@ static struct told run_and_kill(struct test_store *t, struct told before, unsign
     struct told first;
     assert_int_equal(read(pipe_fd[0], &first, sizeof first),
                      sizeof first); /* it runs: kill it anywhere from here */
-    usleep(2000 + round * 1700);
+    usleep(2000 + round * 1700); /* a moment of its own in each round */
     assert_int_equal(kill(child, SIGKILL), 0);
     struct told last = last_told(pipe_fd[0], first);
     int status;
