@@ -5,7 +5,7 @@
 
 void wr_pb_read(struct wr_pb_reader *r, struct wr_slice bytes)
 {
-    *r = (struct wr_pb_reader){.p = bytes.p, .end = bytes.p + bytes.n};
+    *r = (struct wr_pb_reader){.p = bytes.p, .end = bytes.n ? bytes.p + bytes.n : bytes.p};
 }
 
 static bool read_varint(struct wr_pb_reader *r, uint64_t *out)
