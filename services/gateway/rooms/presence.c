@@ -219,6 +219,7 @@ static void send_body(struct wr_rooms *rs)
     ps->in_flight = true;
     ps->retry_ms = 0;
     ps->beat_ms = wr_mono_ms() + ROOMS__BEAT_MS;
+    ps->next_ms = wr_mono_ms() + ROOMS__PRESENCE_MS;
     rooms__call(rs, NULL, METHOD, copy, CALL_MS, on_members, NULL);
 }
 
@@ -274,11 +275,17 @@ void presence__run(struct wr_rooms *rs, int64_t now_ms)
         send_body(rs);
         return;
     }
-    if (!ps->first && now_ms < ps->beat_ms)
+    if (now_ms < (ps->first ? ps->next_ms : ps->beat_ms))
         return;
     ps->seq++;
     ps->body = delta_body(rs);
     send_body(rs);
+}
+
+int64_t presence__due_ms(const struct wr_rooms *rs)
+{
+    const struct rooms__presence *ps = &rs->presence;
+    return ps->first && !ps->in_flight ? WR_MAX(ps->next_ms, ps->retry_ms) : INT64_MAX;
 }
 
 void presence__beat_now(struct wr_rooms *rs)

@@ -170,8 +170,8 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
 
 static struct rooms__job *take_jobs(struct wr_rooms *rs, bool *ended)
 {
+    int64_t until = WR_MIN(wr_mono_ms() + TICK_MS, presence__due_ms(rs)) * 1000;
     pthread_mutex_lock(&rs->lock);
-    int64_t until = wr_mono_us() + TICK_MS * 1000;
     while (!rs->jobs && (!rs->ended || atomic_load(&rs->calls)))
         if (!wr_cond_wait_until(&rs->wake, &rs->lock, until))
             break;

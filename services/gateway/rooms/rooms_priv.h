@@ -26,6 +26,7 @@
 #define ROOMS__LEASE_MS 6000u
 #define ROOMS__BEAT_MS 2000
 #define ROOMS__RETRY_MS 100
+#define ROOMS__PRESENCE_MS 20 /* between two Members calls: a storm of arrivals goes in few */
 #define ROOMS__LINGER_MS 30000 /* a room without members is forgotten after it */
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
@@ -229,13 +230,15 @@ struct rooms__presence {
     struct wr_msg *delta; /* put aside while the full list goes first */
     bool in_flight, need_full, is_full, again;
     uint64_t seq;
-    int64_t retry_ms, beat_ms;
+    int64_t retry_ms, beat_ms, next_ms;
     struct rooms__presence_ask *asks, **asks_last;
 };
 void presence__enter(struct wr_rooms *rs, struct rooms__sub *s);
 void presence__leave(struct wr_rooms *rs, struct rooms__sub *s);
 void presence__ask(struct wr_rooms *rs, const char *room, struct rooms__reply *p);
 void presence__run(struct wr_rooms *rs, int64_t now_ms);
+/* When presence__run has something to send. */
+int64_t presence__due_ms(const struct wr_rooms *rs);
 void presence__beat_now(struct wr_rooms *rs);
 void presence__end(struct wr_rooms *rs); /* blocks shortly: after the thread has ended */
 void presence__free(struct wr_rooms *rs);
