@@ -427,16 +427,12 @@ static void take_held(struct rooms__room *room)
         fill(room);
 }
 
-void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic,
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
                  struct wr_slice event)
 {
     struct rooms__pubs p;
-    static const size_t prefix = sizeof "room/" - 1;
     wr_count(&rooms__m_events, 1);
-    struct rooms__room *room = topic.n > prefix
-                                   ? wr_map_get(&rs->rooms,
-                                                wr_slice_of(topic.p + prefix, topic.n - prefix))
-                                   : NULL;
+    struct rooms__room *room = wr_map_get(&rs->rooms, name);
     if (!room) {
         wr_count(&rooms__m_events_unknown, 1);
         return;

@@ -89,10 +89,14 @@ void rooms__job_post(struct wr_rooms *rs, struct rooms__job *j)
 /* A bus thread. */
 static void on_event(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg)
 {
+    static const size_t prefix = sizeof "room/" - 1;
     struct wr_rooms *rs = ctx;
+    if (topic.n <= prefix || topic.n - prefix > sizeof((struct rooms__job *)NULL)->u.event.room)
+        return;
     struct rooms__job *j = rooms__job_new(JOB_EVENT);
+    j->u.event.room_len = (uint16_t)(topic.n - prefix);
+    memcpy(j->u.event.room, topic.p + prefix, topic.n - prefix);
     j->u.event.msg = wr_msg_ref(msg);
-    j->u.event.topic = topic;
     j->u.event.event = event;
     if (post(rs, j))
         return;
@@ -153,7 +157,8 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
         presence__ask(rs, j->u.presence.room, j->u.presence.reply);
         break;
     case JOB_EVENT:
-        room__event(rs, j->u.event.msg, j->u.event.topic, j->u.event.event);
+        room__event(rs, j->u.event.msg, wr_slice_of(j->u.event.room, j->u.event.room_len),
+                    j->u.event.event);
         wr_msg_unref(j->u.event.msg);
         break;
     case JOB_ANSWER:

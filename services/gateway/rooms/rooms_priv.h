@@ -26,7 +26,7 @@
 #define ROOMS__LEASE_MS 6000u
 #define ROOMS__BEAT_MS 2000
 #define ROOMS__RETRY_MS 100
-#define ROOMS__PRESENCE_MS 20 /* between two Members calls: a storm of arrivals goes in few */
+#define ROOMS__PRESENCE_MS 20  /* between two Members calls: a storm of arrivals goes in few */
 #define ROOMS__LINGER_MS 30000 /* a room without members is forgotten after it */
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
@@ -144,7 +144,9 @@ struct rooms__job {
         } presence;
         struct {
             struct wr_msg *msg;
-            struct wr_slice topic, event;
+            struct wr_slice event;
+            uint16_t room_len; /* the topic is only lent by the bus: the name is copied */
+            char room[256];
         } event;
         struct {
             struct wr_rooms *rs;
@@ -189,7 +191,7 @@ struct rooms__room {
     bool recent_lost;
     char name[256];
 };
-void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice topic,
+void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
                  struct wr_slice event);
 void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s);
