@@ -34,8 +34,9 @@ struct host_options {
 bool host_options_parse(int argc, char **argv, struct host_options *o);
 /* The configuration with the flags applied on top. Prints what is wrong; NULL then. */
 struct wr_config *host_config_load(const struct host_options *o);
-/* The plugins of the configuration's folders. Prints what is wrong; NULL then. */
-struct wr_plugins *host_plugins_load(const struct wr_config *c);
+/* The plugins of the folders; with a service, without those of the other services (ingest alone
+ * brings 15 MB of FFmpeg). Prints what is wrong; NULL then. */
+struct wr_plugins *host_plugins_load(const struct wr_config *c, const char *service);
 
 /* Subcommands; each returns the exit code. */
 int host_serve(const struct host_options *o);

@@ -28,7 +28,7 @@ int host_plugins(const struct host_options *o)
 {
     struct listing l = {0};
     struct wr_config *c = host_config_load(o);
-    struct wr_plugins *p = c ? host_plugins_load(c) : NULL;
+    struct wr_plugins *p = c ? host_plugins_load(c, NULL) : NULL;
     int code = c ? HOST_FAILED : HOST_USAGE;
     if (p) {
         wr_plugins_each(p, print_entry, &l);
@@ -63,7 +63,7 @@ static bool names_known(const struct wr_plugins *p, const char *key, enum wr_plu
 int host_check(const struct host_options *o)
 {
     struct wr_config *c = host_config_load(o);
-    struct wr_plugins *p = c ? host_plugins_load(c) : NULL;
+    struct wr_plugins *p = c ? host_plugins_load(c, NULL) : NULL;
     int code = HOST_USAGE;
     if (p) {
         bool ok = names_known(p, "hub.store", WR_KIND_STORE, c->hub.store);

@@ -144,12 +144,16 @@ struct wr_config *host_config_load(const struct host_options *o)
     return c;
 }
 
-struct wr_plugins *host_plugins_load(const struct wr_config *c)
+struct wr_plugins *host_plugins_load(const struct wr_config *c, const char *service)
 {
     struct wr_plugins *p = NULL;
     char folders[8192];
+    const char *skip[HOST_SERVICES + 1] = {NULL};
+    for (size_t i = 0, n = 0; service && i < HOST_SERVICES; i++)
+        if (strcmp(host_services[i], service) != 0)
+            skip[n++] = host_services[i];
     if (wr_plugins_default_folders(c->plugin_path, folders, sizeof folders) ||
-        wr_plugins_load(folders, &p))
+        wr_plugins_load_without(folders, skip, &p))
         host_say("the plugins cannot be loaded: plugin_path is too long, or memory is out");
     return p;
 }

@@ -245,7 +245,7 @@ int host_serve(const struct host_options *o)
     mallopt(
         M_ARENA_MAX,
         4); /* many threads that allocate little: fewer arenas, less memory that is only reserved */
-    if (!(plugins = host_plugins_load(c)))
+    if (!(plugins = host_plugins_load(c, o->service)))
         goto out;
     env = (struct wr_service_env){.config = c, .plugins = plugins};
     code = run(o, &env);

@@ -162,7 +162,16 @@ static bool is_read_already(struct wr_plugins *p, const char *folder)
     return false;
 }
 
-static wr_err load_folder(struct wr_plugins *p, const char *folder)
+static bool is_skipped(const char *file, const char *const *skip)
+{
+    size_t n = strlen(file) - 3;
+    for (; skip && *skip; skip++)
+        if (strlen(*skip) == n && memcmp(*skip, file, n) == 0)
+            return true;
+    return false;
+}
+
+static wr_err load_folder(struct wr_plugins *p, const char *folder, const char *const *skip)
 {
     struct dirent **files;
     if (is_read_already(p, folder))
@@ -175,7 +184,7 @@ static wr_err load_folder(struct wr_plugins *p, const char *folder)
     }
     wr_err e = WR_OK;
     for (int i = 0; i < n; i++) {
-        if (e == WR_OK)
+        if (e == WR_OK && !is_skipped(files[i]->d_name, skip))
             e = add_file(p, folder, files[i]->d_name);
         free(files[i]);
     }
@@ -196,12 +205,18 @@ static int by_kind_and_name(const void *a, const void *b)
 
 wr_err wr_plugins_load(const char *folders, struct wr_plugins **out)
 {
+    return wr_plugins_load_without(folders, NULL, out);
+}
+
+wr_err wr_plugins_load_without(const char *folders, const char *const *skip,
+                               struct wr_plugins **out)
+{
     struct wr_plugins *p = calloc(1, sizeof *p);
     char *list = strdup(folders), *save = NULL;
     wr_err e = p && list ? WR_OK : WR_ERR_BUSY;
     for (char *f = list ? strtok_r(list, ":", &save) : NULL; f && e == WR_OK;
          f = strtok_r(NULL, ":", &save))
-        e = load_folder(p, f);
+        e = load_folder(p, f, skip);
     free(list);
     if (e != WR_OK) {
         wr_plugins_free(&p);

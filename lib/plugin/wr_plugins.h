@@ -20,6 +20,10 @@ struct wr_plugin_entry {
 /* Loads every *.so in the folders (colon-separated; a folder that does not exist is skipped). Never fails for a bad
  * plugin: see wr_plugins_each. Errors: BUSY (memory). */
 WR_API WR_MUST_USE wr_err wr_plugins_load(const char *folders, struct wr_plugins **out);
+/* The same, but files named <one of the NULL-ended list>.so are not opened: a process that runs one
+ * service need not carry the libraries of the others. */
+WR_API WR_MUST_USE wr_err wr_plugins_load_without(const char *folders, const char *const *skip,
+                                                  struct wr_plugins **out);
 /* Unloads. Nothing of any plugin may be running. NULL is fine. */
 WR_API void wr_plugins_free(struct wr_plugins **p);
 /* The plugin of a kind by name, NULL when there is none. The table lives until wr_plugins_free. */

@@ -124,13 +124,17 @@ static void filestore_stop(void *state)
     f->has_store = f->has_announcer = false;
 }
 
-static wr_err open_store(struct filestore *f, const struct wr_service_env *env, struct wr_errmsg *err)
+static wr_err open_store(struct filestore *f, const struct wr_service_env *env,
+                         struct wr_errmsg *err)
 {
     const struct wr_config *c = env->config;
     char path[4096];
-    const struct wr_blob_plugin *blob = wr_plugins_find(env->plugins, WR_KIND_BLOB, c->filestore.blob);
+    const struct wr_blob_plugin *blob = wr_plugins_find(env->plugins, WR_KIND_BLOB,
+                                                        c->filestore.blob);
     if (!blob) {
-        wr_errmsg_set(err, "filestore.blob: there is no blob plugin \"%s\"; `watchroom plugins` lists those that are",
+        wr_errmsg_set(err,
+                      "filestore.blob: there is no blob plugin \"%s\"; `watchroom plugins` lists "
+                      "those that are",
                       c->filestore.blob);
         return WR_ERR_NOT_FOUND;
     }
@@ -157,9 +161,11 @@ static wr_err filestore_start(void *state, const struct wr_service_env *env, str
     const char *plugins[] = {c->filestore.blob, NULL};
     pthread_mutex_init(&f->lock, NULL);
     wr_cond_init(&f->more);
-    wr_err e = wr_bus_open(&(struct wr_bus_opts){.service = "filestore", .plugins = plugins}, &f->bus);
+    wr_err e = wr_bus_open(&(struct wr_bus_opts){.service = "filestore", .plugins = plugins},
+                           &f->bus);
     if (e != WR_OK) {
-        wr_errmsg_set(err, "cannot start the bus's threads: raise the limit of processes (ulimit -u)");
+        wr_errmsg_set(err,
+                      "cannot start the bus's threads: raise the limit of processes (ulimit -u)");
         return e;
     }
     if ((e = wr_bus_pub_open(f->bus, c->bus.filestore_events, true, &f->pub, err)) != WR_OK ||
@@ -170,11 +176,13 @@ static wr_err filestore_start(void *state, const struct wr_service_env *env, str
     if ((e = open_store(f, env, err)) != WR_OK)
         goto fail;
     if ((e = wr_thread_start(&f->thread, "fs-tick", tick, f)) != WR_OK) {
-        wr_errmsg_set(err, "cannot start the filestore's thread: raise the limit of processes (ulimit -u)");
+        wr_errmsg_set(
+            err, "cannot start the filestore's thread: raise the limit of processes (ulimit -u)");
         goto fail;
     }
     f->has_thread = true;
-    if ((e = wr_bus_serve(f->bus, c->bus.filestore_listen, fs_calls_handle, &f->store, &f->server, err)) != WR_OK)
+    if ((e = wr_bus_serve(f->bus, c->bus.filestore_listen, fs_calls_handle, &f->store, &f->server,
+                          err)) != WR_OK)
         goto fail;
     wr_info("filestore.start", "blob=%s folder=%s/files calls=%s", c->filestore.blob, c->data,
             wr_bus_server_url(f->server));
@@ -192,7 +200,8 @@ static void filestore_drain(void *state)
 }
 
 WR_PLUGIN_EXPORT const struct wr_service_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct filestore, WR_KIND_SERVICE, "filestore", WR_VERSION,
+    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct filestore, WR_KIND_SERVICE,
+                                 "filestore", WR_VERSION,
                                  "Uploads and files: written, hashed, synced, read back"),
     .start = filestore_start,
     .drain = filestore_drain,

@@ -30,8 +30,8 @@ static struct {
     atomic_ullong space;
 } disk;
 
-static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data, size_t *written,
-                           struct wr_errmsg *err)
+static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data,
+                           size_t *written, struct wr_errmsg *err)
 {
     *written = 0;
     if (atomic_load(&disk.writes_left) == 0) {
@@ -97,8 +97,12 @@ static void count_announcement(void *ctx, struct fs_upload *u)
 static void open_store(const struct wr_blob_plugin *p)
 {
     struct wr_errmsg err = {{0}};
-    struct fs_store_opts o = {.blob = p, .path = folder, .min_free_bytes = 1000, .expire_ms = 3600000,
-                              .changed = count_change, .announce = count_announcement};
+    struct fs_store_opts o = {.blob = p,
+                              .path = folder,
+                              .min_free_bytes = 1000,
+                              .expire_ms = 3600000,
+                              .changed = count_change,
+                              .announce = count_announcement};
     if (fs_store_init(&store, &o, &err) != WR_OK)
         fail_msg("%s", err.text);
 }
@@ -213,7 +217,8 @@ static wr_err acquire(const char *id, uint64_t offset, const char *nonce, uint64
     op_free(w);
     return e;
 }
-static struct waited *writing(const char *id, uint64_t fence, uint64_t offset, const void *p, size_t n, bool sync)
+static struct waited *writing(const char *id, uint64_t fence, uint64_t offset, const void *p,
+                              size_t n, bool sync)
 {
     struct waited *w = op_new(FS_OP_WRITE, id);
     w->op.fence = fence;
@@ -222,7 +227,8 @@ static struct waited *writing(const char *id, uint64_t fence, uint64_t offset, c
     w->op.sync = sync;
     return w;
 }
-static wr_err write_text(const char *id, uint64_t fence, uint64_t offset, const char *text, bool sync)
+static wr_err write_text(const char *id, uint64_t fence, uint64_t offset, const char *text,
+                         bool sync)
 {
     return run(writing(id, fence, offset, text, strlen(text), sync));
 }
@@ -379,7 +385,8 @@ static void test_a_new_writer_fences_off_the_old_one(void **s)
     assert_int_equal(a, again); /* a resent call */
     assert_int_equal(write_text(ID, a, 0, "hello ", false), WR_OK);
     assert_int_equal(acquire(ID, 3, "two", &b), WR_ERR_CONFLICT);
-    struct waited *late = writing(ID, a, 8, "rld", 3, false); /* waits for a hole that nobody fills */
+    struct waited *late = writing(ID, a, 8, "rld", 3,
+                                  false); /* waits for a hole that nobody fills */
     op_start(late);
     assert_int_equal(acquire(ID, 6, "two", &b), WR_OK);
     assert_int_equal(op_end(late), WR_ERR_CONFLICT);
@@ -434,7 +441,8 @@ static void test_floor_of_free_space_is_kept(void **s)
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_ERR_NO_SPACE);
     assert_int_equal(create("abcdefghij0123456789abcdez", 11, ""), WR_ERR_NO_SPACE);
     struct seen st;
-    assert_int_equal(stat_of("abcdefghij0123456789abcdez", false, &st), WR_ERR_NOT_FOUND); /* nothing half made shows */
+    assert_int_equal(stat_of("abcdefghij0123456789abcdez", false, &st),
+                     WR_ERR_NOT_FOUND); /* nothing half made shows */
     atomic_store(&disk.space, 1100);
     assert_int_equal(create("abcdefghij0123456789abcdez", 11, ""), WR_OK);
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_OK);
@@ -583,7 +591,8 @@ static void test_restart_keeps_told_bytes_and_the_hash_comes_out_right(void **s)
     assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
     assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
     reopen();
-    assert_int_equal(write_text(ID, f, 5, " world", true), WR_ERR_CONFLICT); /* fences do not outlive us */
+    assert_int_equal(write_text(ID, f, 5, " world", true),
+                     WR_ERR_CONFLICT); /* fences do not outlive us */
     assert_int_equal(stat_of(ID, false, &st), WR_OK);
     assert_int_equal(st.offset, 5);
     assert_int_equal(acquire(ID, 5, "n", &f), WR_OK);
@@ -724,7 +733,8 @@ static void test_many_uploads_at_once_all_complete(void **s)
         assert_non_null(ok);
         assert_int_equal(stat_of(c[i].id, false, &st), WR_OK);
         assert_true(st.complete);
-        assert_string_equal(st.sha, "8a39d2abd3999ab73c34db2476849cddf303ce389b35826850f9a700589b4a90");
+        assert_string_equal(st.sha,
+                            "8a39d2abd3999ab73c34db2476849cddf303ce389b35826850f9a700589b4a90");
     }
 }
 

@@ -18,7 +18,8 @@
 
 #define IN_FLIGHT_MAX 16u
 
-WR_COUNTER(announced_total, "watchroom_files_announced_total", NULL, "Finished files whose room got an entry");
+WR_COUNTER(announced_total, "watchroom_files_announced_total", NULL,
+           "Finished files whose room got an entry");
 WR_COUNTER(announce_retries, "watchroom_files_announce_retries_total", NULL,
            "Tries to tell a room about a file that the hub did not answer with yes");
 
@@ -83,10 +84,13 @@ static wr_err result_of(const struct wr_answer *answer, struct wr_errmsg *why)
         wr_errmsg_set(why, "%.*s", (int)WR_MIN(answer->text.n, 200), (const char *)answer->text.p);
         return answer->code;
     }
-    Watchroom__V1__PublishResponse *r = watchroom__v1__publish_response__unpack(NULL, answer->body.n, answer->body.p);
+    Watchroom__V1__PublishResponse *r = watchroom__v1__publish_response__unpack(
+        NULL, answer->body.n, answer->body.p);
     wr_err e = r && r->n_results == 1 ? wr_err_from_wire(r->results[0]->code) : WR_ERR_INTERNAL;
     if (e != WR_OK)
-        wr_errmsg_set(why, "%.200s", r && r->n_results == 1 ? r->results[0]->message : "the hub's answer makes no sense");
+        wr_errmsg_set(why, "%.200s",
+                      r && r->n_results == 1 ? r->results[0]->message
+                                             : "the hub's answer makes no sense");
     if (r)
         watchroom__v1__publish_response__free_unpacked(r, NULL);
     return e;
@@ -95,7 +99,8 @@ static wr_err result_of(const struct wr_answer *answer, struct wr_errmsg *why)
 static void remembered(struct fs_op *op)
 {
     if (op->code != WR_OK && op->code != WR_ERR_GONE && op->code != WR_ERR_NOT_FOUND)
-        wr_warn("files.announced_not_recorded", "id=%s %s: told once more after the next start", op->u->id, op->text.text);
+        wr_warn("files.announced_not_recorded", "id=%s %s: told once more after the next start",
+                op->u->id, op->text.text);
     free(op);
 }
 
@@ -115,7 +120,8 @@ static void retry_later(struct fs_announcer *a, struct fs_upload *u)
     static const int64_t waits_s[] = {1, 2, 5, 10};
     wr_count(&announce_retries, 1);
     pthread_mutex_lock(&u->lock);
-    u->announce_at_us = wr_mono_us() + 1000000 * waits_s[WR_MIN(u->announce_tries, WR_ARRAY_LEN(waits_s) - 1)];
+    u->announce_at_us = wr_mono_us() +
+                        1000000 * waits_s[WR_MIN(u->announce_tries, WR_ARRAY_LEN(waits_s) - 1)];
     u->announce_tries++;
     pthread_mutex_unlock(&u->lock);
     fs_announcer_add(a, u);
@@ -133,7 +139,8 @@ static void handle_answer(void *ctx, const struct wr_answer *answer)
         wr_count(&announced_total, 1);
         remember(u);
     } else if (e == WR_ERR_INVALID || e == WR_ERR_DENIED || e == WR_ERR_TOO_BIG) {
-        wr_warn("files.not_announced", "id=%s room=%s refused for good: %s", u->id, u->room, why.text);
+        wr_warn("files.not_announced", "id=%s room=%s refused for good: %s", u->id, u->room,
+                why.text);
         remember(u);
     } else {
         if (u->announce_tries == 0)
@@ -199,7 +206,8 @@ void fs_announcer_run(struct fs_announcer *a)
             return;
         }
         *t = (struct attempt){a, u};
-        wr_bus_call(a->hub, u->room, "watchroom.v1.Hub/Publish", m, WR_BUS_DEFAULT_DEADLINE_MS, handle_answer, t);
+        wr_bus_call(a->hub, u->room, "watchroom.v1.Hub/Publish", m, WR_BUS_DEFAULT_DEADLINE_MS,
+                    handle_answer, t);
     }
 }
 

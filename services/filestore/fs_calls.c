@@ -74,7 +74,8 @@ static void answer(struct fs_op *op)
 {
     struct call_op *c = WR_CONTAINER_OF(op, struct call_op, op);
     if (op->code != WR_OK) {
-        wr_call_fail(c->call, op->code, "%s", op->text.text[0] ? op->text.text : wr_err_text(op->code));
+        wr_call_fail(c->call, op->code, "%s",
+                     op->text.text[0] ? op->text.text : wr_err_text(op->code));
     } else {
         switch (op->kind) {
         case FS_OP_ACQUIRE:
@@ -191,16 +192,18 @@ static bool parse_read(struct fs_op *op, struct wr_slice body)
 static const struct {
     const char *method;
     enum fs_op_kind kind;
-    bool (*parse)(struct fs_op *op, struct wr_slice body); /* NULL: create, whose request the store reads itself */
+    bool (*parse)(struct fs_op *op,
+                  struct wr_slice body); /* NULL: create, whose request the store reads itself */
 } methods[] = {
-    {SERVICE "Write", FS_OP_WRITE, parse_write},       {SERVICE "Read", FS_OP_READ, parse_read},
-    {SERVICE "Create", FS_OP_CREATE, NULL},            {SERVICE "Acquire", FS_OP_ACQUIRE, parse_acquire},
-    {SERVICE "Stat", FS_OP_STAT, parse_stat},          {SERVICE "Delete", FS_OP_DELETE, parse_delete},
+    {SERVICE "Write", FS_OP_WRITE, parse_write}, {SERVICE "Read", FS_OP_READ, parse_read},
+    {SERVICE "Create", FS_OP_CREATE, NULL},      {SERVICE "Acquire", FS_OP_ACQUIRE, parse_acquire},
+    {SERVICE "Stat", FS_OP_STAT, parse_stat},    {SERVICE "Delete", FS_OP_DELETE, parse_delete},
 };
 
 static void handle_create(struct fs_store *s, struct call_op *c)
 {
-    Watchroom__V1__CreateRequest *q = watchroom__v1__create_request__unpack(NULL, c->call->body.n, c->call->body.p);
+    Watchroom__V1__CreateRequest *q = watchroom__v1__create_request__unpack(NULL, c->call->body.n,
+                                                                            c->call->body.p);
     if (!q) {
         wr_call_fail(c->call, WR_ERR_INVALID, "not a CreateRequest");
         free(c);
@@ -231,11 +234,13 @@ void fs_calls_handle(void *ctx, struct wr_call *call)
         } else if (methods[i].parse(&c->op, call->body)) {
             fs_store_do(s, &c->op);
         } else {
-            wr_call_fail(call, WR_ERR_INVALID, "malformed request, or its id is not 1 to %u characters a-z, 0-9", FS_ID_MAX);
+            wr_call_fail(call, WR_ERR_INVALID,
+                         "malformed request, or its id is not 1 to %u characters a-z, 0-9",
+                         FS_ID_MAX);
             free(c);
         }
         return;
     }
-    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "the filestore has no method %.*s", (int)WR_MIN(call->method.n, 80),
-                 (const char *)call->method.p);
+    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "the filestore has no method %.*s",
+                 (int)WR_MIN(call->method.n, 80), (const char *)call->method.p);
 }

@@ -10,17 +10,21 @@
 #include "wr_log.h"
 #include "wr_metrics.h"
 
-#define TURN_WRITES 8u           /* operations of one turn */
+#define TURN_WRITES 8u /* operations of one turn */
 #define CATCH_UP_BYTES (256u << 10)
-#define CATCH_UP_READS 8u        /* of one turn */
+#define CATCH_UP_READS 8u /* of one turn */
 #define BUSY_ALONE (1u << 31)
 
-WR_COUNTER(bytes_written, "watchroom_files_written_bytes_total", NULL, "Bytes of uploads given to the blob plugin");
+WR_COUNTER(bytes_written, "watchroom_files_written_bytes_total", NULL,
+           "Bytes of uploads given to the blob plugin");
 WR_COUNTER(writes_refused, "watchroom_files_refused_writes_total", NULL,
            "Writes refused because too many waited in memory or before a hole");
-WR_COUNTER(rehashed, "watchroom_files_rehashed_bytes_total", NULL, "Bytes read back from the blob for the hash");
-WR_HISTOGRAM(sync_time, "watchroom_files_sync_seconds", NULL, "Time of one sync of an upload's bytes");
-WR_GAUGE(queued_bytes, "watchroom_files_queued_bytes", NULL, "Bytes of writes in the filestore's memory");
+WR_COUNTER(rehashed, "watchroom_files_rehashed_bytes_total", NULL,
+           "Bytes read back from the blob for the hash");
+WR_HISTOGRAM(sync_time, "watchroom_files_sync_seconds", NULL,
+             "Time of one sync of an upload's bytes");
+WR_GAUGE(queued_bytes, "watchroom_files_queued_bytes", NULL,
+         "Bytes of writes in the filestore's memory");
 
 /* ---- accepting ------------------------------------------------------------------------------------------------------ */
 
@@ -72,16 +76,19 @@ bool fs_lanes_accept(struct fs_upload *u, struct fs_op *op)
     }
     if (u->fence == 0 || op->fence != u->fence) {
         op->code = WR_ERR_CONFLICT;
-        wr_errmsg_set(&op->text, "another connection has taken over this upload: ask for its offset (HEAD) and go on there");
+        wr_errmsg_set(&op->text, "another connection has taken over this upload: ask for its "
+                                 "offset (HEAD) and go on there");
         return false;
     }
     if (op->offset > u->length || op->data.n > u->length - op->offset) {
         op->code = WR_ERR_INVALID;
-        wr_errmsg_set(&op->text, "bytes past the length of the upload (%llu)", (unsigned long long)u->length);
+        wr_errmsg_set(&op->text, "bytes past the length of the upload (%llu)",
+                      (unsigned long long)u->length);
         return false;
     }
     bool is_ahead = op->offset > u->queued_end;
-    if ((is_ahead && u->num_ahead >= FS_AHEAD_MAX) || atomic_load(&u->store->queued) + op->data.n > FS_QUEUED_MAX) {
+    if ((is_ahead && u->num_ahead >= FS_AHEAD_MAX) ||
+        atomic_load(&u->store->queued) + op->data.n > FS_QUEUED_MAX) {
         wr_count(&writes_refused, 1);
         op->code = WR_ERR_BUSY;
         wr_errmsg_set(&op->text, "too many bytes wait for the disk: go on a little later");
@@ -128,8 +135,8 @@ void fs_lanes_drop_writes(struct fs_upload *u, struct fs_list *out)
 
 static bool is_hash_due(const struct fs_upload *u)
 {
-    return u->hashes.head || (u->state == FS_OPEN && !u->hash_stuck && u->hash_tail == u->hashed && u->hashed < u->written &&
-                              (u->fence || u->written == u->length));
+    return u->hashes.head || (u->state == FS_OPEN && !u->hash_stuck && u->hash_tail == u->hashed &&
+                              u->hashed < u->written && (u->fence || u->written == u->length));
 }
 
 static bool is_commit_due(const struct fs_upload *u)
@@ -190,7 +197,8 @@ wr_err fs_upload_open_blob(struct fs_upload *u, struct wr_errmsg *err)
     pthread_mutex_lock(&u->lock);
     if (!u->blob)
         e = p->blob_open(u->store->blob_state, u->id, WR_BLOB_WRITE, &u->blob, err);
-    if (e == WR_OK && u->must_cut && (e = p->cut(u->store->blob_state, u->blob, u->written, err)) == WR_OK)
+    if (e == WR_OK && u->must_cut &&
+        (e = p->cut(u->store->blob_state, u->blob, u->written, err)) == WR_OK)
         u->must_cut = false;
     pthread_mutex_unlock(&u->lock);
     return e;
@@ -210,8 +218,9 @@ static wr_err write_one(struct fs_upload *u, struct fs_op *op, size_t *written)
     if (e != WR_OK)
         return e;
     if (space < s->opts.min_free_bytes + op->data.n) {
-        wr_errmsg_set(&op->text, "the disk of the files folder has %llu MB left, which are kept free "
-                                 "(filestore.min_free_bytes): make room there, then go on",
+        wr_errmsg_set(&op->text,
+                      "the disk of the files folder has %llu MB left, which are kept free "
+                      "(filestore.min_free_bytes): make room there, then go on",
                       (unsigned long long)(space >> 20));
         return WR_ERR_NO_SPACE;
     }
@@ -297,7 +306,8 @@ static bool hash_start(struct fs_upload *u)
 }
 
 /* Reads what is written and not hashed (after a restart: all of it) back from the blob. */
-static wr_err catch_up(struct fs_upload *u, uint64_t from, uint64_t to, uint64_t *reached, struct wr_errmsg *err)
+static wr_err catch_up(struct fs_upload *u, uint64_t from, uint64_t to, uint64_t *reached,
+                       struct wr_errmsg *err)
 {
     struct fs_store *s = u->store;
     *reached = from;
@@ -511,7 +521,8 @@ static void turn_commit(struct fs_job *job)
     if (e == WR_ERR_NO_SPACE)
         answer_stats(&mine);
     if (completes && e == WR_OK) {
-        wr_info("files.complete", "id=%s bytes=%llu room=%s", u->id, (unsigned long long)u->length, u->room);
+        wr_info("files.complete", "id=%s bytes=%llu room=%s", u->id, (unsigned long long)u->length,
+                u->room);
         if (s->opts.changed)
             s->opts.changed(s->opts.ctx, u, false);
         if (u->room[0] && s->opts.announce)

@@ -32,7 +32,8 @@ wr_err fs_pool_init(struct fs_pool *p, unsigned threads)
     p->head = NULL;
     p->tail = &p->head;
     p->stopping = false;
-    for (p->num_threads = 0; p->num_threads < WR_MIN(threads, WR_ARRAY_LEN(p->threads)); p->num_threads++) {
+    for (p->num_threads = 0; p->num_threads < WR_MIN(threads, WR_ARRAY_LEN(p->threads));
+         p->num_threads++) {
         wr_err e = wr_thread_start(&p->threads[p->num_threads], "fs-work", work, p);
         if (e != WR_OK) {
             fs_pool_fini(p);

@@ -27,13 +27,14 @@
 #define FS_ID_LEN 26
 #define FS_ID_MAX WR_BLOB_ID_MAX
 #define FS_NONCE_MAX 32
-#define FS_CHUNK_MAX (1u << 20)          /* bytes of one write or read */
-#define FS_AHEAD_MAX 64u                 /* writes of one upload that wait for those before them */
-#define FS_QUEUED_MAX (64u << 20)        /* bytes of all uploads' writes in memory */
-#define FS_UNFINISHED_MAX 100000u        /* uploads */
-#define FS_JOBS_MAX 4096u                /* creates and reads that wait for a worker */
-#define FS_FLUSH_STEP (8u << 20)         /* bytes */
-#define FS_TEXT_MAX 4096u                /* bytes of a file name, type, ...; the metadata header has FS_METADATA_MAX */
+#define FS_CHUNK_MAX (1u << 20)   /* bytes of one write or read */
+#define FS_AHEAD_MAX 64u          /* writes of one upload that wait for those before them */
+#define FS_QUEUED_MAX (64u << 20) /* bytes of all uploads' writes in memory */
+#define FS_UNFINISHED_MAX 100000u /* uploads */
+#define FS_JOBS_MAX 4096u         /* creates and reads that wait for a worker */
+#define FS_FLUSH_STEP (8u << 20)  /* bytes */
+#define FS_TEXT_MAX \
+    4096u /* bytes of a file name, type, ...; the metadata header has FS_METADATA_MAX */
 #define FS_METADATA_MAX 16384u
 
 /* ---- pool ---------------------------------------------------------------------------------------------------------- */
@@ -90,16 +91,16 @@ struct fs_op {
     uint64_t offset;
     uint8_t nonce[FS_NONCE_MAX];
     size_t nonce_n;
-    struct wr_slice data; /* borrowed, valid until done */
-    bool sync;            /* write: answer when on disk */
-    bool release;         /* stat: fence the writer off first */
-    uint32_t length;      /* read: bytes wanted */
+    struct wr_slice data;                       /* borrowed, valid until done */
+    bool sync;                                  /* write: answer when on disk */
+    bool release;                               /* stat: fence the writer off first */
+    uint32_t length;                            /* read: bytes wanted */
     const Watchroom__V1__CreateRequest *create; /* valid until fs_store_do returns */
     /* out: */
     wr_err code;
     struct wr_errmsg text;
-    struct wr_msg *bytes;     /* read: data with room in front, moved to done */
-    struct fs_upload *u;      /* the upload, referenced until after done; NULL when it was not found */
+    struct wr_msg *bytes; /* read: data with room in front, moved to done */
+    struct fs_upload *u;  /* the upload, referenced until after done; NULL when it was not found */
     /* private to the store: */
     struct fs_job job;
     struct fs_store *store;
@@ -152,9 +153,10 @@ struct fs_upload {
     char *filename, *filetype, *room, *name, *metadata;
     int64_t created_ms;
 
-    pthread_mutex_t lock; /* guards what follows; never held across disk work; store->lock is never taken under it */
+    pthread_mutex_t
+        lock; /* guards what follows; never held across disk work; store->lock is never taken under it */
     enum fs_state state;
-    unsigned busy; /* lanes and (bit 31) an `alone` operation that have a job queued or running */
+    unsigned busy;  /* lanes and (bit 31) an `alone` operation that have a job queued or running */
     uint64_t fence; /* 0 = nobody may write */
     uint8_t nonce[FS_NONCE_MAX];
     size_t nonce_n;
@@ -165,12 +167,13 @@ struct fs_upload {
     uint64_t flushed; /* end of what a flush began to move */
     uint64_t durable; /* end of what is synced and recorded: what may be told */
     bool must_cut;    /* the blob may be longer than `written`: cut it before the next write */
-    bool record_failed; /* `durable` is behind `written` because the disk had no room for the record */
-    bool hash_stuck;  /* hashing failed: not again before somebody asks */
+    bool
+        record_failed; /* `durable` is behind `written` because the disk had no room for the record */
+    bool hash_stuck;   /* hashing failed: not again before somebody asks */
     bool announced;
     uint8_t sha256[32];
     int64_t completed_ms;
-    int64_t touched_ms;   /* wall clock */
+    int64_t touched_ms; /* wall clock */
     int64_t announce_at_us;
     unsigned announce_tries;
     struct fs_list ahead; /* sorted by offset; a hole before the first */
@@ -207,7 +210,7 @@ struct fs_store {
     void *blob_state;
     struct fs_pool pool;
     char boot_id[40];
-    pthread_mutex_t lock; /* guards uploads and num_unfinished */
+    pthread_mutex_t lock;  /* guards uploads and num_unfinished */
     struct wr_map uploads; /* id -> struct fs_upload, one reference each */
     atomic_size_t queued;  /* bytes */
     atomic_uint jobs;
@@ -215,7 +218,8 @@ struct fs_store {
 };
 
 /* Opens the blob plugin, loads all records. Errors with text as the plugin's open. */
-WR_MUST_USE wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struct wr_errmsg *err);
+WR_MUST_USE wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts,
+                                 struct wr_errmsg *err);
 /* Ends running work (what is queued is answered CLOSED or done), frees. */
 void fs_store_fini(struct fs_store *s);
 /* Gives an operation to the store. Never blocks on the disk. */
@@ -255,10 +259,11 @@ WR_MUST_USE wr_err fs_upload_open_blob(struct fs_upload *u, struct wr_errmsg *er
 void fs_alone_run(struct fs_upload *u, struct fs_op *op);
 /* Writes the record with what the upload is now and `durable` as its offset; as complete when completed_ms is not 0. By the
  * commit lane or alone. */
-WR_MUST_USE wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms, struct wr_errmsg *err);
-/* Makes an upload of a record; NULL with text when it is damaged. */
-struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct wr_slice record, uint64_t size,
+WR_MUST_USE wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
                                  struct wr_errmsg *err);
+/* Makes an upload of a record; NULL with text when it is damaged. */
+struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct wr_slice record,
+                                 uint64_t size, struct wr_errmsg *err);
 
 /* Points in the code where a test may make the process die: WATCHROOM_FAILPOINT=name[:count]. Costs a load when unset. */
 void fs_failpoint(const char *name);

@@ -21,7 +21,8 @@ static bool sum(const uint8_t *p, size_t n, uint8_t out[8])
     return true;
 }
 
-wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms, struct wr_errmsg *err)
+wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
+                     struct wr_errmsg *err)
 {
     Watchroom__V1__Upload up = WATCHROOM__V1__UPLOAD__INIT;
     Watchroom__V1__UploadRecord rec = WATCHROOM__V1__UPLOAD_RECORD__INIT;
@@ -48,9 +49,9 @@ wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms
     if (buf) {
         memcpy(buf, MAGIC, 8);
         watchroom__v1__upload_record__pack(&rec, buf + HEAD);
-        e = sum(buf + HEAD, n, buf + 8)
-                ? u->store->opts.blob->put(u->store->blob_state, u->id, wr_slice_of(buf, HEAD + n), err)
-                : WR_ERR_INTERNAL;
+        e = sum(buf + HEAD, n, buf + 8) ? u->store->opts.blob->put(u->store->blob_state, u->id,
+                                                                   wr_slice_of(buf, HEAD + n), err)
+                                        : WR_ERR_INTERNAL;
     }
     free(buf);
     return e;
@@ -61,9 +62,10 @@ static void settle_size(struct fs_upload *u, uint64_t told, uint64_t size, bool 
 {
     u->durable = u->written = told;
     if (size < told) {
-        wr_error("files.shorter_than_told", "id=%s told=%llu found=%llu: bytes that were acknowledged are gone; the disk "
-                                            "or somebody else lost them", u->id, (unsigned long long)told,
-                 (unsigned long long)size);
+        wr_error("files.shorter_than_told",
+                 "id=%s told=%llu found=%llu: bytes that were acknowledged are gone; the disk "
+                 "or somebody else lost them",
+                 u->id, (unsigned long long)told, (unsigned long long)size);
         u->durable = u->written = size;
         if (u->state == FS_COMPLETE)
             u->state = FS_FAILED;
@@ -75,8 +77,8 @@ static void settle_size(struct fs_upload *u, uint64_t told, uint64_t size, bool 
     u->queued_end = u->flushed = u->written;
 }
 
-struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct wr_slice record, uint64_t size,
-                                 struct wr_errmsg *err)
+struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct wr_slice record,
+                                 uint64_t size, struct wr_errmsg *err)
 {
     uint8_t check[8];
     Watchroom__V1__UploadRecord *rec = NULL;

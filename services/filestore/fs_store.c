@@ -20,8 +20,10 @@
 #define REST_US 30000000 /* a blob that nobody uses is closed after it */
 #define WORKERS 8u
 
-WR_COUNTER(expired, "watchroom_files_expired_total", NULL, "Unfinished uploads removed because nobody went on with them");
-WR_GAUGE(uploads_known, "watchroom_files_uploads", NULL, "Uploads and files that the filestore has");
+WR_COUNTER(expired, "watchroom_files_expired_total", NULL,
+           "Unfinished uploads removed because nobody went on with them");
+WR_GAUGE(uploads_known, "watchroom_files_uploads", NULL,
+         "Uploads and files that the filestore has");
 
 /* ---- failpoints ----------------------------------------------------------------------------------------------------- */
 
@@ -36,13 +38,15 @@ static void read_failpoint(void)
     if (!v)
         return;
     size_t n = strcspn(v, ":");
-    snprintf(failpoint.name, sizeof failpoint.name, "%.*s", (int)WR_MIN(n, sizeof failpoint.name - 1), v);
+    snprintf(failpoint.name, sizeof failpoint.name, "%.*s",
+             (int)WR_MIN(n, sizeof failpoint.name - 1), v);
     atomic_store(&failpoint.left, v[n] == ':' ? (int)strtol(v + n + 1, NULL, 10) : 1);
 }
 
 void fs_failpoint(const char *name)
 {
-    if (!failpoint.name[0] || strcmp(name, failpoint.name) != 0 || atomic_fetch_sub(&failpoint.left, 1) != 1)
+    if (!failpoint.name[0] || strcmp(name, failpoint.name) != 0 ||
+        atomic_fetch_sub(&failpoint.left, 1) != 1)
         return;
     wr_error("files.failpoint", "name=%s", name);
     raise(SIGKILL);
@@ -185,11 +189,12 @@ static bool check_create(struct fs_op *op)
         wr_errmsg_set(&op->text, "id: 16 to %u characters a-z, 0-9", FS_ID_MAX);
     else if (c->length > INT64_MAX)
         wr_errmsg_set(&op->text, "length: at most 2^63 - 1");
-    else if (!is_text(c->filename, FS_TEXT_MAX) || !is_text(c->filetype, FS_TEXT_MAX) || !is_text(c->name, FS_TEXT_MAX) ||
-             !is_text(c->metadata, FS_METADATA_MAX))
+    else if (!is_text(c->filename, FS_TEXT_MAX) || !is_text(c->filetype, FS_TEXT_MAX) ||
+             !is_text(c->name, FS_TEXT_MAX) || !is_text(c->metadata, FS_METADATA_MAX))
         wr_errmsg_set(&op->text, "filename, filetype, name or metadata: too long or not UTF-8");
     else if (c->room[0] && !wr_name_valid(wr_slice_str(c->room)))
-        wr_errmsg_set(&op->text, "room: 1 to 255 bytes without control characters, '/' or a leading '.'");
+        wr_errmsg_set(&op->text,
+                      "room: 1 to 255 bytes without control characters, '/' or a leading '.'");
     else
         return true;
     return false;
@@ -197,8 +202,9 @@ static bool check_create(struct fs_op *op)
 
 static bool is_same(const struct fs_upload *u, const Watchroom__V1__CreateRequest *c)
 {
-    return u->length == c->length && !strcmp(u->filename, c->filename) && !strcmp(u->filetype, c->filetype) &&
-           !strcmp(u->room, c->room) && !strcmp(u->name, c->name) && !strcmp(u->metadata, c->metadata);
+    return u->length == c->length && !strcmp(u->filename, c->filename) &&
+           !strcmp(u->filetype, c->filetype) && !strcmp(u->room, c->room) &&
+           !strcmp(u->name, c->name) && !strcmp(u->metadata, c->metadata);
 }
 
 static struct fs_upload *upload_from(struct fs_store *s, const Watchroom__V1__CreateRequest *c)
@@ -225,8 +231,11 @@ static wr_err room_for(struct fs_upload *u, struct wr_errmsg *err)
     struct fs_store *s = u->store;
     uint64_t space;
     wr_err e = s->opts.blob->space(s->blob_state, &space, err);
-    if (e == WR_OK && (space < s->opts.min_free_bytes || space - s->opts.min_free_bytes < u->length)) {
-        wr_errmsg_set(err, "the disk of the files folder has no room for %llu MB (%llu MB are free, %llu MB of them are kept)",
+    if (e == WR_OK &&
+        (space < s->opts.min_free_bytes || space - s->opts.min_free_bytes < u->length)) {
+        wr_errmsg_set(err,
+                      "the disk of the files folder has no room for %llu MB (%llu MB are free, "
+                      "%llu MB of them are kept)",
                       (unsigned long long)(u->length >> 20), (unsigned long long)(space >> 20),
                       (unsigned long long)(s->opts.min_free_bytes >> 20));
         e = WR_ERR_NO_SPACE;
@@ -276,7 +285,8 @@ static void do_create(struct fs_store *s, struct fs_op *op)
         return;
     }
     struct fs_upload *fresh = upload_from(s, op->create);
-    bool full = atomic_load(&s->unfinished) >= FS_UNFINISHED_MAX || atomic_load(&s->jobs) >= FS_JOBS_MAX;
+    bool full = atomic_load(&s->unfinished) >= FS_UNFINISHED_MAX ||
+                atomic_load(&s->jobs) >= FS_JOBS_MAX;
     pthread_mutex_lock(&s->lock);
     struct fs_upload *u = wr_map_get(&s->uploads, wr_slice_str(op->create->id));
     bool made = !u && fresh && !full && wr_map_put(&s->uploads, wr_slice_str(fresh->id), fresh);
@@ -331,15 +341,17 @@ static void run_read(struct fs_job *job)
     struct fs_upload *u = op->u;
     struct fs_store *s = u->store;
     atomic_fetch_sub(&s->jobs, 1);
-    uint32_t want = op->offset < u->length ? (uint32_t)WR_MIN(op->length, u->length - op->offset) : 0;
+    uint32_t want = op->offset < u->length ? (uint32_t)WR_MIN(op->length, u->length - op->offset)
+                                           : 0;
     struct wr_msg *m = wr_msg_new(READ_HEAD, want);
     wr_err e = m ? open_reader(u, &op->text) : WR_ERR_BUSY;
     if (e == WR_OK) {
         size_t got;
-        e = s->opts.blob->read(s->blob_state, u->reader, op->offset, m->data, want, &got, &op->text);
+        e = s->opts.blob->read(s->blob_state, u->reader, op->offset, m->data, want, &got,
+                               &op->text);
         if (e == WR_OK && got < want) {
-            wr_error("files.shorter_than_told", "id=%s length=%llu end=%llu", u->id, (unsigned long long)u->length,
-                     (unsigned long long)(op->offset + got));
+            wr_error("files.shorter_than_told", "id=%s length=%llu end=%llu", u->id,
+                     (unsigned long long)u->length, (unsigned long long)(op->offset + got));
             wr_errmsg_set(&op->text, "the file has lost bytes on the disk");
             e = WR_ERR_INTERNAL;
         }
@@ -387,7 +399,8 @@ static bool acquire(struct fs_upload *u, struct fs_op *op, struct fs_list *dropp
         return false;
     }
     u->hash_stuck = false;
-    if (u->fence && op->nonce_n && op->nonce_n == u->nonce_n && !memcmp(op->nonce, u->nonce, u->nonce_n)) {
+    if (u->fence && op->nonce_n && op->nonce_n == u->nonce_n &&
+        !memcmp(op->nonce, u->nonce, u->nonce_n)) {
         op->fence = u->fence;
         return true;
     }
@@ -395,8 +408,10 @@ static bool acquire(struct fs_upload *u, struct fs_op *op, struct fs_list *dropp
         fs_lanes_rewind(u);
     if (op->offset != u->written) {
         op->code = WR_ERR_CONFLICT;
-        wr_errmsg_set(&op->text, "offset %llu asked, the upload is at %llu: ask for its offset (HEAD) and go on there",
-                      (unsigned long long)op->offset, (unsigned long long)u->written);
+        wr_errmsg_set(
+            &op->text,
+            "offset %llu asked, the upload is at %llu: ask for its offset (HEAD) and go on there",
+            (unsigned long long)op->offset, (unsigned long long)u->written);
         return false;
     }
     if (u->state == FS_COMPLETE)
@@ -498,7 +513,8 @@ static void run_rest(struct fs_upload *u, struct fs_op *op)
 static void run_expire(struct fs_upload *u, struct fs_op *op)
 {
     pthread_mutex_lock(&u->lock);
-    bool due = u->state != FS_COMPLETE && u->touched_ms == (int64_t)op->offset && !u->writes.head && !u->waiters.head;
+    bool due = u->state != FS_COMPLETE && u->touched_ms == (int64_t)op->offset && !u->writes.head &&
+               !u->waiters.head;
     pthread_mutex_unlock(&u->lock);
     if (!due) {
         finish(op, WR_OK);
@@ -641,7 +657,8 @@ static void drop_late(struct fs_upload *u, int64_t now_us)
 static void rest_reader(struct fs_upload *u, int64_t now_us)
 {
     pthread_mutex_lock(&u->read_lock);
-    struct wr_blob *b = u->reader && u->reading == 0 && now_us - u->read_us > REST_US ? u->reader : NULL;
+    struct wr_blob *b = u->reader && u->reading == 0 && now_us - u->read_us > REST_US ? u->reader
+                                                                                      : NULL;
     if (b)
         u->reader = NULL;
     pthread_mutex_unlock(&u->read_lock);
@@ -657,7 +674,8 @@ static void look_after(struct fs_upload *u, int64_t now_ms)
     rest_reader(u, now_us);
     pthread_mutex_lock(&u->lock);
     bool still = !u->busy && !u->writes.head && !u->alone.head && !u->waiters.head;
-    bool rest = still && u->blob && (u->state != FS_OPEN || now_ms - u->touched_ms > REST_US / 1000);
+    bool rest = still && u->blob &&
+                (u->state != FS_OPEN || now_ms - u->touched_ms > REST_US / 1000);
     bool old = still && (u->state == FS_OPEN || u->state == FS_FAILED) && s->opts.expire_ms > 0 &&
                now_ms - u->touched_ms > s->opts.expire_ms;
     int64_t touched = u->touched_ms;
@@ -717,8 +735,8 @@ static void load_one(void *ctx, struct wr_slice id, struct wr_slice record, uint
     struct wr_errmsg why = {{0}};
     struct fs_upload *u = fs_record_load(s, id, record, size, &why);
     if (!u) {
-        wr_error("files.record_damaged", "id=%.*s %s; it is left as it is, and not served", (int)id.n, (const char *)id.p,
-                 why.text);
+        wr_error("files.record_damaged", "id=%.*s %s; it is left as it is, and not served",
+                 (int)id.n, (const char *)id.p, why.text);
         return;
     }
     if (u->state != FS_COMPLETE)
@@ -754,7 +772,10 @@ wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struc
         goto out;
     e = opts->blob->each(s->blob_state, load_one, s, err);
     if (e == WR_OK && (e = fs_pool_init(&s->pool, WORKERS)) != WR_OK)
-        wr_errmsg_set(err, "cannot start the filestore's %u threads: raise the limit of processes (ulimit -u)", WORKERS);
+        wr_errmsg_set(
+            err,
+            "cannot start the filestore's %u threads: raise the limit of processes (ulimit -u)",
+            WORKERS);
     if (e != WR_OK) {
         s->pool.num_threads = 0;
         fs_store_fini(s);

@@ -41,7 +41,8 @@ static bool is_id(const char *s, size_t n)
     return true;
 }
 
-static wr_err name_of(char out[NAME_MAX_BYTES], const char *id, const char *ending, struct wr_errmsg *err)
+static wr_err name_of(char out[NAME_MAX_BYTES], const char *id, const char *ending,
+                      struct wr_errmsg *err)
 {
     if (!is_id(id, strnlen(id, WR_BLOB_ID_MAX + 1))) {
         wr_errmsg_set(err, "not an id of 1 to 64 characters a-z, 0-9");
@@ -86,7 +87,9 @@ static wr_err take_lock(struct disk *d, struct wr_errmsg *err)
 {
     d->lock = openat(d->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (d->lock < 0) {
-        wr_errmsg_set(err, "cannot write in the files folder %s: %s; give it to this user, or name another one with --data DIR",
+        wr_errmsg_set(err,
+                      "cannot write in the files folder %s: %s; give it to this user, or name "
+                      "another one with --data DIR",
                       d->path, strerror(errno));
         return errno == ENOSPC ? WR_ERR_NO_SPACE : WR_ERR_DENIED;
     }
@@ -99,8 +102,11 @@ static wr_err take_lock(struct disk *d, struct wr_errmsg *err)
         ssize_t n = pread(d->lock, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = 0;
         pid[strcspn(pid, "\n")] = 0;
-        wr_errmsg_set(err, "the files folder %s is in use by another filestore (process %s): end that one, or give this one a "
-                           "folder of its own with --data DIR", d->path, pid[0] ? pid : "unknown");
+        wr_errmsg_set(err,
+                      "the files folder %s is in use by another filestore (process %s): end that "
+                      "one, or give this one a "
+                      "folder of its own with --data DIR",
+                      d->path, pid[0] ? pid : "unknown");
         return WR_ERR_CONFLICT;
     }
     /* The number is only for the sentence above: it may fail on a full disk, the lock itself does not. */
@@ -131,13 +137,15 @@ static wr_err disk_open(void *state, const struct wr_blob_opts *opts, struct wr_
     if (make_folders(d->path) == 0)
         d->dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->dir < 0) {
-        wr_errmsg_set(err, "cannot make or open the files folder %s: %s; name another one with --data DIR", d->path,
-                      strerror(errno));
+        wr_errmsg_set(
+            err, "cannot make or open the files folder %s: %s; name another one with --data DIR",
+            d->path, strerror(errno));
         return errno == ENOSPC ? WR_ERR_NO_SPACE : WR_ERR_DENIED;
     }
     struct stat st;
     if (fstat(d->dir, &st) == 0 && (st.st_mode & 077) && fchmod(d->dir, 0700) < 0)
-        wr_warn("blob.open_to_others", "path=%s mode=%o error=%s", d->path, st.st_mode & 0777u, strerror(errno));
+        wr_warn("blob.open_to_others", "path=%s mode=%o error=%s", d->path, st.st_mode & 0777u,
+                strerror(errno));
     wr_err e = take_lock(d, err);
     if (e != WR_OK)
         disk_close(d);
@@ -207,7 +215,8 @@ static wr_err disk_put(void *state, const char *id, struct wr_slice record, stru
     return fsync(d->dir) < 0 ? fail(d, "sync the folder after", rec, err) : WR_OK;
 }
 
-static wr_err read_record(struct disk *d, const char *name, uint8_t *buf, size_t *n, struct wr_errmsg *err)
+static wr_err read_record(struct disk *d, const char *name, uint8_t *buf, size_t *n,
+                          struct wr_errmsg *err)
 {
     int fd = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
@@ -227,7 +236,8 @@ static wr_err read_record(struct disk *d, const char *name, uint8_t *buf, size_t
 }
 
 /* One name of the folder: calls fn for a record, drops what a crash left half made. */
-static wr_err visit(struct disk *d, const char *name, uint8_t *buf, wr_blob_record_fn fn, void *ctx, struct wr_errmsg *err)
+static wr_err visit(struct disk *d, const char *name, uint8_t *buf, wr_blob_record_fn fn, void *ctx,
+                    struct wr_errmsg *err)
 {
     const char *dot = strchr(name, '.');
     if (!dot || !is_id(name, (size_t)(dot - name)))
@@ -247,7 +257,9 @@ static wr_err visit(struct disk *d, const char *name, uint8_t *buf, wr_blob_reco
         if (e != WR_OK)
             return e;
         snprintf(other, sizeof other, "%.*s.blob", (int)id.n, name);
-        uint64_t size = fstatat(d->dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+        uint64_t size = fstatat(d->dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)
+                            ? (uint64_t)st.st_size
+                            : 0;
         fn(ctx, id, wr_slice_of(buf, n), size);
     }
     return WR_OK;
@@ -299,7 +311,8 @@ static wr_err disk_remove(void *state, const char *id, struct wr_errmsg *err)
 
 /* ---- blobs --------------------------------------------------------------------------------------------------------- */
 
-static wr_err disk_blob_open(void *state, const char *id, enum wr_blob_mode mode, struct wr_blob **out, struct wr_errmsg *err)
+static wr_err disk_blob_open(void *state, const char *id, enum wr_blob_mode mode,
+                             struct wr_blob **out, struct wr_errmsg *err)
 {
     struct disk *d = state;
     char name[NAME_MAX_BYTES];
@@ -327,10 +340,12 @@ static void disk_blob_close(void *state, struct wr_blob *b)
     free(b);
 }
 
-static wr_err disk_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data, size_t *written,
-                         struct wr_errmsg *err)
+static wr_err disk_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data,
+                         size_t *written, struct wr_errmsg *err)
 {
-    return write_all(b->fd, data.p, data.n, offset, written) < 0 ? fail(state, "write", "a blob", err) : WR_OK;
+    return write_all(b->fd, data.p, data.n, offset, written) < 0
+               ? fail(state, "write", "a blob", err)
+               : WR_OK;
 }
 
 static wr_err disk_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
@@ -338,8 +353,8 @@ static wr_err disk_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
     return fdatasync(b->fd) < 0 ? fail(state, "sync", "a blob", err) : WR_OK;
 }
 
-static wr_err disk_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n, size_t *got,
-                        struct wr_errmsg *err)
+static wr_err disk_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n,
+                        size_t *got, struct wr_errmsg *err)
 {
     *got = 0;
     while (*got < n) {
@@ -373,8 +388,8 @@ static void disk_flush(void *state, struct wr_blob *b, uint64_t offset, uint64_t
 }
 
 WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct disk, WR_KIND_BLOB, "disk", WR_VERSION,
-                                 "Uploads in a folder, synced"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct disk, WR_KIND_BLOB, "disk",
+                                 WR_VERSION, "Uploads in a folder, synced"),
     .open = disk_open,
     .close = disk_close,
     .put = disk_put,

@@ -122,8 +122,8 @@ static wr_err memory_remove(void *state, const char *id, struct wr_errmsg *err)
     return WR_OK;
 }
 
-static wr_err memory_blob_open(void *state, const char *id, enum wr_blob_mode mode, struct wr_blob **out,
-                               struct wr_errmsg *err)
+static wr_err memory_blob_open(void *state, const char *id, enum wr_blob_mode mode,
+                               struct wr_blob **out, struct wr_errmsg *err)
 {
     struct memory *m = state;
     wr_err code = check_id(id, err);
@@ -154,8 +154,8 @@ static void memory_blob_close(void *state, struct wr_blob *b)
     free(b);
 }
 
-static wr_err memory_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data, size_t *written,
-                           struct wr_errmsg *err)
+static wr_err memory_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data,
+                           size_t *written, struct wr_errmsg *err)
 {
     struct memory *m = state;
     wr_err code = WR_OK;
@@ -186,8 +186,8 @@ static wr_err memory_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
     return WR_OK;
 }
 
-static wr_err memory_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n, size_t *got,
-                          struct wr_errmsg *err)
+static wr_err memory_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n,
+                          size_t *got, struct wr_errmsg *err)
 {
     (void)err;
     struct memory *m = state;
@@ -223,8 +223,8 @@ static wr_err memory_space(void *state, uint64_t *bytes, struct wr_errmsg *err)
 }
 
 WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct memory, WR_KIND_BLOB, "memory", WR_VERSION,
-                                 "Uploads in memory, gone at the end"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct memory, WR_KIND_BLOB, "memory",
+                                 WR_VERSION, "Uploads in memory, gone at the end"),
     .open = memory_open,
     .close = memory_close,
     .put = memory_put,

@@ -22,7 +22,8 @@ static void start(struct fixture *f)
 {
     f->state = wr_plugin_state(&f->p->base);
     assert_non_null(f->state);
-    assert_int_equal(f->p->open(f->state, &(struct wr_blob_opts){.path = f->folder}, &f->err), WR_OK);
+    assert_int_equal(f->p->open(f->state, &(struct wr_blob_opts){.path = f->folder}, &f->err),
+                     WR_OK);
 }
 
 static void stop(struct fixture *f)
@@ -51,7 +52,8 @@ static void write_at(struct fixture *f, struct wr_blob *b, uint64_t at, const ch
     assert_int_equal(n, strlen(text));
 }
 
-static void assert_reads(struct fixture *f, struct wr_blob *b, uint64_t at, size_t ask, const char *want)
+static void assert_reads(struct fixture *f, struct wr_blob *b, uint64_t at, size_t ask,
+                         const char *want)
 {
     char got[64];
     size_t n = 99;
@@ -82,12 +84,20 @@ static void find_record(void *ctx, struct wr_slice id, struct wr_slice record, u
 
 static void refuses_other_ids(struct fixture *f)
 {
-    static const char *const bad[] = {"", "..", "a/b", "A", "a.b", "a\n", "caf\xc3\xa9",
-                                      "0123456789012345678901234567890123456789012345678901234567890123x"};
+    static const char *const bad[] = {
+        "",
+        "..",
+        "a/b",
+        "A",
+        "a.b",
+        "a\n",
+        "caf\xc3\xa9",
+        "0123456789012345678901234567890123456789012345678901234567890123x"};
     for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
         struct wr_blob *b;
         assert_int_equal(f->p->put(f->state, bad[i], wr_slice_str("x"), &f->err), WR_ERR_INVALID);
-        assert_int_equal(f->p->blob_open(f->state, bad[i], WR_BLOB_WRITE, &b, &f->err), WR_ERR_INVALID);
+        assert_int_equal(f->p->blob_open(f->state, bad[i], WR_BLOB_WRITE, &b, &f->err),
+                         WR_ERR_INVALID);
         assert_int_equal(f->p->remove(f->state, bad[i], &f->err), WR_ERR_INVALID);
     }
 }
@@ -95,7 +105,8 @@ static void refuses_other_ids(struct fixture *f)
 static void reading_what_is_not_there_is_not_found(struct fixture *f)
 {
     struct wr_blob *b;
-    assert_int_equal(f->p->blob_open(f->state, "nothere", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+    assert_int_equal(f->p->blob_open(f->state, "nothere", WR_BLOB_READ, &b, &f->err),
+                     WR_ERR_NOT_FOUND);
 }
 
 static void bytes_are_read_as_written(struct fixture *f)
@@ -139,15 +150,18 @@ static void remove_takes_all_and_may_be_repeated(struct fixture *f)
     f->p->blob_close(f->state, b);
     assert_int_equal(f->p->remove(f->state, "gone", &f->err), WR_OK);
     assert_int_equal(f->p->remove(f->state, "gone", &f->err), WR_OK);
-    assert_int_equal(f->p->blob_open(f->state, "gone", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+    assert_int_equal(f->p->blob_open(f->state, "gone", WR_BLOB_READ, &b, &f->err),
+                     WR_ERR_NOT_FOUND);
 }
 
 static void too_big_a_record_is_refused(struct fixture *f)
 {
     uint8_t *big = calloc(1, WR_BLOB_RECORD_MAX + 1);
     assert_non_null(big);
-    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX), &f->err), WR_OK);
-    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX + 1), &f->err), WR_ERR_TOO_BIG);
+    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX), &f->err),
+                     WR_OK);
+    assert_int_equal(f->p->put(f->state, "big", wr_slice_of(big, WR_BLOB_RECORD_MAX + 1), &f->err),
+                     WR_ERR_TOO_BIG);
     assert_int_equal(f->p->remove(f->state, "big", &f->err), WR_OK);
     free(big);
 }
@@ -198,7 +212,8 @@ static void blob_without_record_is_dropped(struct fixture *f)
     assert_int_equal(f->p->each(f->state, find_record, &w, &f->err), WR_OK);
     assert_int_equal(w.times, 0);
     struct wr_blob *b;
-    assert_int_equal(f->p->blob_open(f->state, "orphan", WR_BLOB_READ, &b, &f->err), WR_ERR_NOT_FOUND);
+    assert_int_equal(f->p->blob_open(f->state, "orphan", WR_BLOB_READ, &b, &f->err),
+                     WR_ERR_NOT_FOUND);
 }
 
 void wr_blob_suite(const struct wr_blob_plugin *p, const char *folder, bool lasting)

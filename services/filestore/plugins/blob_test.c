@@ -103,7 +103,8 @@ static void test_folder_that_cannot_be_made_is_refused_with_its_name(void **s)
     const struct wr_blob_plugin *p = plugin("disk");
     struct wr_errmsg err;
     void *d = wr_plugin_state(&p->base);
-    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = "/proc/no/files"}, &err), WR_ERR_DENIED);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = "/proc/no/files"}, &err),
+                     WR_ERR_DENIED);
     assert_non_null(strstr(err.text, "/proc/no/files"));
     free(d);
 }

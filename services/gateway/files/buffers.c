@@ -8,10 +8,11 @@
 
 #include "wr_metrics.h"
 
-#define KEEP 48u /* free ones that stay allocated */
+#define KEEP 24u /* free ones that stay allocated */
 #define SIZE (WR_MSG_HEADROOM + BUFFER_HEAD + BUFFER_BYTES)
 
-WR_GAUGE(in_use, "watchroom_files_buffers_in_use", NULL, "Upload buffers of 256 KiB in use in the gateway");
+WR_GAUGE(in_use, "watchroom_files_buffers_in_use", NULL,
+         "Upload buffers of 256 KiB in use in the gateway");
 
 struct node {
     struct node *next;

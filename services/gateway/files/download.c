@@ -14,14 +14,15 @@
 #include "wr_metrics.h"
 #include "wr_pb.h"
 
-#define SMALL (256u << 10)       /* bytes that are answered by the worker */
-#define PIECE (512u << 10)       /* of a read while there are few downloads */
+#define SMALL (256u << 10) /* bytes that are answered by the worker */
+#define PIECE (512u << 10) /* of a read while there are few downloads */
 #define PIECE_OF_MANY (128u << 10)
 #define FEW 16u
-#define LOOK_MS 15000u           /* between two looks at a reader's progress */
+#define LOOK_MS 15000u /* between two looks at a reader's progress */
 #define STALLED_LOOKS 4u
 
-WR_COUNTER(bytes_out, "watchroom_files_sent_bytes_total", NULL, "Bytes of files given to clients' sockets");
+WR_COUNTER(bytes_out, "watchroom_files_sent_bytes_total", NULL,
+           "Bytes of files given to clients' sockets");
 WR_GAUGE(active, "watchroom_files_downloads_active", NULL, "Large downloads in progress");
 
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
@@ -144,7 +145,7 @@ static void ask(struct wr_conn *c, struct download *d)
     p->d = d;
     d->asking = true;
     atomic_fetch_add(&d->refs, 1);
-    wr_bus_call(d->f->store, d->id, "watchroom.v1.Files/Read", q, CALL_MS, handle_read, p);
+    wr_bus_call(d->f->store, d->id, "watchroom.v1.Files/Read", q, DISK_MS, handle_read, p);
 }
 
 static void on_open(struct wr_conn *c, void *user)
@@ -184,10 +185,11 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
     unref(d);
 }
 
-static const struct wr_conn_ops ops = {.open = on_open, .drained = on_drained, .wake = on_wake, .close = on_close};
+static const struct wr_conn_ops ops = {
+    .open = on_open, .drained = on_drained, .wake = on_wake, .close = on_close};
 
-static void send_by_plane(struct wr_files *f, struct wr_http_req *r, const char *id, int status, const char *lines,
-                          uint64_t first, uint64_t n)
+static void send_by_plane(struct wr_files *f, struct wr_http_req *r, const char *id, int status,
+                          const char *lines, uint64_t first, uint64_t n)
 {
     struct download *d = calloc(1, sizeof *d);
     int fd;
@@ -207,22 +209,26 @@ static void send_by_plane(struct wr_files *f, struct wr_http_req *r, const char 
         unref(d); /* the client is gone, or sees a body that is missing */
         return;
     }
-    struct wr_conn_opts o = {.transport = WR_TRANSPORT_RAW, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = d,
+    struct wr_conn_opts o = {.transport = WR_TRANSPORT_RAW,
+                             .policy = WR_QUEUE_CHAT,
+                             .ops = &ops,
+                             .user = d,
                              .queue_bytes = 4 * PIECE};
     if (wr_plane_adopt(d->plane, fd, (struct wr_slice){0}, &o) != WR_OK)
         r->status = 503; /* on_close has run */
     free(early);
 }
 
-static void send_small(struct wr_files *f, struct wr_http_req *r, const char *id, int status, const char *lines,
-                       uint64_t first, uint64_t n)
+static void send_small(struct wr_files *f, struct wr_http_req *r, const char *id, int status,
+                       const char *lines, uint64_t first, uint64_t n)
 {
     struct wr_msg *answer = NULL;
     struct wr_slice body, data = {0};
     struct wr_errmsg err = {{0}};
     wr_err e = WR_OK;
     if (n) {
-        e = files_call(f, id, "watchroom.v1.Files/Read", read_request(id, first, (uint32_t)n), CALL_MS, &answer, &body, &err);
+        e = files_call(f, id, "watchroom.v1.Files/Read", read_request(id, first, (uint32_t)n),
+                       DISK_MS, &answer, &body, &err);
         if (e == WR_OK && (!data_of(body, &data) || data.n != n)) {
             wr_errmsg_set(&err, "the filestore's answer makes no sense");
             e = WR_ERR_INTERNAL;
@@ -246,7 +252,8 @@ static void base64(const uint8_t *p, size_t n, struct wr_buf *out)
 {
     static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0u);
+        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) |
+                     (i + 2 < n ? p[i + 2] : 0u);
         wr_buf_char(out, set[v >> 18]);
         wr_buf_char(out, set[v >> 12 & 63]);
         wr_buf_char(out, i + 1 < n ? set[v >> 6 & 63] : '=');
@@ -258,7 +265,9 @@ static void validators(struct wr_buf *b, const Watchroom__V1__Upload *up, const 
 {
     char date[32];
     dl_format_date(up->completed_ms / 1000, date);
-    wr_buf_fmt(b, CORS_LINES "ETag: %s\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\nCache-Control: private, no-cache\r\n",
+    wr_buf_fmt(b,
+               CORS_LINES "ETag: %s\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\nCache-Control: "
+                          "private, no-cache\r\n",
                etag, date);
 }
 
@@ -271,8 +280,8 @@ static void describe(struct wr_buf *b, const Watchroom__V1__Upload *up, bool sav
 }
 
 /* Which bytes of the file the request gets; false when it was answered. */
-static bool choose(struct wr_http_req *r, const Watchroom__V1__Upload *up, const char *etag, struct wr_buf *head,
-                   struct dl_range *range)
+static bool choose(struct wr_http_req *r, const Watchroom__V1__Upload *up, const char *etag,
+                   struct wr_buf *head, struct dl_range *range)
 {
     struct dl_conditions c = {.if_match = wr_http_header(r, "If-Match"),
                               .if_none_match = wr_http_header(r, "If-None-Match"),
@@ -287,16 +296,21 @@ static bool choose(struct wr_http_req *r, const Watchroom__V1__Upload *up, const
         return false;
     }
     if (status) {
-        wr_http_error_with(r, status, CORS_LINES, "the file is not the one that the request's conditions name");
+        wr_http_error_with(r, status, CORS_LINES,
+                           "the file is not the one that the request's conditions name");
         return false;
     }
-    const char *header = dl_if_range(wr_http_header(r, "If-Range"), etag, modified) ? wr_http_header(r, "Range") : NULL;
+    const char *header = dl_if_range(wr_http_header(r, "If-Range"), etag, modified)
+                             ? wr_http_header(r, "Range")
+                             : NULL;
     *range = dl_parse_range(header, up->length);
     if (range->part == DL_UNSATISFIABLE) {
         char lines[1024];
-        snprintf(lines, sizeof lines, CORS_LINES "Accept-Ranges: bytes\r\nContent-Range: bytes */%llu\r\n",
+        snprintf(lines, sizeof lines,
+                 CORS_LINES "Accept-Ranges: bytes\r\nContent-Range: bytes */%llu\r\n",
                  (unsigned long long)up->length);
-        wr_http_error_with(r, 416, lines, "the range lies outside the file of %llu bytes", (unsigned long long)up->length);
+        wr_http_error_with(r, 416, lines, "the range lies outside the file of %llu bytes",
+                           (unsigned long long)up->length);
         return false;
     }
     return true;
@@ -318,8 +332,9 @@ static void send_file(struct wr_files *f, struct wr_http_req *r, const Watchroom
         status = 206;
         first = range.first;
         n = range.last - range.first + 1;
-        wr_buf_fmt(&head, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)range.first,
-                   (unsigned long long)range.last, (unsigned long long)up->length);
+        wr_buf_fmt(&head, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                   (unsigned long long)range.first, (unsigned long long)range.last,
+                   (unsigned long long)up->length);
     }
     wr_buf_char(&head, 0);
     if (head.failed) {
@@ -355,7 +370,7 @@ void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id)
         send_file(f, r, up);
     else
         wr_http_error_with(r, 409, CORS_LINES "Cache-Control: no-store\r\n",
-                           "the file is still being uploaded: %llu of %llu bytes are here", (unsigned long long)up->offset,
-                           (unsigned long long)up->length);
+                           "the file is still being uploaded: %llu of %llu bytes are here",
+                           (unsigned long long)up->offset, (unsigned long long)up->length);
     watchroom__v1__upload__free_unpacked(up, NULL);
 }

@@ -59,7 +59,8 @@ struct dl_range dl_parse_range(const char *header, uint64_t size)
 
 bool dl_parse_date(const char *s, int64_t *out)
 {
-    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"};
+    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
+                                        "%a %b %e %H:%M:%S %Y"};
     for (size_t i = 0; i < WR_ARRAY_LEN(forms); i++) {
         struct tm tm = {0};
         const char *end = strptime(s, forms[i], &tm);
@@ -111,7 +112,8 @@ int dl_evaluate(const struct dl_conditions *c, const char *etag, int64_t modifie
     if (c->if_match) {
         if (!list_has(c->if_match, etag, false))
             return 412;
-    } else if (c->if_unmodified_since && dl_parse_date(c->if_unmodified_since, &t) && modified > t) {
+    } else if (c->if_unmodified_since && dl_parse_date(c->if_unmodified_since, &t) &&
+               modified > t) {
         return 412;
     }
     if (c->if_none_match)
@@ -135,8 +137,8 @@ bool dl_if_range(const char *if_range, const char *etag, int64_t modified)
 
 static bool may_show(const char *type)
 {
-    static const char *const exact[] = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp",
-                                        "text/plain"};
+    static const char *const exact[] = {"image/png",  "image/jpeg", "image/gif", "image/webp",
+                                        "image/avif", "image/bmp",  "text/plain"};
     for (size_t i = 0; i < WR_ARRAY_LEN(exact); i++)
         if (!strcmp(type, exact[i]))
             return true;
@@ -146,8 +148,13 @@ static bool may_show(const char *type)
 /* Types that are saved under their own name: no browser runs them, and programs choose by them. */
 static bool may_name(const char *type)
 {
-    static const char *const exact[] = {"application/pdf", "application/zip", "application/gzip", "application/x-tar",
-                                        "application/x-7z-compressed", "image/tiff", "image/heic"};
+    static const char *const exact[] = {"application/pdf",
+                                        "application/zip",
+                                        "application/gzip",
+                                        "application/x-tar",
+                                        "application/x-7z-compressed",
+                                        "image/tiff",
+                                        "image/heic"};
     for (size_t i = 0; i < WR_ARRAY_LEN(exact); i++)
         if (!strcmp(type, exact[i]))
             return true;
@@ -171,7 +178,8 @@ static void ascii_name(struct wr_buf *out, const char *name)
 static void rfc8187_name(struct wr_buf *out, const char *name)
 {
     for (const uint8_t *p = (const uint8_t *)name; *p; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("!#$&+-.^_`|~", *p);
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || strchr("!#$&+-.^_`|~", *p);
         if (plain)
             wr_buf_char(out, (char)*p);
         else
@@ -184,13 +192,16 @@ void dl_describe(struct wr_buf *out, const char *filename, const char *filetype,
     bool show = may_show(filetype);
     const char *type = show || may_name(filetype) ? filetype : "application/octet-stream";
     const char *name = filename[0] ? filename : "file";
-    wr_buf_fmt(out, "Content-Type: %s%s\r\n", type, !strcmp(type, "text/plain") ? "; charset=utf-8" : "");
-    wr_buf_fmt(out, "Content-Disposition: %s; filename=\"", show && !save ? "inline" : "attachment");
+    wr_buf_fmt(out, "Content-Type: %s%s\r\n", type,
+               !strcmp(type, "text/plain") ? "; charset=utf-8" : "");
+    wr_buf_fmt(out, "Content-Disposition: %s; filename=\"",
+               show && !save ? "inline" : "attachment");
     ascii_name(out, name);
     wr_buf_str(out, "\"; filename*=UTF-8''");
     rfc8187_name(out, name);
     wr_buf_str(out, "\r\n");
     /* What is shown may use itself as picture or sound in the browser's own viewer, and nothing else. */
-    wr_buf_str(out, show ? "Content-Security-Policy: sandbox; default-src 'none'; img-src *; media-src *; style-src 'unsafe-inline'\r\n"
+    wr_buf_str(out, show ? "Content-Security-Policy: sandbox; default-src 'none'; img-src *; "
+                           "media-src *; style-src 'unsafe-inline'\r\n"
                          : "Content-Security-Policy: sandbox; default-src 'none'\r\n");
 }

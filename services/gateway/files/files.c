@@ -16,23 +16,26 @@ bool files_is_id(const char *id)
 void files_fail(struct wr_http_req *r, const char *lines, wr_err code, const char *text)
 {
     char all[1200];
-    bool later = code == WR_ERR_BUSY || code == WR_ERR_UNAVAILABLE || code == WR_ERR_TIMEOUT || code == WR_ERR_CLOSED ||
-                 code == WR_ERR_NO_SPACE;
+    bool later = code == WR_ERR_BUSY || code == WR_ERR_UNAVAILABLE || code == WR_ERR_TIMEOUT ||
+                 code == WR_ERR_CLOSED || code == WR_ERR_NO_SPACE;
     snprintf(all, sizeof all, "%s%s", lines, later ? "Retry-After: 2\r\n" : "");
     wr_http_error_with(r, wr_err_http(code), all, "%s", text && text[0] ? text : wr_err_text(code));
 }
 
-wr_err files_call(struct wr_files *f, const char *id, const char *method, struct wr_msg *body, uint32_t ms,
-                  struct wr_msg **answer, struct wr_slice *out, struct wr_errmsg *err)
+wr_err files_call(struct wr_files *f, const char *id, const char *method, struct wr_msg *body,
+                  uint32_t ms, struct wr_msg **answer, struct wr_slice *out, struct wr_errmsg *err)
 {
     if (!body) {
         wr_errmsg_set(err, "the gateway is out of memory");
         return WR_ERR_BUSY;
     }
+    if (!wr_bus_service_is_up(f->store))
+        ms = WR_MIN(ms, DOWN_MS);
     return wr_bus_call_wait(f->store, id, method, body, ms, answer, out, err);
 }
 
-wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **out, struct wr_errmsg *err)
+wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **out,
+                  struct wr_errmsg *err)
 {
     Watchroom__V1__StatRequest q = WATCHROOM__V1__STAT_REQUEST__INIT;
     char copy[FILES_ID_ROOM];
@@ -40,7 +43,8 @@ wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **ou
     q.id = copy;
     struct wr_msg *answer;
     struct wr_slice body;
-    wr_err e = files_call(f, id, "watchroom.v1.Files/Stat", wr_msg_pack(&q.base), SYNC_MS, &answer, &body, err);
+    wr_err e = files_call(f, id, "watchroom.v1.Files/Stat", wr_msg_pack(&q.base), DISK_MS, &answer,
+                          &body, err);
     if (e != WR_OK)
         return e;
     *out = watchroom__v1__upload__unpack(NULL, body.n, body.p);
@@ -74,14 +78,16 @@ static void handle(void *ctx, struct wr_http_req *r)
         files_fail(r, CORS_LINES, WR_ERR_NOT_FOUND, "there is no such file");
         return;
     }
-    bool download = id[0] && (method == WR_GET || (method == WR_HEAD && !wr_http_header(r, "Tus-Resumable")));
+    bool download = id[0] && (method == WR_GET ||
+                              (method == WR_HEAD && !wr_http_header(r, "Tus-Resumable")));
     if (download)
         download_handle(f, r, id);
     else
         tus_handle(f, r, method, id);
 }
 
-wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out, struct wr_errmsg *err)
+wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
+                      struct wr_errmsg *err)
 {
     static const unsigned all = WR_GET | WR_HEAD | WR_POST | WR_PATCH | WR_DELETE | WR_OPTIONS;
     struct wr_files *f = calloc(1, sizeof *f);
@@ -92,14 +98,18 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out, s
     f->store = env->filestore;
     f->max_bytes = env->config->gateway.max_upload_bytes;
     f->max_uploads = env->config->gateway.max_uploads;
-    f->buffers = buffers_new(96);
+    f->buffers = buffers_new(48);
     f->watch = watch_new();
     wr_err e = f->buffers && f->watch ? WR_OK : WR_ERR_BUSY;
     if (e == WR_OK)
-        e = wr_http_add(env->http, &(struct wr_http_route){.path = "/files/", .is_prefix = true, .methods = all,
-                                                           .handler = handle, .ctx = f});
+        e = wr_http_add(
+            env->http,
+            &(struct wr_http_route){
+                .path = "/files/", .is_prefix = true, .methods = all, .handler = handle, .ctx = f});
     if (e == WR_OK)
-        e = wr_http_add(env->http, &(struct wr_http_route){.path = "/files", .methods = all, .handler = handle, .ctx = f});
+        e = wr_http_add(
+            env->http,
+            &(struct wr_http_route){.path = "/files", .methods = all, .handler = handle, .ctx = f});
     if (e != WR_OK) {
         wr_errmsg_set(err, "cannot start the gateway's files: out of memory or threads");
         wr_files_stop(out);

@@ -13,9 +13,12 @@
 
 #define FILES_ID_LEN 26
 #define FILES_ID_ROOM 65 /* of a char array for any id */
-#define CALL_MS 30000u   /* deadline of a call that may wait for a disk */
+#define CALL_MS 10000u   /* deadline of a call */
+#define DISK_MS 30000u   /* of one that waits for a disk that others write to as well */
 #define SYNC_MS 120000u  /* of one that waits for the sync of a large upload */
-#define STALL_MS 60000   /* no byte of a body for so long: what arrived is kept, the connection ends */
+#define DOWN_MS 2000u    /* of one while no filestore is there: it may come back */
+#define STALL_MS \
+    60000 /* no byte of a body for so long: what arrived is kept, the connection ends */
 #define DOWNLOADS_MAX 256u
 
 /* ---- watching reads and writes that a client could stretch for ever -------------------------------------------------- */
@@ -49,20 +52,24 @@ struct wr_files {
 };
 
 /* Header lines that every answer under /files/ carries. */
-#define CORS_LINES                                                                                                     \
-    "Access-Control-Allow-Origin: *\r\n"                                                                               \
-    "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, Tus-Version, "            \
-    "Tus-Resumable, Tus-Max-Size, Tus-Extension, Content-Disposition, Content-Range, ETag, Accept-Ranges, "            \
+#define CORS_LINES                                                                             \
+    "Access-Control-Allow-Origin: *\r\n"                                                       \
+    "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, " \
+    "Tus-Version, "                                                                            \
+    "Tus-Resumable, Tus-Max-Size, Tus-Extension, Content-Disposition, Content-Range, ETag, "   \
+    "Accept-Ranges, "                                                                          \
     "Repr-Digest, Retry-After\r\n"
 #define TUS_LINES CORS_LINES "Tus-Resumable: 1.0.0\r\nCache-Control: no-store\r\n"
 
 /* Answers an error of the filestore or of our own with its status; lines as in wr_http_reply. 503 gets Retry-After. */
 void files_fail(struct wr_http_req *r, const char *lines, wr_err code, const char *text);
 /* Calls and waits. The request is moved. */
-WR_MUST_USE wr_err files_call(struct wr_files *f, const char *id, const char *method, struct wr_msg *body, uint32_t ms,
-                              struct wr_msg **answer, struct wr_slice *out, struct wr_errmsg *err);
+WR_MUST_USE wr_err files_call(struct wr_files *f, const char *id, const char *method,
+                              struct wr_msg *body, uint32_t ms, struct wr_msg **answer,
+                              struct wr_slice *out, struct wr_errmsg *err);
 /* The upload as it is, synced; free it with watchroom__v1__upload__free_unpacked. */
-WR_MUST_USE wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **out, struct wr_errmsg *err);
+WR_MUST_USE wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **out,
+                              struct wr_errmsg *err);
 bool files_is_id(const char *id);
 
 /* ---- a body on its way to the filestore ------------------------------------------------------------------------------ */
@@ -84,15 +91,16 @@ struct pump_result {
 };
 /* Reads the body of r and writes it at offset of an upload of `length` bytes, under a fence. Synced when it returns with
  * anything but PUMP_LEFT. */
-void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_t fence, uint64_t offset, uint64_t length,
-              struct pump_result *out);
+void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_t fence,
+              uint64_t offset, uint64_t length, struct pump_result *out);
 /* After an early answer: takes what the client still sends for a moment, so that it can read the answer before the
  * connection ends. */
 void pump_drop_rest(struct wr_files *f, struct wr_http_req *r);
 
 /* ---- handlers -------------------------------------------------------------------------------------------------------- */
 
-void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method, const char *id);
+void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method,
+                const char *id);
 void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id);
 
 #endif

@@ -20,17 +20,26 @@ static void test_numbers_are_digits_up_to_2_63(void **s)
         const char *text;
         wr_err code;
         uint64_t value;
-    } rows[] = {{"0", WR_OK, 0},           {"11", WR_OK, 11},         {"007", WR_OK, 7},
-                {"", WR_ERR_INVALID, 0},   {"-1", WR_ERR_INVALID, 0}, {"+1", WR_ERR_INVALID, 0},
-                {" 1", WR_ERR_INVALID, 0}, {"1 ", WR_ERR_INVALID, 0}, {"0x10", WR_ERR_INVALID, 0},
-                {"1e3", WR_ERR_INVALID, 0}, {"abc", WR_ERR_INVALID, 0}, {"1,2", WR_ERR_INVALID, 0},
+    } rows[] = {{"0", WR_OK, 0},
+                {"11", WR_OK, 11},
+                {"007", WR_OK, 7},
+                {"", WR_ERR_INVALID, 0},
+                {"-1", WR_ERR_INVALID, 0},
+                {"+1", WR_ERR_INVALID, 0},
+                {" 1", WR_ERR_INVALID, 0},
+                {"1 ", WR_ERR_INVALID, 0},
+                {"0x10", WR_ERR_INVALID, 0},
+                {"1e3", WR_ERR_INVALID, 0},
+                {"abc", WR_ERR_INVALID, 0},
+                {"1,2", WR_ERR_INVALID, 0},
                 {"9223372036854775807", WR_OK, INT64_MAX},
                 {"9223372036854775808", WR_ERR_TOO_BIG, 0},
                 {"99999999999999999999999999999999", WR_ERR_TOO_BIG, 0},
                 {"99999999999999999999999999999999x", WR_ERR_INVALID, 0}};
     for (size_t i = 0; i < WR_ARRAY_LEN(rows); i++) {
         uint64_t v = 0;
-        if (tus_parse_number(rows[i].text, &v) != rows[i].code || (rows[i].code == WR_OK && v != rows[i].value))
+        if (tus_parse_number(rows[i].text, &v) != rows[i].code ||
+            (rows[i].code == WR_OK && v != rows[i].value))
             fail_msg("\"%s\"", rows[i].text);
     }
 }
@@ -40,8 +49,11 @@ static void test_metadata_is_decoded(void **s)
     (void)s;
     struct tus_metadata m;
     struct wr_errmsg err;
-    assert_int_equal(tus_parse_metadata("filename aGVsbG8udHh0,filetype VEVYVC9QTEFJTg==, room ZGVtbw==,name QW5u,empty,x ", &m, &err),
-                     WR_OK);
+    assert_int_equal(
+        tus_parse_metadata(
+            "filename aGVsbG8udHh0,filetype VEVYVC9QTEFJTg==, room ZGVtbw==,name QW5u,empty,x ", &m,
+            &err),
+        WR_OK);
     assert_string_equal(m.filename, "hello.txt");
     assert_string_equal(m.filetype, "text/plain");
     assert_string_equal(m.room, "demo");
@@ -58,11 +70,14 @@ static void test_names_lose_paths_and_marks(void **s)
     (void)s;
     struct tus_metadata m;
     struct wr_errmsg err;
-    assert_int_equal(tus_parse_metadata("filename Li4vLi4vZXRjL3Bhc3N3ZA==", &m, &err), WR_OK); /* ../../etc/passwd */
+    assert_int_equal(tus_parse_metadata("filename Li4vLi4vZXRjL3Bhc3N3ZA==", &m, &err),
+                     WR_OK); /* ../../etc/passwd */
     assert_string_equal(m.filename, "passwd");
-    assert_int_equal(tus_parse_metadata("filename QzpcdG1wXGEudHh0", &m, &err), WR_OK); /* C:\tmp\a.txt */
+    assert_int_equal(tus_parse_metadata("filename QzpcdG1wXGEudHh0", &m, &err),
+                     WR_OK); /* C:\tmp\a.txt */
     assert_string_equal(m.filename, "a.txt");
-    assert_int_equal(tus_parse_metadata("filename YQ0KYuKArmNvZC5leGU=", &m, &err), WR_OK); /* a CR LF b RLO cod.exe */
+    assert_int_equal(tus_parse_metadata("filename YQ0KYuKArmNvZC5leGU=", &m, &err),
+                     WR_OK); /* a CR LF b RLO cod.exe */
     assert_string_equal(m.filename, "abcod.exe");
     assert_int_equal(tus_parse_metadata("filetype aW1hZ2UvcG5nDQpYOiB5", &m, &err), WR_OK);
     assert_string_equal(m.filetype, "");
@@ -82,9 +97,9 @@ static void test_bad_metadata_is_refused(void **s)
 {
     (void)s;
     static const char *const rows[] = {
-        ",",          "a YQ==,",     ",a YQ==",       "a YQ==,a YQ==", "a !!!!",        "a YQ==x",     "a Y",
-        "a YQ===",    "a Y Q==",     "f\xc3\xbc YQ==", "a\tb YQ==",    "filename /w==", "room Li4v",   "room Lmhpbg==",
-        "name /w==",  "a YR==",      "room YS9i",
+        ",",         "a YQ==,",       ",a YQ==",   "a YQ==,a YQ==",  "a !!!!",    "a YQ==x",
+        "a Y",       "a YQ===",       "a Y Q==",   "f\xc3\xbc YQ==", "a\tb YQ==", "filename /w==",
+        "room Li4v", "room Lmhpbg==", "name /w==", "a YR==",         "room YS9i",
     };
     for (size_t i = 0; i < WR_ARRAY_LEN(rows); i++) {
         struct tus_metadata m;
@@ -155,9 +170,10 @@ static void test_ranges(void **s)
     };
     for (size_t i = 0; i < WR_ARRAY_LEN(rows); i++) {
         struct dl_range r = dl_parse_range(rows[i].header, rows[i].size);
-        if (r.part != rows[i].part || (r.part == DL_PART && (r.first != rows[i].first || r.last != rows[i].last)))
-            fail_msg("%s of %llu: %d %llu-%llu", rows[i].header, (unsigned long long)rows[i].size, r.part,
-                     (unsigned long long)r.first, (unsigned long long)r.last);
+        if (r.part != rows[i].part ||
+            (r.part == DL_PART && (r.first != rows[i].first || r.last != rows[i].last)))
+            fail_msg("%s of %llu: %d %llu-%llu", rows[i].header, (unsigned long long)rows[i].size,
+                     r.part, (unsigned long long)r.first, (unsigned long long)r.last);
     }
 }
 
@@ -219,7 +235,8 @@ static void test_conditions(void **s)
 
 /* ---- dispositions --------------------------------------------------------------------------------------------------- */
 
-static void assert_described(const char *name, const char *type, bool save, const char *want_type, const char *want)
+static void assert_described(const char *name, const char *type, bool save, const char *want_type,
+                             const char *want)
 {
     struct wr_buf b = {0};
     char line[512];
@@ -235,17 +252,28 @@ static void assert_described(const char *name, const char *type, bool save, cons
 static void test_only_safe_types_are_shown(void **s)
 {
     (void)s;
-    assert_described("a.png", "image/png", false, "image/png", "inline; filename=\"a.png\"; filename*=UTF-8''a.png");
-    assert_described("a.png", "image/png", true, "image/png", "attachment; filename=\"a.png\"; filename*=UTF-8''a.png");
+    assert_described("a.png", "image/png", false, "image/png",
+                     "inline; filename=\"a.png\"; filename*=UTF-8''a.png");
+    assert_described("a.png", "image/png", true, "image/png",
+                     "attachment; filename=\"a.png\"; filename*=UTF-8''a.png");
     assert_described("a.txt", "text/plain", false, "text/plain; charset=utf-8",
                      "inline; filename=\"a.txt\"; filename*=UTF-8''a.txt");
-    assert_described("a.mp4", "video/mp4", false, "video/mp4", "inline; filename=\"a.mp4\"; filename*=UTF-8''a.mp4");
+    assert_described("a.mp4", "video/mp4", false, "video/mp4",
+                     "inline; filename=\"a.mp4\"; filename*=UTF-8''a.mp4");
     assert_described("a.pdf", "application/pdf", false, "application/pdf",
                      "attachment; filename=\"a.pdf\"; filename*=UTF-8''a.pdf");
-    static const char *const run[] = {"text/html", "image/svg+xml", "application/xhtml+xml", "text/javascript", "text/xml",
-                                      "application/javascript", "text/css", "", "application/x-shockwave-flash"};
+    static const char *const run[] = {"text/html",
+                                      "image/svg+xml",
+                                      "application/xhtml+xml",
+                                      "text/javascript",
+                                      "text/xml",
+                                      "application/javascript",
+                                      "text/css",
+                                      "",
+                                      "application/x-shockwave-flash"};
     for (size_t i = 0; i < WR_ARRAY_LEN(run); i++)
-        assert_described("a", run[i], false, "application/octet-stream", "attachment; filename=\"a\"; filename*=UTF-8''a");
+        assert_described("a", run[i], false, "application/octet-stream",
+                         "attachment; filename=\"a\"; filename*=UTF-8''a");
 }
 
 static void test_names_in_dispositions_stay_inside(void **s)
@@ -255,7 +283,8 @@ static void test_names_in_dispositions_stay_inside(void **s)
                      "attachment; filename=\"a_b_c__.txt\"; filename*=UTF-8''a%22b%5Cc%3B%25.txt");
     assert_described("\xe4\xb8\xad.txt", "", false, "application/octet-stream",
                      "attachment; filename=\"_.txt\"; filename*=UTF-8''%E4%B8%AD.txt");
-    assert_described("", "", false, "application/octet-stream", "attachment; filename=\"file\"; filename*=UTF-8''file");
+    assert_described("", "", false, "application/octet-stream",
+                     "attachment; filename=\"file\"; filename*=UTF-8''file");
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 #include "wr_pb.h"
 #include "wr_thread.h"
 
-#define FAIR 4u    /* writes in flight that an upload may always have */
+#define FAIR 2u    /* writes in flight that an upload may always have */
 #define WINDOW 12u /* and at most */
 #define SLOW_READ (16u << 10)
 #define RATE_MS 120000
@@ -20,7 +20,8 @@
 #define DROP_MS 3000
 #define DROP_BYTES (256ll << 20)
 
-WR_COUNTER(bytes_in, "watchroom_files_received_bytes_total", NULL, "Bytes of uploads read from clients");
+WR_COUNTER(bytes_in, "watchroom_files_received_bytes_total", NULL,
+           "Bytes of uploads read from clients");
 WR_GAUGE(active, "watchroom_files_uploads_active", NULL, "Request bodies of uploads in progress");
 
 struct pump {
@@ -31,9 +32,10 @@ struct pump {
     uint64_t at;  /* where the next byte goes */
     uint64_t end; /* length of the upload */
     struct wr_msg *buf;
-    size_t n;         /* bytes in buf */
-    size_t read_size; /* of the next read: small while the client is slow, so that its progress is seen */
-    int64_t byte_us;  /* when the last byte came */
+    size_t n; /* bytes in buf */
+    size_t
+        read_size; /* of the next read: small while the client is slow, so that its progress is seen */
+    int64_t byte_us; /* when the last byte came */
     int64_t rate_us;
     size_t rate_bytes;
     bool synced; /* the last write asked for a sync */
@@ -106,14 +108,17 @@ static void send_write(struct pump *p, bool sync)
     pthread_mutex_lock(&p->lock);
     p->in_flight++;
     pthread_mutex_unlock(&p->lock);
-    wr_bus_call(p->f->store, p->id, "watchroom.v1.Files/Write", m, sync ? SYNC_MS : CALL_MS, handle_written, p);
+    wr_bus_call(p->f->store, p->id, "watchroom.v1.Files/Write", m, sync ? SYNC_MS : DISK_MS,
+                handle_written, p);
 }
 
 /* Waits for room in the window; false when the filestore refused something. */
 static bool wait_for_window(struct pump *p)
 {
     pthread_mutex_lock(&p->lock);
-    while (p->code == WR_OK && (p->in_flight >= WINDOW || (p->in_flight && !buffers_may_take(p->f->buffers, p->in_flight, FAIR))))
+    while (p->code == WR_OK &&
+           (p->in_flight >= WINDOW ||
+            (p->in_flight && !buffers_may_take(p->f->buffers, p->in_flight, FAIR))))
         pthread_cond_wait(&p->done, &p->lock);
     bool ok = p->code == WR_OK;
     pthread_mutex_unlock(&p->lock);
@@ -177,7 +182,9 @@ static enum pump_end fill(struct pump *p, size_t want)
         if (code == WR_ERR_TIMEOUT && !p->r->is_chunked)
             return 0; /* send on what came; the client may still go on */
         if (code != WR_OK)
-            return code == WR_ERR_TIMEOUT ? PUMP_STALLED : code == WR_ERR_INVALID ? PUMP_MALFORMED : PUMP_LEFT;
+            return code == WR_ERR_TIMEOUT   ? PUMP_STALLED
+                   : code == WR_ERR_INVALID ? PUMP_MALFORMED
+                                            : PUMP_LEFT;
     }
     return 0;
 }
@@ -230,10 +237,16 @@ static enum pump_end stream(struct pump *p)
     return end;
 }
 
-void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_t fence, uint64_t offset, uint64_t length,
-              struct pump_result *out)
+void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_t fence,
+              uint64_t offset, uint64_t length, struct pump_result *out)
 {
-    struct pump p = {.f = f, .r = r, .id = id, .fence = fence, .at = offset, .end = length, .read_size = BUFFER_BYTES,
+    struct pump p = {.f = f,
+                     .r = r,
+                     .id = id,
+                     .fence = fence,
+                     .at = offset,
+                     .end = length,
+                     .read_size = BUFFER_BYTES,
                      .durable = 0};
     pthread_mutex_init(&p.lock, NULL);
     wr_cond_init(&p.done);
@@ -246,7 +259,8 @@ void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_
         wait_for_answers(&p);
     }
     wr_gauge_add(&active, -1);
-    *out = (struct pump_result){.end = end, .code = p.code, .text = p.text, .offset = p.durable, .complete = p.complete};
+    *out = (struct pump_result){
+        .end = end, .code = p.code, .text = p.text, .offset = p.durable, .complete = p.complete};
     pthread_cond_destroy(&p.done);
     pthread_mutex_destroy(&p.lock);
 }

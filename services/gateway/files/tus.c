@@ -15,7 +15,8 @@
 
 /* A refusal of a request whose body may be on its way: the answer first, then a while of dropping what comes, so that a
  * browser that writes before it reads gets to read it. */
-static void refuse(struct wr_files *f, struct wr_http_req *r, int status, const char *lines, const char *text)
+static void refuse(struct wr_files *f, struct wr_http_req *r, int status, const char *lines,
+                   const char *text)
 {
     char all[1024];
     snprintf(all, sizeof all, "%s%s", TUS_LINES, lines);
@@ -34,15 +35,17 @@ static void handle_options(struct wr_files *f, struct wr_http_req *r)
     char lines[1400], max[64] = "";
     if (f->max_bytes)
         snprintf(max, sizeof max, "Tus-Max-Size: %llu\r\n", (unsigned long long)f->max_bytes);
-    snprintf(lines, sizeof lines,
-             CORS_LINES "Tus-Resumable: 1.0.0\r\nTus-Version: 1.0.0\r\nTus-Extension: " EXTENSIONS "\r\n%s"
-                        "Access-Control-Allow-Methods: POST, GET, HEAD, PATCH, DELETE, OPTIONS\r\n"
-                        "Access-Control-Allow-Headers: Authorization, Content-Type, Origin, Range, If-Range, "
-                        "If-None-Match, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Tus-Resumable, "
-                        "Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
-                        "Upload-Checksum\r\n"
-                        "Access-Control-Max-Age: 86400\r\nAllow: POST, GET, HEAD, PATCH, DELETE, OPTIONS\r\n",
-             max);
+    snprintf(
+        lines, sizeof lines,
+        CORS_LINES
+        "Tus-Resumable: 1.0.0\r\nTus-Version: 1.0.0\r\nTus-Extension: " EXTENSIONS "\r\n%s"
+        "Access-Control-Allow-Methods: POST, GET, HEAD, PATCH, DELETE, OPTIONS\r\n"
+        "Access-Control-Allow-Headers: Authorization, Content-Type, Origin, Range, If-Range, "
+        "If-None-Match, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Tus-Resumable, "
+        "Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
+        "Upload-Checksum\r\n"
+        "Access-Control-Max-Age: 86400\r\nAllow: POST, GET, HEAD, PATCH, DELETE, OPTIONS\r\n",
+        max);
     /* 200, since some browsers refused a 204 here. */
     wr_http_reply(r, 200, NULL, lines, (struct wr_slice){0});
 }
@@ -69,8 +72,8 @@ static bool has_body(const struct wr_http_req *r)
 }
 
 /* Takes the write side of the upload at `offset`. */
-static wr_err acquire(struct wr_files *f, const char *id, uint64_t offset, uint64_t *fence, uint64_t *length,
-                      struct wr_errmsg *err)
+static wr_err acquire(struct wr_files *f, const char *id, uint64_t offset, uint64_t *fence,
+                      uint64_t *length, struct wr_errmsg *err)
 {
     Watchroom__V1__AcquireRequest q = WATCHROOM__V1__ACQUIRE_REQUEST__INIT;
     uint8_t nonce[16];
@@ -82,10 +85,12 @@ static wr_err acquire(struct wr_files *f, const char *id, uint64_t offset, uint6
     q.nonce = (ProtobufCBinaryData){sizeof nonce, nonce};
     struct wr_msg *answer;
     struct wr_slice body;
-    wr_err e = files_call(f, id, "watchroom.v1.Files/Acquire", wr_msg_pack(&q.base), CALL_MS, &answer, &body, err);
+    wr_err e = files_call(f, id, "watchroom.v1.Files/Acquire", wr_msg_pack(&q.base), CALL_MS,
+                          &answer, &body, err);
     if (e != WR_OK)
         return e;
-    Watchroom__V1__AcquireResponse *a = watchroom__v1__acquire_response__unpack(NULL, body.n, body.p);
+    Watchroom__V1__AcquireResponse *a = watchroom__v1__acquire_response__unpack(NULL, body.n,
+                                                                                body.p);
     if (a && a->upload) {
         *fence = a->fence;
         *length = a->upload->length;
@@ -100,7 +105,8 @@ static wr_err acquire(struct wr_files *f, const char *id, uint64_t offset, uint6
 }
 
 /* 409 with the offset that the upload is at. */
-static void refuse_offset(struct wr_files *f, struct wr_http_req *r, const char *id, const char *text)
+static void refuse_offset(struct wr_files *f, struct wr_http_req *r, const char *id,
+                          const char *text)
 {
     Watchroom__V1__Upload *up;
     struct wr_errmsg err = {{0}};
@@ -113,8 +119,8 @@ static void refuse_offset(struct wr_files *f, struct wr_http_req *r, const char 
 }
 
 /* What the pump came to, as an answer. ok_status with ok_lines when all is well. */
-static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *id, const struct pump_result *p,
-                        int ok_status, const char *ok_lines)
+static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *id,
+                        const struct pump_result *p, int ok_status, const char *ok_lines)
 {
     char lines[1200], offset[64];
     if (p->code == WR_ERR_CONFLICT) {
@@ -132,17 +138,21 @@ static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *i
         wr_http_reply(r, ok_status, NULL, lines, (struct wr_slice){0});
         break;
     case PUMP_TOO_LONG:
-        refuse(f, r, 413, offset, "the body goes on past the upload's length: the bytes up to it were kept");
+        refuse(f, r, 413, offset,
+               "the body goes on past the upload's length: the bytes up to it were kept");
         break;
     case PUMP_STALLED:
         r->close_after = true;
-        refuse(f, r, 408, offset, "the upload made no progress: what came was kept; go on at the offset");
+        refuse(f, r, 408, offset,
+               "the upload made no progress: what came was kept; go on at the offset");
         break;
     case PUMP_MALFORMED:
-        refuse(f, r, 400, offset, "the chunked coding of the body is broken: what came before was kept");
+        refuse(f, r, 400, offset,
+               "the chunked coding of the body is broken: what came before was kept");
         break;
     case PUMP_DRAINING:
-        refuse(f, r, 503, "Retry-After: 2\r\n", "the server restarts: what came was kept; go on at the offset in a moment");
+        refuse(f, r, 503, "Retry-After: 2\r\n",
+               "the server restarts: what came was kept; go on at the offset in a moment");
         break;
     case PUMP_LEFT:
         r->close_after = true;
@@ -153,8 +163,8 @@ static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *i
 
 /* ---- creation ------------------------------------------------------------------------------------------------------- */
 
-static wr_err create(struct wr_files *f, const char *id, uint64_t length, struct tus_metadata *m, const char *header,
-                     struct wr_errmsg *err)
+static wr_err create(struct wr_files *f, const char *id, uint64_t length, struct tus_metadata *m,
+                     const char *header, struct wr_errmsg *err)
 {
     Watchroom__V1__CreateRequest q = WATCHROOM__V1__CREATE_REQUEST__INIT;
     struct wr_buf copies = {0};
@@ -187,18 +197,26 @@ static bool parse_length(struct wr_files *f, struct wr_http_req *r, uint64_t *le
 {
     const char *v = wr_http_header(r, "Upload-Length");
     if (wr_http_header(r, "Upload-Concat")) {
-        refuse(f, r, 400, "", "Upload-Concat: the extension concatenation is not offered (Tus-Extension: " EXTENSIONS ")");
+        refuse(
+            f, r, 400, "",
+            "Upload-Concat: the extension concatenation is not offered (Tus-Extension: " EXTENSIONS
+            ")");
         return false;
     }
     if (!v) {
-        refuse(f, r, 400, "", wr_http_header(r, "Upload-Defer-Length")
-                                  ? "Upload-Defer-Length: the extension creation-defer-length is not offered: send Upload-Length"
-                                  : "Upload-Length is missing: say how many bytes the file has");
+        refuse(f, r, 400, "",
+               wr_http_header(r, "Upload-Defer-Length")
+                   ? "Upload-Defer-Length: the extension creation-defer-length is not offered: "
+                     "send Upload-Length"
+                   : "Upload-Length is missing: say how many bytes the file has");
         return false;
     }
-    wr_err e = wr_http_header(r, "Upload-Defer-Length") ? WR_ERR_INVALID : tus_parse_number(v, length);
+    wr_err e = wr_http_header(r, "Upload-Defer-Length") ? WR_ERR_INVALID
+                                                        : tus_parse_number(v, length);
     if (e == WR_ERR_INVALID) {
-        refuse(f, r, 400, "", "Upload-Length must be a whole number of bytes, 0 or more, without Upload-Defer-Length");
+        refuse(f, r, 400, "",
+               "Upload-Length must be a whole number of bytes, 0 or more, without "
+               "Upload-Defer-Length");
         return false;
     }
     if (e == WR_ERR_TOO_BIG || (f->max_bytes && *length > f->max_bytes)) {
@@ -214,7 +232,8 @@ static bool parse_length(struct wr_files *f, struct wr_http_req *r, uint64_t *le
 }
 
 /* Bytes that came with the POST. */
-static void take_first_bytes(struct wr_files *f, struct wr_http_req *r, const char *id, const char *location)
+static void take_first_bytes(struct wr_files *f, struct wr_http_req *r, const char *id,
+                             const char *location)
 {
     struct wr_errmsg err = {{0}};
     uint64_t fence, length;
@@ -238,7 +257,8 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
     const char *header = wr_http_header(r, "Upload-Metadata");
     header = header ? header : "";
     if (body && !with_upload) {
-        refuse(f, r, 415, "", "Content-Type: the first bytes of a file come as application/offset+octet-stream");
+        refuse(f, r, 415, "",
+               "Content-Type: the first bytes of a file come as application/offset+octet-stream");
         return;
     }
     if (!parse_length(f, r, &length))
@@ -263,7 +283,8 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
     } else if (body) {
         take_first_bytes(f, r, id, location);
     } else {
-        snprintf(lines, sizeof lines, "%s%s%s", TUS_LINES, location, with_upload || length == 0 ? "Upload-Offset: 0\r\n" : "");
+        snprintf(lines, sizeof lines, "%s%s%s", TUS_LINES, location,
+                 with_upload || length == 0 ? "Upload-Offset: 0\r\n" : "");
         wr_http_reply(r, 201, NULL, lines, (struct wr_slice){0});
     }
     if (body)
@@ -282,8 +303,8 @@ static void handle_head(struct wr_files *f, struct wr_http_req *r, const char *i
         return;
     }
     struct wr_buf b = {0};
-    wr_buf_fmt(&b, "%sUpload-Offset: %llu\r\nUpload-Length: %llu\r\n", TUS_LINES, (unsigned long long)up->offset,
-               (unsigned long long)up->length);
+    wr_buf_fmt(&b, "%sUpload-Offset: %llu\r\nUpload-Length: %llu\r\n", TUS_LINES,
+               (unsigned long long)up->offset, (unsigned long long)up->length);
     if (up->metadata[0])
         wr_buf_fmt(&b, "Upload-Metadata: %s\r\n", up->metadata);
     wr_buf_char(&b, 0);
@@ -344,7 +365,8 @@ static void handle_delete(struct wr_files *f, struct wr_http_req *r, const char 
     q.id = copy;
     struct wr_msg *answer;
     struct wr_slice out;
-    wr_err e = files_call(f, id, "watchroom.v1.Files/Delete", wr_msg_pack(&q.base), CALL_MS, &answer, &out, &err);
+    wr_err e = files_call(f, id, "watchroom.v1.Files/Delete", wr_msg_pack(&q.base), CALL_MS,
+                          &answer, &out, &err);
     if (e != WR_OK) {
         files_fail(r, TUS_LINES, e, err.text);
         return;
@@ -361,14 +383,16 @@ static void refuse_method(struct wr_files *f, struct wr_http_req *r, const char 
     refuse(f, r, 405, line, text);
 }
 
-void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method, const char *id)
+void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method,
+                const char *id)
 {
     if (method == WR_OPTIONS) {
         handle_options(f, r);
         return;
     }
     if (!is_version(r)) {
-        refuse(f, r, 412, "Tus-Version: 1.0.0\r\n", "Tus-Resumable: 1.0.0 must be said: no other version is spoken here");
+        refuse(f, r, 412, "Tus-Version: 1.0.0\r\n",
+               "Tus-Resumable: 1.0.0 must be said: no other version is spoken here");
         return;
     }
     if (id[0] == 0) {

@@ -69,8 +69,9 @@ bool tus_base64(struct wr_slice in, uint8_t *out, size_t cap, size_t *n)
 
 static bool is_misleading(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x61c || c == 0x200e || c == 0x200f || c == 0x2028 || c == 0x2029 ||
-           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x61c || c == 0x200e || c == 0x200f ||
+           c == 0x2028 || c == 0x2029 || (c >= 0x202a && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
 static uint32_t code_point(const uint8_t *p, unsigned n)
@@ -104,7 +105,8 @@ void tus_clean(struct wr_slice text, char *out, size_t cap)
 
 static bool is_token_char(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$&^_.+-", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$&^_.+-", c));
 }
 
 bool tus_media_type(struct wr_slice text, char *out, size_t cap)
@@ -141,9 +143,11 @@ static struct wr_slice last_part(struct wr_slice path)
     return path;
 }
 
-static wr_err take(struct tus_metadata *m, struct wr_slice key, struct wr_slice value, struct wr_errmsg *err)
+static wr_err take(struct tus_metadata *m, struct wr_slice key, struct wr_slice value,
+                   struct wr_errmsg *err)
 {
-    bool is_filename = wr_slice_is(key, "filename"), is_room = wr_slice_is(key, "room"), is_name = wr_slice_is(key, "name");
+    bool is_filename = wr_slice_is(key, "filename"), is_room = wr_slice_is(key, "room"),
+         is_name = wr_slice_is(key, "name");
     if ((is_filename || is_room || is_name) && !wr_utf8_valid(value.p, value.n)) {
         wr_errmsg_set(err, "Upload-Metadata: %.*s is not UTF-8", (int)key.n, (const char *)key.p);
         return WR_ERR_INVALID;
@@ -154,7 +158,8 @@ static wr_err take(struct tus_metadata *m, struct wr_slice key, struct wr_slice 
         tus_clean(value, m->name, sizeof m->name);
     } else if (is_room) {
         if (value.n && !wr_name_valid(value)) {
-            wr_errmsg_set(err, "Upload-Metadata: room must be 1 to 255 bytes without control characters, '/' or a leading '.'");
+            wr_errmsg_set(err, "Upload-Metadata: room must be 1 to 255 bytes without control "
+                               "characters, '/' or a leading '.'");
             return WR_ERR_INVALID;
         }
         memcpy(m->room, value.p, value.n);
@@ -168,11 +173,13 @@ static wr_err take(struct tus_metadata *m, struct wr_slice key, struct wr_slice 
 
 static wr_err bad(struct wr_errmsg *err, const char *what)
 {
-    wr_errmsg_set(err, "Upload-Metadata: %s; it is a list of \"key base64value\" with commas between", what);
+    wr_errmsg_set(
+        err, "Upload-Metadata: %s; it is a list of \"key base64value\" with commas between", what);
     return WR_ERR_INVALID;
 }
 
-static wr_err parse_pair(struct wr_slice pair, struct wr_slice *key, struct wr_slice *value, struct wr_errmsg *err)
+static wr_err parse_pair(struct wr_slice pair, struct wr_slice *key, struct wr_slice *value,
+                         struct wr_errmsg *err)
 {
     while (pair.n && pair.p[0] == ' ')
         pair = wr_slice_of(pair.p + 1, pair.n - 1);
@@ -206,7 +213,8 @@ wr_err tus_parse_metadata(const char *header, struct tus_metadata *out, struct w
         return WR_ERR_BUSY;
     for (bool more = true; more && e == WR_OK;) {
         const uint8_t *comma = rest.n ? memchr(rest.p, ',', rest.n) : NULL;
-        struct wr_slice pair = comma ? wr_slice_of(rest.p, (size_t)(comma - rest.p)) : rest, key, value;
+        struct wr_slice pair = comma ? wr_slice_of(rest.p, (size_t)(comma - rest.p)) : rest, key,
+                        value;
         more = comma != NULL;
         rest = comma ? wr_slice_of(comma + 1, rest.n - pair.n - 1) : (struct wr_slice){0};
         if ((e = parse_pair(pair, &key, &value, err)) != WR_OK)

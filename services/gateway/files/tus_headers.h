@@ -22,7 +22,8 @@ struct tus_metadata {
 };
 /* Checks the whole Upload-Metadata (RFC-like rules of tus: keys unique, ASCII, values base64), decodes ours. INVALID and
  * TOO_BIG with text. NULL or "" is no metadata. */
-WR_MUST_USE wr_err tus_parse_metadata(const char *header, struct tus_metadata *out, struct wr_errmsg *err);
+WR_MUST_USE wr_err tus_parse_metadata(const char *header, struct tus_metadata *out,
+                                      struct wr_errmsg *err);
 
 /* Standard alphabet; padding may be missing. False when malformed or longer than cap. */
 WR_MUST_USE bool tus_base64(struct wr_slice in, uint8_t *out, size_t cap, size_t *n);

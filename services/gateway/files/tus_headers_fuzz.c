@@ -59,7 +59,8 @@ static void check_range(const char *text)
     static const uint64_t sizes[] = {0, 1, 10, UINT64_MAX / 2};
     for (size_t i = 0; i < WR_ARRAY_LEN(sizes); i++) {
         struct dl_range r = dl_parse_range(text, sizes[i]);
-        check(r.part == DL_WHOLE || r.part == DL_UNSATISFIABLE || (r.first <= r.last && r.last < sizes[i]));
+        check(r.part == DL_WHOLE || r.part == DL_UNSATISFIABLE ||
+              (r.first <= r.last && r.last < sizes[i]));
     }
 }
 

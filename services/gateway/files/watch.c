@@ -12,7 +12,8 @@
 
 #define QUIET_LOOKS 10u /* then it sleeps until somebody comes */
 
-WR_COUNTER(cut, "watchroom_files_cut_total", NULL, "File requests whose connection was cut because it made no progress");
+WR_COUNTER(cut, "watchroom_files_cut_total", NULL,
+           "File requests whose connection was cut because it made no progress");
 
 struct watch {
     pthread_t thread;

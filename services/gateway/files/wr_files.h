@@ -10,7 +10,8 @@
 struct wr_files;
 
 /* Adds the routes; env->http is not started yet. Errors: BUSY (memory, too many routes). */
-WR_MUST_USE wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out, struct wr_errmsg *err);
+WR_MUST_USE wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
+                                  struct wr_errmsg *err);
 /* New requests are answered 503; uploads under way stop where they are (what arrived is kept). */
 void wr_files_drain(struct wr_files *f);
 /* When the HTTP server is stopped and the plane has no connection left; before the bus closes. NULL is fine. */
