@@ -33,6 +33,9 @@ WR_HISTOGRAM(append_time, "watchroom_hub_append_seconds", NULL,
 
 #define NONE UINT32_MAX
 
+WR_HISTOGRAM(trim_time, "watchroom_hub_trim_seconds", NULL,
+             "Time of a step of the store's housekeeping, during which a batch waits");
+
 enum {
     SLOW_STEP_MS = 1000, /* a step that takes longer is worth a line: mostly a slow disk */
     COMPLAIN_EVERY_MS = 10000,
@@ -506,7 +509,9 @@ static void step_trim(struct hub_batch *b)
     b->more_to_trim = false;
     if (b->ended || !WR_PLUGIN_HAS(store, trim))
         return;
+    int64_t from = wr_mono_us();
     wr_err e = store->trim(b->hub->store_state, &b->more_to_trim, &err);
+    wr_observe_us(&trim_time, wr_mono_us() - from);
     if (e == WR_OK)
         return;
     wr_count(&trim_failed, 1);

@@ -29,15 +29,20 @@
 enum {
     MAGIC = 0x57525351,
     SCHEMA_VERSION = 1,
-    APPLICATION_ID = 0x57526d31, /* "WRm1": file(1) and a person can tell whose file it is */
+    /* "WRm1": file(1) and a person can tell whose file it is. */
+    APPLICATION_ID = 0x57526d31,
     READERS = 4,
-    CACHE_ROOMS =
-        65536, /* rooms remembered by the writer; over it all are forgotten and looked up again */
-    CHECKPOINT_PAGES = 1000, /* size of the log at which housekeeping moves it into the database */
-    CHECKPOINT_HARD_PAGES =
-        16384,             /* the same inside append, should nobody do housekeeping: 64 MiB */
-    TRIM_STEP = 1000,      /* entries dropped in one transaction */
-    SCAN_PAUSE_MS = 10000, /* between two walks over all rooms */
+    /* Rooms remembered by the writer; over it all are forgotten and looked up again. */
+    CACHE_ROOMS = 65536,
+    /* Size of the log at which housekeeping moves it into the database: 16 MiB. A page that changed a hundred times is
+     * moved once, so seldom is cheap; one batch in some hundreds waits some milliseconds for it. */
+    CHECKPOINT_PAGES = 4000,
+    /* The same inside append, should nobody do housekeeping: 64 MiB. */
+    CHECKPOINT_HARD_PAGES = 16384,
+    /* Entries dropped in one transaction. */
+    TRIM_STEP = 1000,
+    /* Between two walks over all rooms. */
+    SCAN_PAUSE_MS = 10000,
 };
 
 /* clang-format off */
