@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The conformance suite of the codec kind. The kit itself aborts on what no codec may do: text that is not UTF-8, a
+ * message behind a close, a close without a reason, published data with a raw newline. */
+#include "codec_suite.h"
+#include "codec_kit.h"
+#include "wr_plugins.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static void table_is_whole(const struct wr_codec_plugin *p)
+{
+    struct wr_errmsg err = {{0}};
+    if (wr_plugin_check(&p->base, &err) != WR_OK)
+        fail_msg("%s", err.text);
+    assert_non_null(p->path);
+    assert_int_equal(p->path[0], '/');
+    assert_non_null(p->open);
+    assert_non_null(p->message);
+    assert_non_null(p->result);
+    assert_non_null(p->encode_publications);
+}
+
+/* Whatever comes in, every request is answered with every error, and the codec is closed in the middle of things. */
+static void takes_anything(const struct wr_codec_plugin *p)
+{
+    static const char *const messages[] = {
+        "",
+        "\n",
+        "{}",
+        "{\"id\":1,\"connect\":{}}",
+        "hello",
+        "{\"id\":2}\n{}",
+        "[[[[",
+        "\"",
+        "{\"id\":3,\"subscribe\":{\"channel\":\"a\"}}",
+        "{\"id\":4,\"publish\":{\"channel\":\"a\",\"data\":{\"text\":\"x\"}}}",
+        "\xe6\x88\xbf\xe9\x97\xb4 \xf0\x9f\x8c\x9e",
+        "{\"id\":5,\"history\":{\"channel\":\"a\"}}"};
+    for (int code = WR_OK; code <= WR_ERR_POSITION; code++) {
+        struct wr_codec_conn k;
+        kit_open(&k, p, "room=suite");
+        for (size_t i = 0; i < WR_ARRAY_LEN(messages); i++)
+            kit_say(&k, messages[i]);
+        while (kit_answer(&k, (wr_err)code))
+            ;
+        kit_message(&k, wr_slice_of("\xff\x00\xfe", 3), true);
+        if (!k.close_code && WR_PLUGIN_HAS(p, wake))
+            for (unsigned i = 0; i < 4 && !k.close_code; i++)
+                p->wake(k.cs);
+        if (!k.close_code && WR_PLUGIN_HAS(p, unsubscribed))
+            p->unsubscribed(k.cs, wr_slice_str("a"));
+        kit_close(&k);
+    }
+}
+
+static void refuses_politely(const struct wr_codec_plugin *p)
+{
+    struct wr_codec_conn k;
+    kit_open(&k, p, "room=suite");
+    kit_say(&k, "{\"id\":1,\"connect\":{}}");
+    for (int code = WR_ERR_INTERNAL; code <= WR_ERR_POSITION && !k.close_code; code++) {
+        k.refuse = (wr_err)code;
+        kit_say(&k, "{\"id\":2,\"subscribe\":{\"channel\":\"b\"}}");
+        kit_say(&k, "{\"id\":3,\"publish\":{\"channel\":\"b\",\"data\":1}}");
+    }
+    kit_close(&k);
+}
+
+static void encodes_what_others_stored(const struct wr_codec_plugin *p)
+{
+    static const char *const data[] = {
+        "{\"text\":\"hello\"}",
+        "null",
+        "\"just a string\"",
+        "[1,2,{\"a\":null}]",
+        "{}",
+        "{\"text\":5}",
+        "{\"text\":\"a\\nb\\u0000\\ud800\"}",
+        "not json at all",
+        "{\"type\":\"file\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":\"/files/x\"}}",
+        "{\"type\":\"file\",\"file\":{}}",
+        "{\"type\":\"file\",\"file\":7}"};
+    struct wr_codec_pub pubs[WR_ARRAY_LEN(data)];
+    struct wr_codec_info who = {.client = wr_slice_str("c\"1"),
+                                .conn_info = wr_slice_str("{\"name\":\"A\"}")};
+    for (size_t i = 0; i < WR_ARRAY_LEN(data); i++) {
+        pubs[i] = (struct wr_codec_pub){.offset = i + 1,
+                                        .time_ms = -1,
+                                        .has_info = i % 2,
+                                        .info = who,
+                                        .data = wr_slice_str(data[i])};
+        for (size_t n = 1; n <= i + 1; n++) {
+            struct wr_buf b = {0};
+            p->encode_publications(wr_slice_str("room \"1\""), pubs, n, &b);
+            assert_false(b.failed);
+            assert_true(p->binary || wr_utf8_valid(b.p, b.n));
+            wr_buf_free(&b);
+        }
+    }
+    if (WR_PLUGIN_HAS(p, encode_members)) {
+        struct wr_buf b = {0};
+        p->encode_members(wr_slice_str("r"), &who, 1, &who, 1, &b);
+        assert_true(b.n > 0 && (p->binary || wr_utf8_valid(b.p, b.n)));
+        wr_buf_free(&b);
+    }
+}
+
+void codec_suite(const struct wr_codec_plugin *p)
+{
+    table_is_whole(p);
+    takes_anything(p);
+    refuses_politely(p);
+    encodes_what_others_stored(p);
+}

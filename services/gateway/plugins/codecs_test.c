@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The codecs: the suite for each, then what each format owes its clients, as vectors. */
+#include "codec_kit.h"
+#include "codec_suite.h"
+#include "json_read.h"
+#include "wr_plugins.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static struct wr_plugins *plugins;
+
+static const struct wr_codec_plugin *codec(const char *name)
+{
+    const struct wr_codec_plugin *p = wr_plugins_find(plugins, WR_KIND_CODEC, name);
+    if (!p)
+        fail_msg("no codec %s in %s", name, WR_TEST_PLUGINS);
+    return p;
+}
+
+static void test_every_codec_conforms(void **state)
+{
+    (void)state;
+    codec_suite(codec("text"));
+    codec_suite(codec("centrifuge-json"));
+    codec_suite(codec("null-codec"));
+}
+
+/* ---- JSON ---- */
+
+static void test_json_takes_only_json(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "1", " -0.5e+3 ", "\"a\\u00e9\\n\"", "[]", "[1,[2],{}]", "{\"a\":{\"b\":null}}", "true"};
+    static const char *const bad[] = {
+        "",      " ",   "01",      "1.",          ".5",   "+1",    "1e",      "tru",
+        "nul",   "\"",  "\"\\x\"", "\"\\u12g4\"", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}",
+        "{a:1}", "1 2", "\"\t\"",  "[",           "{",    "]"};
+    struct wr_slice v;
+    for (size_t i = 0; i < WR_ARRAY_LEN(good); i++)
+        assert_true(json_whole(wr_slice_str(good[i]), &v));
+    for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
+        if (json_whole(wr_slice_str(bad[i]), &v))
+            fail_msg("taken: %s", bad[i]);
+    char deep[300];
+    memset(deep, '[', 150);
+    memset(deep + 150, ']', 150);
+    assert_false(json_whole(wr_slice_of(deep, 300), &v));
+}
+
+static void test_json_strings_are_unescaped(void **state)
+{
+    (void)state;
+    struct wr_buf b = {0};
+    assert_true(json_string(wr_slice_str("\"a\\n\\\"\\u00e9\\ud83c\\udf1e\\ud800x\\/\""), &b));
+    wr_buf_char(&b, 0);
+    assert_string_equal((char *)b.p, "a\n\"\xc3\xa9\xf0\x9f\x8c\x9e\xef\xbf\xbdx/");
+    wr_buf_free(&b);
+    uint64_t n;
+    int64_t i;
+    assert_true(json_u64(wr_slice_str("9007199254740993"), &n) && n == 9007199254740993u);
+    assert_false(json_u64(wr_slice_str("-1"), &n));
+    assert_false(json_u64(wr_slice_str("1.0"), &n));
+    assert_true(json_i64(wr_slice_str("-1"), &i) && i == -1);
+}
+
+/* ---- text ---- */
+
+static void encoded(const char *name, const char *data, const char *want)
+{
+    struct wr_buf b = {0};
+    struct wr_codec_pub p = {.offset = 1, .data = wr_slice_str(data)};
+    codec(name)->encode_publications(wr_slice_str("r"), &p, 1, &b);
+    wr_buf_char(&b, 0);
+    assert_string_equal((char *)b.p, want);
+    wr_buf_free(&b);
+}
+
+static void test_text_lines_in(void **state)
+{
+    (void)state;
+    struct wr_codec_conn k;
+    kit_open(&k, codec("text"), "room=kitchen");
+    assert_string_equal(k.subscribed[0], "kitchen");
+    kit_say(&k, "  two\nlines \r\n");
+    kit_say(&k, "   \n ");
+    kit_say(&k, "quote \" and \\");
+    wr_buf_char(&k.published, 0);
+    assert_string_equal((char *)k.published.p,
+                        "{\"text\":\"two lines\"}\n{\"text\":\"quote \\\" and \\\\\"}\n");
+    kit_close(&k);
+    kit_open(&k, codec("text"), "");
+    assert_string_equal(k.subscribed[0], "lobby");
+    kit_close(&k);
+}
+
+static void test_text_lines_out(void **state)
+{
+    (void)state;
+    encoded("text", "{\"text\":\"hello\"}", "hello");
+    encoded("text", "{\"text\":\"hello\",\"name\":\"Ann\"}", "Ann: hello");
+    encoded("text", "{\"text\":\"a\\nb\"}", "a b");
+    encoded("text",
+            "{\"type\":\"file\",\"name\":\"Ann\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":"
+            "\"/files/7\"}}",
+            "Ann shared a.pdf (123 B) /files/7");
+    encoded("text", "[1,2]", "[1,2]");
+    encoded("text", "{\"x\":1}", "{\"x\":1}");
+}
+
+static void test_text_slows_a_fast_sender_and_says_what_failed(void **state)
+{
+    (void)state;
+    struct wr_codec_conn k;
+    kit_open(&k, codec("text"), "");
+    assert_true(kit_answer(&k, WR_OK)); /* the subscription */
+    for (unsigned i = 0; i < 100; i++)
+        kit_say(&k, "line");
+    assert_true(k.is_paused);
+    while (kit_answer(&k, WR_OK))
+        ;
+    assert_false(k.is_paused);
+    assert_string_equal(kit_sent(&k), "");
+    kit_say(&k, "lost");
+    (void)kit_answer(&k, WR_ERR_NO_SPACE);
+    assert_string_equal(kit_sent(&k), "(not sent: no space left on the disk)\n");
+    k.refuse = WR_ERR_BUSY;
+    kit_say(&k, "refused");
+    assert_non_null(strstr(kit_sent(&k), "(not sent: "));
+    kit_close(&k);
+}
+
+/* ---- centrifuge-json ---- */
+
+static void connected(struct wr_codec_conn *k, const char *data)
+{
+    char line[300];
+    (void)snprintf(line, sizeof line, "{\"id\":1,\"connect\":{\"data\":%s}}", data);
+    kit_open(k, codec("centrifuge-json"), "");
+    kit_say(k, line);
+    const char *got = kit_sent(k);
+    assert_non_null(strstr(got, "{\"id\":1,\"connect\":{\"client\":\""));
+    assert_non_null(strstr(got, ",\"ping\":25,\"pong\":true}}"));
+}
+
+static void answers(const char *line, wr_err code, const char *want)
+{
+    struct wr_codec_conn k;
+    connected(&k, "{\"name\":\"Ann\"}");
+    assert_string_equal(k.conn_info, "{\"name\":\"Ann\"}");
+    kit_say(&k, line);
+    (void)kit_answer(&k, code);
+    assert_string_equal(kit_sent(&k), want);
+    kit_close(&k);
+}
+
+static void test_centrifuge_answers(void **state)
+{
+    (void)state;
+    static const char info[] =
+        "{\"user\":\"\",\"client\":\"c-1\",\"conn_info\":{\"name\":\"Ann\"}}";
+    char want[600];
+    answers("{\"subscribe\":{\"channel\":\"r\"},\"id\":2}", WR_OK,
+            "{\"id\":2,\"subscribe\":{\"epoch\":\"abcdefgh\",\"offset\":5}}\n");
+    answers("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"recoverable\":true,\"positioned\":true,"
+            "\"flag\":1}}",
+            WR_OK,
+            "{\"id\":2,\"subscribe\":{\"epoch\":\"abcdefgh\",\"offset\":5,\"recoverable\":true,"
+            "\"positioned\":true}}\n");
+    answers("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"recover\":true,\"epoch\":\"abcdefgh\","
+            "\"offset\":3}}",
+            WR_OK,
+            "{\"id\":2,\"subscribe\":{\"epoch\":\"abcdefgh\",\"offset\":3,\"recoverable\":true,"
+            "\"positioned\":true,"
+            "\"recovered\":true,\"was_recovering\":true,\"publications\":["
+            "{\"data\":{\"text\":\"four\"},\"info\":{\"user\":\"\",\"client\":\"c-1\"},\"offset\":"
+            "4,\"time\":1000},"
+            "{\"data\":[5],\"offset\":5,\"time\":2000}]}}\n");
+    answers("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"recover\":true,\"epoch\":\"other\","
+            "\"offset\":2}}",
+            WR_OK,
+            "{\"id\":2,\"subscribe\":{\"epoch\":\"abcdefgh\",\"offset\":5,\"recoverable\":true,"
+            "\"positioned\":true,"
+            "\"was_recovering\":true}}\n");
+    answers("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"recover\":true,\"offset\":2,\"flag\":3}}",
+            WR_OK, "{\"id\":2,\"error\":{\"code\":112,\"message\":\"unrecoverable position\"}}\n");
+    answers("{\"id\":3,\"publish\":{\"channel\":\"r\",\"data\":{\"a\": 1.10}}}", WR_OK,
+            "{\"id\":3,\"publish\":{}}\n");
+    answers("{\"id\":3,\"publish\":{\"channel\":\"r\",\"data\":1}}", WR_ERR_UNAVAILABLE,
+            "{\"id\":3,\"error\":{\"code\":100,\"message\":\"not available "
+            "now\",\"temporary\":true}}\n");
+    answers("{\"id\":4,\"presence_stats\":{\"channel\":\"r\"}}", WR_OK,
+            "{\"id\":4,\"presence_stats\":{\"num_clients\":1,\"num_users\":1}}\n");
+    (void)snprintf(want, sizeof want, "{\"id\":4,\"presence\":{\"presence\":{\"c-1\":%s}}}\n",
+                   info);
+    answers("{\"id\":4,\"presence\":{\"channel\":\"r\"}}", WR_OK, want);
+    answers("{\"id\":5,\"history\":{\"channel\":\"r\",\"limit\":0}}", WR_ERR_POSITION,
+            "{\"id\":5,\"error\":{\"code\":112,\"message\":\"unrecoverable position\"}}\n");
+    answers("{\"id\":6,\"unsubscribe\":{\"channel\":\"r\"}}", WR_OK,
+            "{\"id\":6,\"unsubscribe\":{}}\n");
+    answers("{\"id\":7,\"rpc\":{\"method\":\"x\"}}", WR_OK,
+            "{\"id\":7,\"error\":{\"code\":108,\"message\":\"not available\"}}\n");
+    answers("{\"id\":8,\"frobnicate\":{}}", WR_OK,
+            "{\"id\":8,\"error\":{\"code\":104,\"message\":\"method not found\"}}\n");
+    answers("{\"id\":9,\"history\":{\"channel\":\"r\",\"reverse\":true,\"since\":{\"offset\":0}}}",
+            WR_OK,
+            "{\"id\":9,\"error\":{\"code\":107,\"message\":\"bad request: nothing is before offset "
+            "0\"}}\n");
+    answers("{}", WR_OK, "");
+}
+
+static void test_centrifuge_passes_data_byte_for_byte(void **state)
+{
+    (void)state;
+    struct wr_codec_conn k;
+    connected(&k, "null");
+    kit_say(&k, "{\"id\":2,\"publish\":{\"channel\":\"r\",\"data\":{\"n\": 1.10, "
+                "\"big\":12345678901234567890123}}}");
+    wr_buf_char(&k.published, 0);
+    assert_string_equal((char *)k.published.p, "{\"n\": 1.10, \"big\":12345678901234567890123}\n");
+    kit_close(&k);
+    encoded("centrifuge-json", "{\"n\": 1.10}",
+            "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"n\": 1.10},\"offset\":1}}}");
+    encoded("centrifuge-json", "broken",
+            "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":null,\"offset\":1}}}");
+}
+
+static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
+{
+    (void)state;
+    struct wr_codec_conn k;
+    kit_open(&k, codec("centrifuge-json"), "");
+    kit_say(&k, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"refresh\":{}}\n");
+    assert_int_equal(k.nsent, 1);
+    kit_close(&k);
+}
+
+static void closes(const char *line, unsigned code, bool connect)
+{
+    struct wr_codec_conn k;
+    kit_open(&k, codec("centrifuge-json"), "");
+    if (connect)
+        kit_say(&k, "{\"id\":1,\"connect\":{}}");
+    kit_say(&k, line);
+    if (k.close_code != code)
+        fail_msg("%s: closed with %u", line, k.close_code);
+    kit_close(&k);
+}
+
+static void test_centrifuge_close_codes(void **state)
+{
+    (void)state;
+    closes("", 3501, true);
+    closes("no json", 3501, true);
+    closes("[]", 3501, true);
+    closes("{}\n\n{}", 3501, true);
+    closes("{\"id\":-1,\"rpc\":{}}", 3501, true);
+    closes("{\"id\":2,\"connect\":{}}", 3501, true);
+    closes("{\"publish\":{\"channel\":\"r\",\"data\":1}}", 3501, true);
+    closes("{\"id\":2,\"publish\":{\"data\":1}}", 3501, true);
+    closes("{\"id\":2,\"subscribe\":5}", 3501, true);
+    closes("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"delta\":\"zip\"}}", 3501, true);
+    closes("{\"id\":2,\"subscribe\":{\"channel\":\"r\"}}", 3501, false);
+    closes("{}", 3501, false);
+    closes("{\"send\":{\"data\":1}}", 3508, true);
+}
+
+static void test_centrifuge_keeps_alive(void **state)
+{
+    (void)state;
+    const struct wr_codec_plugin *p = codec("centrifuge-json");
+    struct wr_codec_conn k;
+    kit_open(&k, p, "");
+    assert_int_equal(k.wake_ms, 10000);
+    p->wake(k.cs);
+    assert_int_equal(k.close_code, 3502);
+    kit_close(&k);
+    connected(&k, "null");
+    assert_in_range(k.wake_ms, 12500, 25000);
+    p->wake(k.cs);
+    assert_string_equal(kit_sent(&k), "{}\n");
+    kit_say(&k, "{}");
+    p->wake(k.cs); /* looks for the pong */
+    assert_int_equal(k.close_code, 0);
+    p->wake(k.cs);
+    assert_string_equal(kit_sent(&k), "{}\n");
+    p->wake(k.cs);
+    assert_int_equal(k.close_code, 3012);
+    kit_close(&k);
+}
+
+static void test_centrifuge_tells_insufficient_state_and_members(void **state)
+{
+    (void)state;
+    const struct wr_codec_plugin *p = codec("centrifuge-json");
+    struct wr_codec_conn k;
+    struct wr_buf b = {0};
+    struct wr_codec_info who = {.client = wr_slice_str("c")};
+    connected(&k, "null");
+    p->unsubscribed(k.cs, wr_slice_str("r"));
+    assert_string_equal(kit_sent(&k), "{\"push\":{\"channel\":\"r\",\"unsubscribe\":{\"code\":2500,"
+                                      "\"reason\":\"insufficient state\"}}}\n");
+    kit_close(&k);
+    p->encode_members(wr_slice_str("r"), &who, 1, &who, 1, &b);
+    wr_buf_char(&b, 0);
+    assert_string_equal(
+        (char *)b.p,
+        "{\"push\":{\"channel\":\"r\",\"join\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}\n"
+        "{\"push\":{\"channel\":\"r\",\"leave\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}");
+    wr_buf_free(&b);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return wr_plugins_load(WR_TEST_PLUGINS, &plugins) == WR_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    wr_plugins_free(&plugins);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_codec_conforms),
+        cmocka_unit_test(test_json_takes_only_json),
+        cmocka_unit_test(test_json_strings_are_unescaped),
+        cmocka_unit_test(test_text_lines_in),
+        cmocka_unit_test(test_text_lines_out),
+        cmocka_unit_test(test_text_slows_a_fast_sender_and_says_what_failed),
+        cmocka_unit_test(test_centrifuge_answers),
+        cmocka_unit_test(test_centrifuge_passes_data_byte_for_byte),
+        cmocka_unit_test(test_centrifuge_answers_a_frame_in_one_frame),
+        cmocka_unit_test(test_centrifuge_close_codes),
+        cmocka_unit_test(test_centrifuge_keeps_alive),
+        cmocka_unit_test(test_centrifuge_tells_insufficient_state_and_members),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
