@@ -154,7 +154,9 @@ static void test_pb_length_past_the_end_is_bad(void **s)
     (void)s;
     struct wr_pb_reader r;
     struct wr_pb_field f;
-    wr_pb_read(&r, wr_slice_of("\x0a\x05" "abc", 5));
+    wr_pb_read(&r, wr_slice_of("\x0a\x05"
+                               "abc",
+                               5));
     assert_false(wr_pb_next(&r, &f));
     assert_true(r.bad);
     wr_pb_read(&r, wr_slice_of("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11));

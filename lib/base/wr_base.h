@@ -14,7 +14,7 @@
 #define WR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #define WR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define WR_CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define WR_CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 #define WR_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define WR_MAX(a, b) ((a) > (b) ? (a) : (b))
 

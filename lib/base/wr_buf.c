@@ -91,15 +91,18 @@ unsigned wr_utf8_len(const uint8_t *p, size_t n)
         return 0;
     if (p[0] < 0x80)
         return 1;
-    unsigned len = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    unsigned len = p[0] >= 0xc2 && p[0] < 0xe0   ? 2
+                   : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+                   : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                                 : 0;
     if (len == 0 || n < len)
         return 0;
     for (unsigned i = 1; i < len; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
     /* Overlong forms, surrogates and values above U+10FFFF are ruled out by the second byte. */
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
         return 0;
     return len;
 }

@@ -10,8 +10,8 @@
 const char *wr_err_text(wr_err e)
 {
     switch (e) {
-#define X(sym, val, http, text)                                                                                        \
-    case sym:                                                                                                          \
+#define X(sym, val, http, text) \
+    case sym:                   \
         return text;
         WR_ERR_TABLE(X)
 #undef X
@@ -22,8 +22,8 @@ const char *wr_err_text(wr_err e)
 int wr_err_http(wr_err e)
 {
     switch (e) {
-#define X(sym, val, http, text)                                                                                        \
-    case sym:                                                                                                          \
+#define X(sym, val, http, text) \
+    case sym:                   \
         return http;
         WR_ERR_TABLE(X)
 #undef X
@@ -64,8 +64,8 @@ wr_err wr_err_from_errno(int err)
 wr_err wr_err_from_wire(uint32_t code)
 {
     switch (code) {
-#define X(sym, val, http, text)                                                                                        \
-    case val:                                                                                                          \
+#define X(sym, val, http, text) \
+    case val:                   \
         return sym;
         WR_ERR_TABLE(X)
 #undef X
@@ -76,8 +76,8 @@ wr_err wr_err_from_wire(uint32_t code)
 
 bool wr_err_is_temporary(wr_err e)
 {
-    return e == WR_ERR_INTERNAL || e == WR_ERR_BUSY || e == WR_ERR_UNAVAILABLE || e == WR_ERR_NO_SPACE ||
-           e == WR_ERR_TIMEOUT || e == WR_ERR_CLOSED;
+    return e == WR_ERR_INTERNAL || e == WR_ERR_BUSY || e == WR_ERR_UNAVAILABLE ||
+           e == WR_ERR_NO_SPACE || e == WR_ERR_TIMEOUT || e == WR_ERR_CLOSED;
 }
 
 void wr_errmsg_set(struct wr_errmsg *m, const char *fmt, ...)

@@ -8,21 +8,21 @@
 #include "wr_base.h"
 
 /* symbol, value on the bus, HTTP status, text */
-#define WR_ERR_TABLE(X)                                                                                                \
-    X(WR_OK, 0, 200, "ok")                                                                                             \
-    X(WR_ERR_INTERNAL, 1, 500, "internal error")                                                                       \
-    X(WR_ERR_INVALID, 2, 400, "bad request")                                                                           \
-    X(WR_ERR_NOT_FOUND, 3, 404, "not found")                                                                           \
-    X(WR_ERR_CONFLICT, 4, 409, "conflict")                                                                             \
-    X(WR_ERR_TOO_BIG, 5, 413, "too big")                                                                               \
-    X(WR_ERR_BUSY, 6, 503, "too busy, try again")                                                                      \
-    X(WR_ERR_UNAVAILABLE, 7, 503, "not available now")                                                                 \
-    X(WR_ERR_NO_SPACE, 8, 507, "no space left on the disk")                                                            \
-    X(WR_ERR_DENIED, 9, 403, "not allowed")                                                                            \
-    X(WR_ERR_TIMEOUT, 10, 504, "took too long")                                                                        \
-    X(WR_ERR_UNKNOWN_METHOD, 11, 501, "unknown method")                                                                \
-    X(WR_ERR_CLOSED, 12, 503, "closed")                                                                                \
-    X(WR_ERR_GONE, 13, 410, "gone")                                                                                    \
+#define WR_ERR_TABLE(X)                                     \
+    X(WR_OK, 0, 200, "ok")                                  \
+    X(WR_ERR_INTERNAL, 1, 500, "internal error")            \
+    X(WR_ERR_INVALID, 2, 400, "bad request")                \
+    X(WR_ERR_NOT_FOUND, 3, 404, "not found")                \
+    X(WR_ERR_CONFLICT, 4, 409, "conflict")                  \
+    X(WR_ERR_TOO_BIG, 5, 413, "too big")                    \
+    X(WR_ERR_BUSY, 6, 503, "too busy, try again")           \
+    X(WR_ERR_UNAVAILABLE, 7, 503, "not available now")      \
+    X(WR_ERR_NO_SPACE, 8, 507, "no space left on the disk") \
+    X(WR_ERR_DENIED, 9, 403, "not allowed")                 \
+    X(WR_ERR_TIMEOUT, 10, 504, "took too long")             \
+    X(WR_ERR_UNKNOWN_METHOD, 11, 501, "unknown method")     \
+    X(WR_ERR_CLOSED, 12, 503, "closed")                     \
+    X(WR_ERR_GONE, 13, 410, "gone")                         \
     X(WR_ERR_POSITION, 14, 409, "position of another epoch")
 
 typedef enum wr_err {

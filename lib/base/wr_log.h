@@ -16,10 +16,10 @@ WR_API bool wr_log_enabled(enum wr_log_level level);
 /* Any thread; one write(2) a line; control characters in the text become '?', so that input cannot forge lines. */
 WR_API void wr_log(enum wr_log_level level, const char *key, const char *fmt, ...) WR_PRINTF(3, 4);
 
-#define wr_debug(key, ...)                                                                                             \
-    do {                                                                                                               \
-        if (wr_log_enabled(WR_LOG_DEBUG))                                                                              \
-            wr_log(WR_LOG_DEBUG, key, __VA_ARGS__);                                                                    \
+#define wr_debug(key, ...)                          \
+    do {                                            \
+        if (wr_log_enabled(WR_LOG_DEBUG))           \
+            wr_log(WR_LOG_DEBUG, key, __VA_ARGS__); \
     } while (0)
 #define wr_info(key, ...) wr_log(WR_LOG_INFO, key, __VA_ARGS__)
 #define wr_warn(key, ...) wr_log(WR_LOG_WARN, key, __VA_ARGS__)

@@ -30,7 +30,8 @@ struct wr_msg *wr_msg_copy(struct wr_slice bytes)
     return m;
 }
 
-struct wr_msg *wr_msg_wrap(uint8_t *data, size_t len, void (*release)(struct wr_msg *m), void *foreign)
+struct wr_msg *wr_msg_wrap(uint8_t *data, size_t len, void (*release)(struct wr_msg *m),
+                           void *foreign)
 {
     struct wr_msg *m = malloc(sizeof *m);
     if (!m)

@@ -17,7 +17,8 @@ struct wr_msg {
     uint8_t *base; /* start of the memory */
     size_t cap;    /* bytes from base */
     atomic_uint refs;
-    void (*release)(struct wr_msg *m); /* frees foreign memory behind base; NULL when base follows the struct */
+    void (*release)(
+        struct wr_msg *m); /* frees foreign memory behind base; NULL when base follows the struct */
     void *foreign;
 };
 
@@ -29,7 +30,8 @@ WR_API struct wr_msg *wr_msg_new(size_t headroom, size_t len);
 /* Content copied from `bytes`, with WR_MSG_HEADROOM. */
 WR_API struct wr_msg *wr_msg_copy(struct wr_slice bytes);
 /* Wraps foreign memory; `release` is called once, at the last unref, and frees it (the struct itself is ours). */
-WR_API struct wr_msg *wr_msg_wrap(uint8_t *data, size_t len, void (*release)(struct wr_msg *m), void *foreign);
+WR_API struct wr_msg *wr_msg_wrap(uint8_t *data, size_t len, void (*release)(struct wr_msg *m),
+                                  void *foreign);
 
 WR_API struct wr_msg *wr_msg_ref(struct wr_msg *m);
 /* Accepts NULL. */

@@ -15,8 +15,8 @@ struct wr_pb_reader {
 
 struct wr_pb_field {
     uint32_t number;
-    uint8_t wire;         /* 0 varint, 1 fixed64, 2 bytes, 5 fixed32 */
-    uint64_t value;       /* varint and fixed */
+    uint8_t wire;          /* 0 varint, 1 fixed64, 2 bytes, 5 fixed32 */
+    uint64_t value;        /* varint and fixed */
     struct wr_slice bytes; /* wire type 2, borrowed */
 };
 
@@ -27,8 +27,10 @@ WR_API bool wr_pb_next(struct wr_pb_reader *r, struct wr_pb_field *f);
 /* Writers: each returns the position after what it wrote; the caller gives room (10 bytes for a varint, and its tag). */
 WR_API uint8_t *wr_pb_varint(uint8_t *to, uint64_t v);
 WR_API uint8_t *wr_pb_tag(uint8_t *to, uint32_t number, unsigned wire);
-WR_API uint8_t *wr_pb_uint(uint8_t *to, uint32_t number, uint64_t v);           /* omitted when 0, as proto3 does */
-WR_API uint8_t *wr_pb_bytes(uint8_t *to, uint32_t number, struct wr_slice b);   /* omitted when empty */
+WR_API uint8_t *wr_pb_uint(uint8_t *to, uint32_t number,
+                           uint64_t v); /* omitted when 0, as proto3 does */
+WR_API uint8_t *wr_pb_bytes(uint8_t *to, uint32_t number,
+                            struct wr_slice b); /* omitted when empty */
 /* Tag and length of a bytes field whose n bytes follow elsewhere. */
 WR_API uint8_t *wr_pb_bytes_head(uint8_t *to, uint32_t number, size_t n);
 WR_API size_t wr_pb_varint_size(uint64_t v);

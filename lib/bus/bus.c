@@ -13,7 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-WR_COUNTER(relistens, "watchroom_bus_relistens_total", NULL, "Listeners that did not answer and were opened anew");
+WR_COUNTER(relistens, "watchroom_bus_relistens_total", NULL,
+           "Listeners that did not answer and were opened anew");
 
 static uint64_t resident_bytes(void)
 {
@@ -31,7 +32,8 @@ static int64_t cpu_us(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (int64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
+    return (int64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec +
+           u.ru_stime.tv_usec;
 }
 
 /* A TCP address is told with the host "*": whoever dialled us knows how we are reached. */
@@ -102,7 +104,8 @@ static void beat(struct wr_bus *bus, struct wr_bus_pub *pubs)
     if (!lane || !*bus->service)
         return;
     struct wr_msg *m = bus__describe(bus);
-    Watchroom__V1__NodeInfo *info = m ? watchroom__v1__node_info__unpack(NULL, m->len, m->data) : NULL;
+    Watchroom__V1__NodeInfo *info = m ? watchroom__v1__node_info__unpack(NULL, m->len, m->data)
+                                      : NULL;
     wr_msg_unref(m);
     if (!info)
         return;

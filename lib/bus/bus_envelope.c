@@ -53,7 +53,8 @@ bool bus__parse_event(struct wr_slice bytes, struct wr_slice *topic, struct wr_s
     return true;
 }
 
-size_t bus__write_call(uint8_t *to, const char *method, const char *trace_id, uint32_t deadline_ms, size_t body_n)
+size_t bus__write_call(uint8_t *to, const char *method, const char *trace_id, uint32_t deadline_ms,
+                       size_t body_n)
 {
     uint8_t *at = wr_pb_bytes(to, 1, wr_slice_str(method));
     at = wr_pb_bytes(at, 2, wr_slice_str(trace_id));

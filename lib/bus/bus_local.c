@@ -31,7 +31,8 @@ struct sub_link {
 };
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct wr_map registry; /* URL -> struct endpoint; endpoints live as long as the process, their number is the addresses' */
+static struct wr_map
+    registry; /* URL -> struct endpoint; endpoints live as long as the process, their number is the addresses' */
 
 /* Registry lock held. */
 static struct endpoint *endpoint_at(const char *url)
@@ -120,7 +121,10 @@ static wr_err local_listen(struct wr_bus_server *s, struct wr_errmsg *err)
         e->server = l;
     pthread_mutex_unlock(&registry_lock);
     if (code != WR_OK) {
-        wr_errmsg_set(err, code == WR_ERR_CONFLICT ? "%s is served already in this process" : "no thread for %s", s->url);
+        wr_errmsg_set(err,
+                      code == WR_ERR_CONFLICT ? "%s is served already in this process"
+                                              : "no thread for %s",
+                      s->url);
         free(l);
         return code;
     }
@@ -149,7 +153,8 @@ static void local_free(struct wr_bus_server *s)
     free(l);
 }
 
-const struct bus_server_ops bus_local_server_ops = {.listen = local_listen, .stop = local_stop, .free = local_free};
+const struct bus_server_ops bus_local_server_ops = {
+    .listen = local_listen, .stop = local_stop, .free = local_free};
 
 /* Peer lock held. Takes the op out of the race; NULL when it was taken before. */
 static struct bus_op *claim(struct local_call *c)
@@ -176,7 +181,10 @@ static void local_reply(struct bus_call *bc, wr_err code, const char *text, stru
     struct bus_op *op = claim(c);
     pthread_mutex_unlock(&lp->lock);
     if (op) {
-        struct wr_answer a = {.code = code, .text = wr_slice_str(text ? text : ""), .msg = body, .instance = c->instance};
+        struct wr_answer a = {.code = code,
+                              .text = wr_slice_str(text ? text : ""),
+                              .msg = body,
+                              .instance = c->instance};
         if (body)
             a.body = wr_msg_slice(body);
         bus__peer_alive(p);
@@ -305,8 +313,10 @@ static void local_peer_close(struct bus_peer *p)
     p->impl = NULL;
 }
 
-const struct bus_peer_ops bus_local_peer_ops = {
-    .open = local_peer_open, .call = local_peer_call, .expire = local_peer_expire, .close = local_peer_close};
+const struct bus_peer_ops bus_local_peer_ops = {.open = local_peer_open,
+                                                .call = local_peer_call,
+                                                .expire = local_peer_expire,
+                                                .close = local_peer_close};
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
@@ -433,7 +443,8 @@ static void local_sub_close(struct wr_bus_sub *s)
     s->impl = NULL;
 }
 
-const struct bus_sub_ops bus_local_sub_ops = {.open = local_sub_open, .add = local_sub_add, .close = local_sub_close};
+const struct bus_sub_ops bus_local_sub_ops = {
+    .open = local_sub_open, .add = local_sub_add, .close = local_sub_close};
 
 static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, struct wr_msg *msg)
 {
@@ -494,4 +505,5 @@ static void local_pub_close(struct wr_bus_pub *p)
     p->impl = NULL;
 }
 
-const struct bus_pub_ops bus_local_pub_ops = {.open = local_pub_open, .publish = local_pub_publish, .close = local_pub_close};
+const struct bus_pub_ops bus_local_pub_ops = {
+    .open = local_pub_open, .publish = local_pub_publish, .close = local_pub_close};

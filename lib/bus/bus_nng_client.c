@@ -86,7 +86,8 @@ static void start(struct slot *s, struct bus_op *op)
     uint8_t head[BUS_ENVELOPE_MAX];
     struct wr_slice body = op->body ? wr_msg_slice(op->body) : (struct wr_slice){0};
     s->op = op;
-    nng_msg *m = bus_nng__build(head, bus__write_call(head, op->method, op->trace_id, (uint32_t)left_ms(op), body.n), body);
+    nng_msg *m = bus_nng__build(
+        head, bus__write_call(head, op->method, op->trace_id, (uint32_t)left_ms(op), body.n), body);
     if (!m) {
         fail(s, NNG_ENOMEM);
         return;
@@ -127,7 +128,10 @@ static void on_aio(void *arg)
         return;
     }
     bus__peer_alive(s->n->p);
-    struct wr_answer a = {.code = wr_err_from_wire(v.code), .text = v.text, .body = v.body, .msg = m,
+    struct wr_answer a = {.code = wr_err_from_wire(v.code),
+                          .text = v.text,
+                          .body = v.body,
+                          .msg = m,
                           .instance = s->n->p->instance};
     finish(s, &a);
     wr_msg_unref(m);
@@ -280,4 +284,5 @@ static void close_peer(struct bus_peer *p)
     free(n);
 }
 
-const struct bus_peer_ops bus_nng_peer_ops = {.open = open_peer, .call = call, .expire = expire, .close = close_peer};
+const struct bus_peer_ops bus_nng_peer_ops = {
+    .open = open_peer, .call = call, .expire = expire, .close = close_peer};

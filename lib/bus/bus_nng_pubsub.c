@@ -140,7 +140,8 @@ static wr_err open_sub(struct wr_bus_sub *s)
     }
     bus_nng__socket_options(n->sock);
     nng_socket_set_int(n->sock, NNG_OPT_RECVBUF, (int)s->depth);
-    nng_socket_set_ms(n->sock, NNG_OPT_RECVTIMEO, 1000); /* so that `stopping` is seen even by an abandoned socket */
+    nng_socket_set_ms(n->sock, NNG_OPT_RECVTIMEO,
+                      1000); /* so that `stopping` is seen even by an abandoned socket */
     for (size_t i = 0; s->prefixes[i]; i++) {
         /* "\x01" at the end asks for one topic exactly: on the wire that is the topic with its zero byte. */
         size_t len = strlen(s->prefixes[i]);
@@ -200,4 +201,5 @@ static void close_sub(struct wr_bus_sub *s)
     free(n);
 }
 
-const struct bus_sub_ops bus_nng_sub_ops = {.open = open_sub, .add = add_url, .tick = tick_sub, .close = close_sub};
+const struct bus_sub_ops bus_nng_sub_ops = {
+    .open = open_sub, .add = add_url, .tick = tick_sub, .close = close_sub};

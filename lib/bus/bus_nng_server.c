@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-WR_COUNTER(bad_calls, "watchroom_bus_bad_messages_total", "kind=\"call\"", "Messages that are not what they should be, dropped");
-WR_COUNTER(stuck_peers, "watchroom_bus_stuck_peers_total", NULL, "Peers cut off because they did not read their answers");
+WR_COUNTER(bad_calls, "watchroom_bus_bad_messages_total", "kind=\"call\"",
+           "Messages that are not what they should be, dropped");
+WR_COUNTER(stuck_peers, "watchroom_bus_stuck_peers_total", NULL,
+           "Peers cut off because they did not read their answers");
 
 /* A peer that does not read its answers would in time hold every context. */
 enum { ANSWER_SEND_MS = 2000 };
@@ -113,7 +115,9 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
     if (rv != 0) {
         wr_err e = bus_nng__err(rv);
         if (rv == NNG_EADDRINUSE)
-            wr_errmsg_set(err, "%s is in use by another program: stop it, or configure another bus address", url);
+            wr_errmsg_set(
+                err, "%s is in use by another program: stop it, or configure another bus address",
+                url);
         else
             wr_errmsg_set(err, "cannot listen on %s: %s", url, nng_strerror(rv));
         return e == WR_OK ? WR_ERR_INTERNAL : e;
@@ -121,7 +125,8 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
     int bound = 0;
     if (bus__split_tcp(url, host, sizeof host, port, sizeof port) && strcmp(port, "0") == 0 &&
         nng_listener_get_int(l, NNG_OPT_TCP_BOUND_PORT, &bound) == 0)
-        snprintf(url, BUS_URL_BYTES, strchr(host, ':') ? "tcp://[%.200s]:%d" : "tcp://%.200s:%d", host, bound);
+        snprintf(url, BUS_URL_BYTES, strchr(host, ':') ? "tcp://[%.200s]:%d" : "tcp://%.200s:%d",
+                 host, bound);
     *out = l;
     return WR_OK;
 }
@@ -269,8 +274,8 @@ static void handle(struct context *c, nng_msg *m)
     bc->pub.msg = w;
     bc->pub.method = v.method;
     bc->pub.body = v.body;
-    snprintf(bc->pub.trace_id, sizeof bc->pub.trace_id, "%.*s", (int)WR_MIN(v.trace_id.n, (size_t)64),
-             (const char *)v.trace_id.p);
+    snprintf(bc->pub.trace_id, sizeof bc->pub.trace_id, "%.*s",
+             (int)WR_MIN(v.trace_id.n, (size_t)64), (const char *)v.trace_id.p);
     bc->pub.deadline_us =
         wr_mono_us() + (int64_t)(v.deadline_ms ? v.deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
     c->state = HANDLING;

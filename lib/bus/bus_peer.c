@@ -107,7 +107,8 @@ static void ask(struct bus_peer *p)
 void bus__peer_tick(struct bus_peer *p, int64_t now_us)
 {
     struct wr_bus_service *s = p->service;
-    bool asks = false, anew = atomic_exchange(&p->connected_anew, false), lost = atomic_exchange(&p->lost, false);
+    bool asks = false, anew = atomic_exchange(&p->connected_anew, false),
+         lost = atomic_exchange(&p->lost, false);
     char gone[96] = "";
 
     if (p->ops->expire)

@@ -21,8 +21,8 @@ enum {
     BUS_PEER_CONTEXTS = 64,  /* calls in flight to one NNG instance */
     BUS_PEER_QUEUE = 8192,   /* calls waiting for one of these contexts */
     BUS_SERVER_CONTEXTS = 128,
-    BUS_LANE_QUEUE = 8192,  /* messages, pub and sub side; NNG's limit */
-    BUS_MEDIA_QUEUE = 512,  /* a stream's own socket: frames are large, and old ones worthless */
+    BUS_LANE_QUEUE = 8192, /* messages, pub and sub side; NNG's limit */
+    BUS_MEDIA_QUEUE = 512, /* a stream's own socket: frames are large, and old ones worthless */
     BUS_DESCRIBE_EVERY_US = 1000000,
     BUS_DOWN_AFTER_US = 3000000,
     BUS_RESOLVE_EVERY_US = 2000000,
@@ -84,7 +84,8 @@ bool bus__parse_answer(struct wr_slice bytes, struct bus_answer_view *out);
 bool bus__parse_event(struct wr_slice bytes, struct wr_slice *topic, struct wr_slice *event);
 #define BUS_ENVELOPE_MAX 640
 /* Write everything up to the body's first byte; return its length (at most BUS_ENVELOPE_MAX). */
-size_t bus__write_call(uint8_t *to, const char *method, const char *trace_id, uint32_t deadline_ms, size_t body_n);
+size_t bus__write_call(uint8_t *to, const char *method, const char *trace_id, uint32_t deadline_ms,
+                       size_t body_n);
 size_t bus__write_answer(uint8_t *to, wr_err code, const char *text, size_t body_n);
 /* True when the topic begins with one of the prefixes ("\x01" at a prefix's end: must be equal). */
 bool bus__topic_matches(const char *const *prefixes, struct wr_slice topic);
@@ -142,7 +143,8 @@ struct wr_bus_pub {
 };
 struct bus_pub_ops {
     wr_err (*open)(struct wr_bus_pub *p, struct wr_errmsg *err);
-    void (*publish)(struct wr_bus_pub *p, const char *topic, struct wr_msg *event); /* moves event */
+    void (*publish)(struct wr_bus_pub *p, const char *topic,
+                    struct wr_msg *event); /* moves event */
     void (*close)(struct wr_bus_pub *p);
     void (*relisten)(struct wr_bus_pub *p);
 };
@@ -177,7 +179,8 @@ struct bus_peer_ops {
     void (*open)(struct bus_peer *p);
     /* Takes the op. False: nobody is there now, and the op is still the caller's. */
     bool (*call)(struct bus_peer *p, struct bus_op *op);
-    void (*expire)(struct bus_peer *p, int64_t now_us); /* fails ops past their deadline; may be NULL */
+    void (*expire)(struct bus_peer *p,
+                   int64_t now_us);    /* fails ops past their deadline; may be NULL */
     void (*close)(struct bus_peer *p); /* every op gets CLOSED before it returns */
 };
 extern const struct bus_peer_ops bus_local_peer_ops, bus_nng_peer_ops;
@@ -242,8 +245,8 @@ struct wr_bus_sub {
 struct bus_sub_ops {
     wr_err (*open)(struct wr_bus_sub *s);
     wr_err (*add)(struct wr_bus_sub *s, const char *url); /* also when it is there already */
-    void (*tick)(struct wr_bus_sub *s, int64_t now_us);    /* housekeeper; may be NULL */
-    void (*close)(struct wr_bus_sub *s); /* waits for fn */
+    void (*tick)(struct wr_bus_sub *s, int64_t now_us);   /* housekeeper; may be NULL */
+    void (*close)(struct wr_bus_sub *s);                  /* waits for fn */
 };
 extern const struct bus_sub_ops bus_local_sub_ops, bus_nng_sub_ops;
 /* A peer told its lanes. Service lock held. */

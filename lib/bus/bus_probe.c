@@ -77,7 +77,8 @@ bool bus__probe_sp(const char *url, uint16_t protocol)
         return false;
     int64_t until = wr_mono_us() + 1000000;
     if (send(fd, hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello &&
-        read_until(fd, back, sizeof back, until) == (ssize_t)sizeof back && memcmp(back, hello, 4) == 0 &&
+        read_until(fd, back, sizeof back, until) == (ssize_t)sizeof back &&
+        memcmp(back, hello, 4) == 0 &&
         send(fd, ipc ? empty : empty + 1, ipc ? 9 : 8, MSG_NOSIGNAL) > 0) {
         ssize_t n;
         /* A pub socket may have events for us first. */

@@ -9,13 +9,17 @@
 #include <stdlib.h>
 
 WR_COUNTER(published, "watchroom_bus_events_published_total", NULL, "Events handed to pub sockets");
-WR_COUNTER(refused, "watchroom_bus_events_refused_total", NULL, "Events larger than the bus carries, dropped");
+WR_COUNTER(refused, "watchroom_bus_events_refused_total", NULL,
+           "Events larger than the bus carries, dropped");
 
-wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane, struct wr_bus_pub **out, struct wr_errmsg *err)
+wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane, struct wr_bus_pub **out,
+                       struct wr_errmsg *err)
 {
     enum bus_scheme scheme = bus__scheme(url);
     if (scheme == BUS_SCHEME_BAD) {
-        wr_errmsg_set(err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path", url);
+        wr_errmsg_set(
+            err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
+            url);
         return WR_ERR_INVALID;
     }
     struct wr_bus_pub *p = calloc(1, sizeof *p);

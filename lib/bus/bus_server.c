@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-WR_COUNTER(calls_served, "watchroom_bus_calls_served_total", NULL, "Calls handed to this process's services");
-WR_COUNTER(calls_late, "watchroom_bus_calls_late_total", NULL, "Calls dropped because their deadline passed while they waited");
+WR_COUNTER(calls_served, "watchroom_bus_calls_served_total", NULL,
+           "Calls handed to this process's services");
+WR_COUNTER(calls_late, "watchroom_bus_calls_late_total", NULL,
+           "Calls dropped because their deadline passed while they waited");
 
 void bus__serve_call(struct bus_call *c)
 {
@@ -65,7 +67,9 @@ wr_err wr_bus_serve(struct wr_bus *bus, const char *url, wr_bus_handler_fn handl
 {
     enum bus_scheme scheme = bus__scheme(url);
     if (scheme == BUS_SCHEME_BAD) {
-        wr_errmsg_set(err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path", url);
+        wr_errmsg_set(
+            err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
+            url);
         return WR_ERR_INVALID;
     }
     struct wr_bus_server *s = calloc(1, sizeof *s);
@@ -113,7 +117,8 @@ void wr_bus_server_close(struct wr_bus_server **sp)
     for (int i = 0; atomic_load(&s->owed) && i < 500; i++)
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     if (atomic_load(&s->owed)) {
-        wr_error("bus.server_close", "%s: %d calls were never answered", s->url, atomic_load(&s->owed));
+        wr_error("bus.server_close", "%s: %d calls were never answered", s->url,
+                 atomic_load(&s->owed));
         return;
     }
     s->ops->free(s);

@@ -13,7 +13,8 @@
 WR_COUNTER(calls_made, "watchroom_bus_calls_total", NULL, "Calls to services");
 WR_COUNTER(calls_failed, "watchroom_bus_calls_failed_total", NULL,
            "Calls that ended without an answer of the service (timeout, nobody there, queue full)");
-WR_HISTOGRAM(call_time, "watchroom_bus_call_seconds", NULL, "Time from a call to its answer, seconds");
+WR_HISTOGRAM(call_time, "watchroom_bus_call_seconds", NULL,
+             "Time from a call to its answer, seconds");
 
 static void op_free(struct bus_op *op)
 {
@@ -67,7 +68,8 @@ static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key)
         /* Rendezvous hashing: every caller that sees the same live addresses names the same one. */
         uint64_t score = route_key
                              ? wr_hash(wr_slice_str(p->url), wr_hash(wr_slice_str(route_key), 0))
-                             : UINT64_MAX - (uint64_t)atomic_load_explicit(&p->in_flight, memory_order_relaxed);
+                             : UINT64_MAX - (uint64_t)atomic_load_explicit(&p->in_flight,
+                                                                           memory_order_relaxed);
         if (!best || score > best_score) {
             best = p;
             best_score = score;
@@ -92,7 +94,8 @@ static void wait_for_instance(struct wr_bus_service *s, struct bus_op *op)
     if (closed)
         bus__op_fail_later(op, WR_ERR_CLOSED, "the bus is closing");
     else if (full)
-        bus__op_fail_later(op, WR_ERR_BUSY, "no instance of the service is up, and too many calls wait for one");
+        bus__op_fail_later(op, WR_ERR_BUSY,
+                           "no instance of the service is up, and too many calls wait for one");
 }
 
 /* False when nobody could take it; the op is the caller's then. */
@@ -113,8 +116,8 @@ static bool dispatch(struct wr_bus_service *s, struct bus_op *op)
     return false;
 }
 
-void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method, struct wr_msg *body,
-                 uint32_t deadline_ms, wr_bus_done_fn done, void *ctx)
+void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method,
+                 struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done, void *ctx)
 {
     struct bus_op *op = calloc(1, sizeof *op);
     if (!op)
@@ -123,11 +126,12 @@ void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *me
     op->service = s;
     op->route_key = route_key ? strdup(route_key) : NULL;
     snprintf(op->method, sizeof op->method, "%s", method);
-    snprintf(op->trace_id, sizeof op->trace_id, "%.8s-%x", s->bus->instance + strlen(s->bus->service) + 1,
-             atomic_fetch_add(&s->bus->trace, 1));
+    snprintf(op->trace_id, sizeof op->trace_id, "%.8s-%x",
+             s->bus->instance + strlen(s->bus->service) + 1, atomic_fetch_add(&s->bus->trace, 1));
     op->body = body;
     op->start_us = wr_mono_us();
-    op->deadline_us = op->start_us + (int64_t)(deadline_ms ? deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
+    op->deadline_us = op->start_us +
+                      (int64_t)(deadline_ms ? deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
     op->done = done;
     op->ctx = ctx;
     if (body && body->len > WR_BUS_MAX_MSG_BYTES - BUS_ENVELOPE_MAX)
@@ -290,8 +294,8 @@ void bus__service_resolve(struct wr_bus_service *s, int64_t now_us)
     free(f.urls);
 }
 
-wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *urls, struct wr_bus_service **out,
-                           struct wr_errmsg *err)
+wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *urls,
+                           struct wr_bus_service **out, struct wr_errmsg *err)
 {
     struct wr_bus_service *s = calloc(1, sizeof *s);
     char *list = strdup(urls), *save = NULL;
@@ -304,7 +308,10 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     for (char *u = strtok_r(list, ", ", &save); u; u = strtok_r(NULL, ", ", &save)) {
         enum bus_scheme scheme = bus__scheme(u);
         if (scheme == BUS_SCHEME_BAD) {
-            wr_errmsg_set(err, "%s: %s is not a bus address: write inproc://name, tcp://host:port or ipc:///path", name, u);
+            wr_errmsg_set(
+                err,
+                "%s: %s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
+                name, u);
             for (size_t i = 0; i < s->num_urls; i++)
                 free(s->urls[i]);
             free(s->urls);
@@ -332,11 +339,14 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     return WR_OK;
 }
 
-void wr_bus_service_each(struct wr_bus_service *s, void (*fn)(void *ctx, const struct wr_instance *i), void *ctx)
+void wr_bus_service_each(struct wr_bus_service *s,
+                         void (*fn)(void *ctx, const struct wr_instance *i), void *ctx)
 {
     pthread_mutex_lock(&s->lock);
     for (struct bus_peer *p = s->peers; p; p = p->next) {
-        struct wr_instance i = {.service = s->name, .address = p->url, .info = p->info,
+        struct wr_instance i = {.service = s->name,
+                                .address = p->url,
+                                .info = p->info,
                                 .state = p->up ? WR_INSTANCE_UP : WR_INSTANCE_DOWN};
         fn(ctx, &i);
     }
@@ -395,8 +405,9 @@ static void wake(void *ctx, const struct wr_answer *a)
     pthread_mutex_unlock(&w->lock);
 }
 
-wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const char *method, struct wr_msg *body,
-                        uint32_t deadline_ms, struct wr_msg **answer, struct wr_slice *body_out, struct wr_errmsg *err)
+wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const char *method,
+                        struct wr_msg *body, uint32_t deadline_ms, struct wr_msg **answer,
+                        struct wr_slice *body_out, struct wr_errmsg *err)
 {
     struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     wr_cond_init(&w.done);

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct wr_bus_sub *sub_new(struct wr_bus *bus, const char *const *prefixes, wr_bus_event_fn fn, void *ctx,
-                                  enum bus_scheme scheme, unsigned depth)
+static struct wr_bus_sub *sub_new(struct wr_bus *bus, const char *const *prefixes,
+                                  wr_bus_event_fn fn, void *ctx, enum bus_scheme scheme,
+                                  unsigned depth)
 {
     struct wr_bus_sub *s = calloc(1, sizeof *s);
     size_t n = 0;
@@ -51,8 +52,8 @@ void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes
         }
 }
 
-wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *prefixes, wr_bus_event_fn fn, void *ctx,
-                                struct wr_bus_sub **out)
+wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *prefixes,
+                                wr_bus_event_fn fn, void *ctx, struct wr_bus_sub **out)
 {
     enum bus_scheme scheme = s->num_urls ? bus__scheme(s->urls[0]) : BUS_SCHEME_INPROC;
     struct wr_bus_sub *sub = sub_new(s->bus, prefixes, fn, ctx, scheme, BUS_LANE_QUEUE);
@@ -75,8 +76,9 @@ wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *pre
     return WR_OK;
 }
 
-wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *const *prefixes, wr_bus_event_fn fn,
-                            void *ctx, struct wr_bus_sub **out, struct wr_errmsg *err)
+wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *const *prefixes,
+                            wr_bus_event_fn fn, void *ctx, struct wr_bus_sub **out,
+                            struct wr_errmsg *err)
 {
     enum bus_scheme scheme = bus__scheme(url);
     if (scheme == BUS_SCHEME_BAD) {

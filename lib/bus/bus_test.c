@@ -82,7 +82,8 @@ static wr_err echo(struct caller *c, struct wr_slice body, uint32_t deadline_ms)
     struct wr_msg *m;
     struct wr_slice back;
     struct wr_errmsg err;
-    wr_err e = wr_bus_call_wait(c->service, NULL, "t/echo", wr_msg_copy(body), deadline_ms, &m, &back, &err);
+    wr_err e = wr_bus_call_wait(c->service, NULL, "t/echo", wr_msg_copy(body), deadline_ms, &m,
+                                &back, &err);
     if (e != WR_OK)
         return e;
     bool same = wr_slice_eq(back, body);
@@ -105,9 +106,11 @@ static void call_and_answer(const char *url)
         big[i] = (uint8_t)(i * 7);
     assert_int_equal(echo(&c, wr_slice_of(big, n), 5000), WR_OK);
     free(big);
-    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/refuse", NULL, 5000, NULL, NULL, &err), WR_ERR_DENIED);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/refuse", NULL, 5000, NULL, NULL, &err),
+                     WR_ERR_DENIED);
     assert_string_equal(err.text, "no echo today");
-    assert_int_equal(wr_bus_call_wait(c.service, "room", "t/nothing", NULL, 5000, NULL, NULL, &err), WR_ERR_UNKNOWN_METHOD);
+    assert_int_equal(wr_bus_call_wait(c.service, "room", "t/nothing", NULL, 5000, NULL, NULL, &err),
+                     WR_ERR_UNKNOWN_METHOD);
     wr_bus_close(&c.bus);
     wr_bus_close(&s.bus);
 }
@@ -128,7 +131,8 @@ static void test_inproc_body_is_passed_by_reference(void **state)
     caller_start(&c, "inproc://t-ref");
     struct wr_msg *body = wr_msg_copy(wr_slice_str("the same bytes")), *back;
     const uint8_t *at = body->data;
-    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", body, 5000, &back, NULL, NULL), WR_OK);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", body, 5000, &back, NULL, NULL),
+                     WR_OK);
     assert_ptr_equal(atomic_load(&s.body_at), at);
     wr_msg_unref(back);
     wr_bus_close(&c.bus);
@@ -143,7 +147,8 @@ static void too_large(const char *url)
     caller_start(&c, wr_bus_server_url(s.server));
     struct wr_errmsg err;
     struct wr_msg *m = wr_msg_new(0, WR_BUS_MAX_MSG_BYTES + 1);
-    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", m, 5000, NULL, NULL, &err), WR_ERR_TOO_BIG);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", m, 5000, NULL, NULL, &err),
+                     WR_ERR_TOO_BIG);
     wr_bus_close(&c.bus);
     wr_bus_close(&s.bus);
 }
@@ -163,7 +168,8 @@ static void late_answer(const char *url)
     service_start(&s, url);
     caller_start(&c, wr_bus_server_url(s.server));
     assert_int_equal(echo(&c, wr_slice_str("up"), 5000), WR_OK);
-    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/hold", NULL, 200, NULL, NULL, &err), WR_ERR_TIMEOUT);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/hold", NULL, 200, NULL, NULL, &err),
+                     WR_ERR_TIMEOUT);
     assert_true(strlen(err.text) > 0);
     wr_call_answer(service_take_held(&s), NULL);
     assert_int_equal(echo(&c, wr_slice_str("still up"), 5000), WR_OK);
@@ -187,7 +193,8 @@ static void test_nobody_there_is_unavailable_at_the_deadline(void **state)
         struct wr_errmsg err;
         caller_start(&c, urls[i]);
         int64_t start = wr_mono_us();
-        assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", NULL, 300, NULL, NULL, &err), WR_ERR_UNAVAILABLE);
+        assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/echo", NULL, 300, NULL, NULL, &err),
+                         WR_ERR_UNAVAILABLE);
         assert_true(wr_mono_us() - start >= 290000);
         assert_non_null(strstr(err.text, "test"));
         wr_bus_close(&c.bus);
@@ -252,7 +259,8 @@ static void test_address_in_use_names_the_address(void **state)
         const char *url = wr_bus_server_url(s.server);
         assert_int_equal(wr_bus_serve(s.bus, url, handle, &s, &second, &err), WR_ERR_CONFLICT);
         assert_non_null(strstr(err.text, url));
-        assert_int_equal(wr_bus_serve(s.bus, "http://x", handle, &s, &second, &err), WR_ERR_INVALID);
+        assert_int_equal(wr_bus_serve(s.bus, "http://x", handle, &s, &second, &err),
+                         WR_ERR_INVALID);
         wr_bus_close(&s.bus);
     }
 }
@@ -468,7 +476,8 @@ static void publish(struct wr_bus_pub *p, const char *topic, uint32_t n)
 }
 
 /* Subscribing takes a moment: publish until the first one arrives. */
-static uint32_t publish_until_heard(struct wr_bus_pub *p, const char *topic, struct listener *l, uint32_t n)
+static uint32_t publish_until_heard(struct wr_bus_pub *p, const char *topic, struct listener *l,
+                                    uint32_t n)
 {
     pthread_mutex_lock(&l->lock);
     unsigned before = l->count;
@@ -534,7 +543,9 @@ static void test_inproc_event_is_passed_by_reference(void **state)
     wr_cond_init(&l.changed);
     const char *const prefixes[] = {"media/", NULL};
     service_start(&s, "inproc://t-evref");
-    assert_int_equal(wr_bus_subscribe_url(s.bus, "inproc://t-evref/stream", prefixes, on_event, &l, &sub, &err), WR_OK);
+    assert_int_equal(
+        wr_bus_subscribe_url(s.bus, "inproc://t-evref/stream", prefixes, on_event, &l, &sub, &err),
+        WR_OK);
     assert_int_equal(wr_bus_pub_open(s.bus, "inproc://t-evref/stream", false, &pub, &err), WR_OK);
     uint32_t n = 7;
     struct wr_msg *m = wr_msg_copy(wr_slice_of(&n, sizeof n));
@@ -555,7 +566,8 @@ static int connect_to(const char *url)
 {
     char host[BUS_URL_BYTES], port[16];
     assert_true(bus__split_tcp(url, host, sizeof host, port, sizeof port));
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)),
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)atoi(port)),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
@@ -573,7 +585,8 @@ static void test_listener_survives_fin_then_reset_in_the_handshake(void **state)
     for (int i = 0; i < 40; i++) {
         int fd = connect_to(url);
         shutdown(fd, SHUT_WR);
-        usleep((useconds_t)(i % 8) * 1000); /* the fault is a race: the delay is its subject, not a wait for something */
+        usleep((useconds_t)(i % 8) *
+               1000); /* the fault is a race: the delay is its subject, not a wait for something */
         struct linger hard = {.l_onoff = 1};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         close(fd);
@@ -607,12 +620,18 @@ static void test_hostile_bytes_do_not_harm_the_others(void **state)
     send_all(fds[1], hello, 8);
     send_all(fds[1], "\x40\0\0\0\0\0\0\0", 8); /* a length of 2^62 */
     send_all(fds[2], hello, 8);
-    send_all(fds[2], "\0\0\0\0\0\0\0\x02" "ab", 10); /* shorter than a request id */
+    send_all(fds[2],
+             "\0\0\0\0\0\0\0\x02"
+             "ab",
+             10); /* shorter than a request id */
     send_all(fds[3], hello, 8);
     send_all(fds[3], "\0\0\0\0\0\0\0\x09\x80\0\0\1\xff\xff\xff\xff\xff", 17); /* not a Call */
     send_all(fds[4], hello, 3);
     send_all(fds[5], hello, 8);
-    send_all(fds[5], "\0\0\0\0\0\0\0\x10\x80\0\0\1\x0a\xff\xff\xff\xff\x0f" "abcdef", 24); /* a field past the end */
+    send_all(fds[5],
+             "\0\0\0\0\0\0\0\x10\x80\0\0\1\x0a\xff\xff\xff\xff\x0f"
+             "abcdef",
+             24); /* a field past the end */
     for (int i = 0; i < 20; i++)
         assert_int_equal(echo(&c, wr_slice_str("during"), 5000), WR_OK);
     for (unsigned i = 0; i < WR_ARRAY_LEN(fds); i++)

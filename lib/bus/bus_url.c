@@ -62,10 +62,12 @@ bool bus__resolve(const char *url, void (*fn)(void *ctx, const char *url), void 
     if (getaddrinfo(host, port, &hints, &all) != 0)
         return false;
     for (struct addrinfo *a = all; a; a = a->ai_next) {
-        if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0, NI_NUMERICHOST) != 0)
+        if (getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0,
+                        NI_NUMERICHOST) != 0)
             continue;
         char one[BUS_URL_BYTES];
-        snprintf(one, sizeof one, a->ai_family == AF_INET6 ? "tcp://[%s]:%s" : "tcp://%s:%s", address, port);
+        snprintf(one, sizeof one, a->ai_family == AF_INET6 ? "tcp://[%s]:%s" : "tcp://%s:%s",
+                 address, port);
         fn(ctx, one);
     }
     freeaddrinfo(all);
@@ -76,7 +78,8 @@ bool wr_bus_resolve_url(const char *told, const char *dialled, char *out, size_t
 {
     char host[BUS_URL_BYTES], port[16], told_host[BUS_URL_BYTES], told_port[16];
     int w;
-    if (bus__split_tcp(told, told_host, sizeof told_host, told_port, sizeof told_port) && strcmp(told_host, "*") == 0 &&
+    if (bus__split_tcp(told, told_host, sizeof told_host, told_port, sizeof told_port) &&
+        strcmp(told_host, "*") == 0 &&
         bus__split_tcp(dialled, host, sizeof host, port, sizeof port))
         w = snprintf(out, n, strchr(host, ':') ? "tcp://[%s]:%s" : "tcp://%s:%s", host, told_port);
     else

@@ -22,8 +22,9 @@ struct wr_metrics;
 #define WR_BUS_DEFAULT_DEADLINE_MS 5000u
 
 struct wr_bus_opts {
-    const char *service;         /* "hub", "gateway", ...: what Node/Describe says; NULL for a mere client */
-    const char *const *plugins;  /* NULL-ended names for Node/Describe; may be NULL */
+    const char
+        *service; /* "hub", "gateway", ...: what Node/Describe says; NULL for a mere client */
+    const char *const *plugins; /* NULL-ended names for Node/Describe; may be NULL */
 };
 
 /* Opens a node of the bus with an instance id of its own. Errors: BUSY (no threads). */
@@ -41,7 +42,8 @@ WR_API void wr_bus_drain(struct wr_bus *bus);
 struct wr_call {
     struct wr_slice method; /* "watchroom.v1.Hub/Publish"; borrowed from msg */
     struct wr_slice body;   /* encoded request; borrowed from msg */
-    struct wr_msg *msg;     /* take a reference to keep method, body or parts of them longer than the call */
+    struct wr_msg
+        *msg; /* take a reference to keep method, body or parts of them longer than the call */
     char trace_id[65];
     int64_t deadline_us; /* wr_mono_us() when the caller gives up */
 };
@@ -56,7 +58,8 @@ struct wr_bus_server;
 /* Serves calls at url (inproc://name, tcp://127.0.0.1:7101; port 0 takes a free one, see wr_bus_server_url).
  * Node/Describe is answered by the bus itself. Listens anew by itself when the listener died.
  * Errors: CONFLICT (address in use), INVALID (not a URL of ours), with text in err (may be NULL). */
-WR_API WR_MUST_USE wr_err wr_bus_serve(struct wr_bus *bus, const char *url, wr_bus_handler_fn handler, void *ctx,
+WR_API WR_MUST_USE wr_err wr_bus_serve(struct wr_bus *bus, const char *url,
+                                       wr_bus_handler_fn handler, void *ctx,
                                        struct wr_bus_server **out, struct wr_errmsg *err);
 WR_API const char *wr_bus_server_url(const struct wr_bus_server *s);
 /* No new calls; waits for running handlers (not for answers still owed). NULL is fine. */
@@ -66,8 +69,8 @@ WR_API void wr_bus_server_close(struct wr_bus_server **s);
 
 struct wr_bus_pub;
 /* A pub socket. `lane` true lists it in Node/Describe (host "*" for tcp), so that subscribers of the service find it. */
-WR_API WR_MUST_USE wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane, struct wr_bus_pub **out,
-                                          struct wr_errmsg *err);
+WR_API WR_MUST_USE wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane,
+                                          struct wr_bus_pub **out, struct wr_errmsg *err);
 WR_API const char *wr_bus_pub_url(const struct wr_bus_pub *p);
 /* Sends topic, 0x00 and the encoded Event. Never blocks; a subscriber whose queue is full loses the oldest.
  * Moves `event`, which needs WR_MSG_HEADROOM in front and must not be changed any more; the caller may hold references. */
@@ -80,16 +83,17 @@ struct wr_bus_service;
 /* All instances behind `urls` (one URL, or several with commas). Host names are resolved every 2 s; each address is an
  * instance, dialled and described; one that does not answer for 3 s is out until it answers again. Never fails for a
  * peer that is down. Errors: INVALID with text. */
-WR_API WR_MUST_USE wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *urls,
-                                              struct wr_bus_service **out, struct wr_errmsg *err);
+WR_API WR_MUST_USE wr_err wr_bus_service_open(struct wr_bus *bus, const char *name,
+                                              const char *urls, struct wr_bus_service **out,
+                                              struct wr_errmsg *err);
 WR_API void wr_bus_service_close(struct wr_bus_service **s);
 
 struct wr_answer {
     wr_err code;
-    struct wr_slice text;  /* what went wrong, for a person; borrowed */
-    struct wr_slice body;  /* encoded response; borrowed from msg */
-    struct wr_msg *msg;    /* reference it to keep body; NULL on local errors */
-    const char *instance;  /* who answered; "" when nobody did; borrowed */
+    struct wr_slice text; /* what went wrong, for a person; borrowed */
+    struct wr_slice body; /* encoded response; borrowed from msg */
+    struct wr_msg *msg;   /* reference it to keep body; NULL on local errors */
+    const char *instance; /* who answered; "" when nobody did; borrowed */
 };
 typedef void (*wr_bus_done_fn)(void *ctx, const struct wr_answer *answer);
 
@@ -98,12 +102,13 @@ typedef void (*wr_bus_done_fn)(void *ctx, const struct wr_answer *answer);
  * with the answer, or UNAVAILABLE (no live instance within the deadline), TIMEOUT, TOO_BIG, BUSY (queue full), CLOSED.
  * The call may reach the service twice (resent after a lost connection): methods are idempotent.
  * done == NULL: fire and forget. Any thread, never blocks. */
-WR_API void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method, struct wr_msg *body,
-                        uint32_t deadline_ms, wr_bus_done_fn done, void *ctx);
+WR_API void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method,
+                        struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done, void *ctx);
 /* The same, waiting: for threads that may block. On WR_OK *answer holds a reference to the message behind *body. On an
  * error err has the text. Never from a callback of the bus. */
-WR_API WR_MUST_USE wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const char *method,
-                                           struct wr_msg *body, uint32_t deadline_ms, struct wr_msg **answer,
+WR_API WR_MUST_USE wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key,
+                                           const char *method, struct wr_msg *body,
+                                           uint32_t deadline_ms, struct wr_msg **answer,
                                            struct wr_slice *body_out, struct wr_errmsg *err);
 
 enum wr_instance_state { WR_INSTANCE_DOWN, WR_INSTANCE_UP };
@@ -114,7 +119,8 @@ struct wr_instance {
     struct wr_msg *info; /* newest encoded NodeInfo, NULL when none came yet; borrowed */
 };
 /* Called for each known instance, under the service's lock: copy and return. */
-WR_API void wr_bus_service_each(struct wr_bus_service *s, void (*fn)(void *ctx, const struct wr_instance *i), void *ctx);
+WR_API void wr_bus_service_each(struct wr_bus_service *s,
+                                void (*fn)(void *ctx, const struct wr_instance *i), void *ctx);
 /* `fn` runs when an instance comes (also again under a new instance id) or goes. Set once, before the first call. */
 typedef void (*wr_bus_change_fn)(void *ctx, const char *instance, enum wr_instance_state state);
 WR_API void wr_bus_service_on_change(struct wr_bus_service *s, wr_bus_change_fn fn, void *ctx);
@@ -125,14 +131,17 @@ WR_API bool wr_bus_service_is_up(struct wr_bus_service *s);
 
 struct wr_bus_sub;
 /* topic without its 0x00; event is the encoded Event within msg (reference msg to keep it). */
-typedef void (*wr_bus_event_fn)(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg);
+typedef void (*wr_bus_event_fn)(void *ctx, struct wr_slice topic, struct wr_slice event,
+                                struct wr_msg *msg);
 /* All events of all lanes of all instances of a service whose topic begins with one of the prefixes (NULL-ended list).
  * A prefix that should match one topic exactly ends in "\x01". One thread delivers them in each publisher's order. */
-WR_API WR_MUST_USE wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *prefixes,
-                                                   wr_bus_event_fn fn, void *ctx, struct wr_bus_sub **out);
+WR_API WR_MUST_USE wr_err wr_bus_subscribe_service(struct wr_bus_service *s,
+                                                   const char *const *prefixes, wr_bus_event_fn fn,
+                                                   void *ctx, struct wr_bus_sub **out);
 /* One pub socket by its URL (a stream's own). It is redialled by itself. */
-WR_API WR_MUST_USE wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *const *prefixes,
-                                               wr_bus_event_fn fn, void *ctx, struct wr_bus_sub **out,
+WR_API WR_MUST_USE wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url,
+                                               const char *const *prefixes, wr_bus_event_fn fn,
+                                               void *ctx, struct wr_bus_sub **out,
                                                struct wr_errmsg *err);
 /* After it returns, fn does not run any more. Not from fn itself. */
 WR_API void wr_bus_sub_close(struct wr_bus_sub **sub);
@@ -141,6 +150,7 @@ WR_API void wr_bus_sub_close(struct wr_bus_sub **sub);
  * Writes at most n bytes with the NUL; false when it does not fit. */
 WR_API bool wr_bus_resolve_url(const char *told, const char *dialled, char *out, size_t n);
 /* The address of the instance with that id, for wr_bus_resolve_url; false when unknown. */
-WR_API bool wr_bus_service_address(struct wr_bus_service *s, const char *instance, char *out, size_t n);
+WR_API bool wr_bus_service_address(struct wr_bus_service *s, const char *instance, char *out,
+                                   size_t n);
 
 #endif

@@ -11,14 +11,21 @@
 
 static struct wr_msg *payload(const char *bytes)
 {
-    struct wr_msg *m = wr_msg_new(wr_media_headroom("ingest-0123456789abcdef", "hall"), strlen(bytes));
+    struct wr_msg *m = wr_msg_new(wr_media_headroom("ingest-0123456789abcdef", "hall"),
+                                  strlen(bytes));
     memcpy(m->data, bytes, strlen(bytes));
     return m;
 }
 
-static const struct wr_media_frame sample = {
-    .epoch = 1764000000123, .track = 1, .seq = 300, .key = true, .dts = 5, .pts = -3, .duration = 3600,
-    .arrival_us = 1764000000123456, .camera_us = 7};
+static const struct wr_media_frame sample = {.epoch = 1764000000123,
+                                             .track = 1,
+                                             .seq = 300,
+                                             .key = true,
+                                             .dts = 5,
+                                             .pts = -3,
+                                             .duration = 3600,
+                                             .arrival_us = 1764000000123456,
+                                             .camera_us = 7};
 
 static void test_written_event_is_what_generated_code_reads(void **state)
 {

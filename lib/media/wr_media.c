@@ -10,7 +10,16 @@
 enum { EVENT_INSTANCE = 1, EVENT_TIME_MS = 2, EVENT_MEDIA = 15 };
 /* MediaFrame */
 enum {
-    MF_STREAM = 1, MF_EPOCH, MF_TRACK, MF_SEQ, MF_KEY, MF_DTS, MF_PTS, MF_DURATION, MF_ARRIVAL_US, MF_CAMERA_US,
+    MF_STREAM = 1,
+    MF_EPOCH,
+    MF_TRACK,
+    MF_SEQ,
+    MF_KEY,
+    MF_DTS,
+    MF_PTS,
+    MF_DURATION,
+    MF_ARRIVAL_US,
+    MF_CAMERA_US,
     MF_DATA = 15
 };
 /* Tags and varints of the fixed fields of both messages, none longer than 1 + 10 bytes. */
@@ -39,16 +48,35 @@ static bool take_field(const struct wr_pb_field *f, struct wr_media_frame *out)
     if (f->wire != 0)
         return false;
     switch (f->number) {
-    case MF_EPOCH: out->epoch = f->value; break;
-    case MF_TRACK: out->track = (uint32_t)f->value; break;
-    case MF_SEQ: out->seq = f->value; break;
-    case MF_KEY: out->key = f->value != 0; break;
-    case MF_DTS: out->dts = (int64_t)f->value; break;
-    case MF_PTS: out->pts = (int64_t)f->value; break;
-    case MF_DURATION: out->duration = (uint32_t)f->value; break;
-    case MF_ARRIVAL_US: out->arrival_us = (int64_t)f->value; break;
-    case MF_CAMERA_US: out->camera_us = (int64_t)f->value; break;
-    default: break;
+    case MF_EPOCH:
+        out->epoch = f->value;
+        break;
+    case MF_TRACK:
+        out->track = (uint32_t)f->value;
+        break;
+    case MF_SEQ:
+        out->seq = f->value;
+        break;
+    case MF_KEY:
+        out->key = f->value != 0;
+        break;
+    case MF_DTS:
+        out->dts = (int64_t)f->value;
+        break;
+    case MF_PTS:
+        out->pts = (int64_t)f->value;
+        break;
+    case MF_DURATION:
+        out->duration = (uint32_t)f->value;
+        break;
+    case MF_ARRIVAL_US:
+        out->arrival_us = (int64_t)f->value;
+        break;
+    case MF_CAMERA_US:
+        out->camera_us = (int64_t)f->value;
+        break;
+    default:
+        break;
     }
     return true;
 }
@@ -81,8 +109,8 @@ size_t wr_media_headroom(const char *instance, const char *stream)
     return WR_MSG_HEADROOM + FIXED_BYTES + strlen(instance) + strlen(stream);
 }
 
-wr_err wr_media_event_write(struct wr_msg *payload, const struct wr_media_frame *f, const char *instance, int64_t time_ms,
-                            struct wr_slice *media)
+wr_err wr_media_event_write(struct wr_msg *payload, const struct wr_media_frame *f,
+                            const char *instance, int64_t time_ms, struct wr_slice *media)
 {
     /* Both heads are written into a scratch first: their lengths are known only then. */
     uint8_t frame_head[FIXED_BYTES + 256], event_head[FIXED_BYTES + 256];

@@ -16,7 +16,8 @@ enum wr_codec {
 
 #define WR_TRACK_VIDEO 1u
 #define WR_TRACK_AUDIO 2u
-#define WR_MEDIA_MAX_FRAME_BYTES (3u << 20) /* larger coded frames are refused by ingest: they would not fit the bus */
+#define WR_MEDIA_MAX_FRAME_BYTES \
+    (3u << 20) /* larger coded frames are refused by ingest: they would not fit the bus */
 
 /* What a decoder must know of a track before its first frame. */
 struct wr_track {
@@ -38,8 +39,8 @@ struct wr_media_frame {
     bool key;
     int64_t dts, pts; /* the track's timescale */
     uint32_t duration;
-    int64_t arrival_us; /* wall clock */
-    int64_t camera_us;  /* wall clock, 0 = unknown */
+    int64_t arrival_us;   /* wall clock */
+    int64_t camera_us;    /* wall clock, 0 = unknown */
     struct wr_slice data; /* borrowed */
 };
 
@@ -52,7 +53,8 @@ WR_API WR_MUST_USE wr_err wr_media_event_read(struct wr_slice event, struct wr_m
 WR_API size_t wr_media_headroom(const char *instance, const char *stream);
 /* Makes `payload` (whose content is the frame's data; f->data is not read) an encoded Event in place. *media becomes the
  * encoded MediaFrame within it. Single reference, headroom as above; INVALID when there is less. */
-WR_API WR_MUST_USE wr_err wr_media_event_write(struct wr_msg *payload, const struct wr_media_frame *f, const char *instance,
+WR_API WR_MUST_USE wr_err wr_media_event_write(struct wr_msg *payload,
+                                               const struct wr_media_frame *f, const char *instance,
                                                int64_t time_ms, struct wr_slice *media);
 
 #endif

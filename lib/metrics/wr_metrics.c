@@ -14,15 +14,15 @@ static struct wr_counter *counters;
 static struct wr_gauge *gauges;
 static struct wr_histogram *histograms;
 
-#define REGISTER(list, m)                                                                                              \
-    do {                                                                                                               \
-        pthread_mutex_lock(&lock);                                                                                     \
-        if (!atomic_load_explicit(&(m)->registered, memory_order_relaxed)) {                                           \
-            (m)->next = (list);                                                                                        \
-            (list) = (m);                                                                                              \
-            atomic_store_explicit(&(m)->registered, 1, memory_order_release);                                          \
-        }                                                                                                              \
-        pthread_mutex_unlock(&lock);                                                                                   \
+#define REGISTER(list, m)                                                     \
+    do {                                                                      \
+        pthread_mutex_lock(&lock);                                            \
+        if (!atomic_load_explicit(&(m)->registered, memory_order_relaxed)) {  \
+            (m)->next = (list);                                               \
+            (list) = (m);                                                     \
+            atomic_store_explicit(&(m)->registered, 1, memory_order_release); \
+        }                                                                     \
+        pthread_mutex_unlock(&lock);                                          \
     } while (0)
 
 void wr_counter_register(struct wr_counter *c)
@@ -53,12 +53,12 @@ void wr_observe_us(struct wr_histogram *h, int64_t us)
 }
 
 /* HELP and TYPE stand once before all samples of a name, so a name is written when its first metric is met. */
-#define DEFINE_IS_FIRST(type)                                                                                          \
-    static bool is_first_##type(const struct wr_##type *list, const struct wr_##type *m)                               \
-    {                                                                                                                  \
-        while (strcmp(list->name, m->name) != 0)                                                                       \
-            list = list->next;                                                                                         \
-        return list == m;                                                                                              \
+#define DEFINE_IS_FIRST(type)                                                            \
+    static bool is_first_##type(const struct wr_##type *list, const struct wr_##type *m) \
+    {                                                                                    \
+        while (strcmp(list->name, m->name) != 0)                                         \
+            list = list->next;                                                           \
+        return list == m;                                                                \
     }
 DEFINE_IS_FIRST(counter)
 DEFINE_IS_FIRST(gauge)
@@ -104,7 +104,8 @@ static void write_gauges(struct wr_buf *out)
                 continue;
             wr_buf_str(out, s->name);
             write_labels(out, s->labels);
-            wr_buf_fmt(out, " %lld\n", (long long)atomic_load_explicit(&s->value, memory_order_relaxed));
+            wr_buf_fmt(out, " %lld\n",
+                       (long long)atomic_load_explicit(&s->value, memory_order_relaxed));
         }
     }
 }
@@ -115,14 +116,16 @@ static void write_histogram(struct wr_buf *out, struct wr_histogram *h)
     uint64_t total = 0;
     for (unsigned i = 0; i < WR_HISTOGRAM_BUCKETS; i++) {
         total += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
-        wr_buf_fmt(out, "%s_bucket{%s%sle=\"%.6f\"} %llu\n", h->name, labels, comma, (double)(64u << i) / 1e6,
-                   (unsigned long long)total);
+        wr_buf_fmt(out, "%s_bucket{%s%sle=\"%.6f\"} %llu\n", h->name, labels, comma,
+                   (double)(64u << i) / 1e6, (unsigned long long)total);
     }
     total += atomic_load_explicit(&h->bucket[WR_HISTOGRAM_BUCKETS], memory_order_relaxed);
-    wr_buf_fmt(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", h->name, labels, comma, (unsigned long long)total);
+    wr_buf_fmt(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", h->name, labels, comma,
+               (unsigned long long)total);
     wr_buf_fmt(out, "%s_sum", h->name);
     write_labels(out, h->labels);
-    wr_buf_fmt(out, " %.6f\n%s_count", (double)atomic_load_explicit(&h->sum_us, memory_order_relaxed) / 1e6, h->name);
+    wr_buf_fmt(out, " %.6f\n%s_count",
+               (double)atomic_load_explicit(&h->sum_us, memory_order_relaxed) / 1e6, h->name);
     write_labels(out, h->labels);
     wr_buf_fmt(out, " %llu\n", (unsigned long long)total);
 }
@@ -164,9 +167,11 @@ static void write_process(struct wr_buf *out)
     }
     write_head(out, "process_cpu_seconds_total", "User and system CPU time, seconds", "counter");
     wr_buf_fmt(out, "process_cpu_seconds_total %.3f\n",
-               (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
+               (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+                   (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
     write_head(out, "process_resident_memory_bytes", "Resident memory, bytes", "gauge");
-    wr_buf_fmt(out, "process_resident_memory_bytes %lld\n", (long long)pages * sysconf(_SC_PAGESIZE));
+    wr_buf_fmt(out, "process_resident_memory_bytes %lld\n",
+               (long long)pages * sysconf(_SC_PAGESIZE));
     write_head(out, "process_open_fds", "Open file descriptors", "gauge");
     wr_buf_fmt(out, "process_open_fds %u\n", count_entries("/proc/self/fd"));
     write_head(out, "process_threads", "Threads", "gauge");

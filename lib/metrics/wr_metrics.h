@@ -38,9 +38,12 @@ struct wr_histogram {
 };
 
 /* At file scope: WR_COUNTER(slow, "watchroom_plane_slow_total", NULL, "Connections closed because they read too slowly"); */
-#define WR_COUNTER(var, n, l, h) static struct wr_counter var = {.name = (n), .labels = (l), .help = (h)}
-#define WR_GAUGE(var, n, l, h) static struct wr_gauge var = {.name = (n), .labels = (l), .help = (h)}
-#define WR_HISTOGRAM(var, n, l, h) static struct wr_histogram var = {.name = (n), .labels = (l), .help = (h)}
+#define WR_COUNTER(var, n, l, h) \
+    static struct wr_counter var = {.name = (n), .labels = (l), .help = (h)}
+#define WR_GAUGE(var, n, l, h) \
+    static struct wr_gauge var = {.name = (n), .labels = (l), .help = (h)}
+#define WR_HISTOGRAM(var, n, l, h) \
+    static struct wr_histogram var = {.name = (n), .labels = (l), .help = (h)}
 
 WR_API void wr_counter_register(struct wr_counter *c);
 WR_API void wr_gauge_register(struct wr_gauge *g);

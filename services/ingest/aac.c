@@ -3,7 +3,8 @@
  * Heads of AAC. See aac.h. */
 #include "aac.h"
 
-static const uint32_t rates[13] = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350};
+static const uint32_t rates[13] = {96000, 88200, 64000, 48000, 44100, 32000, 24000,
+                                   22050, 16000, 12000, 11025, 8000,  7350};
 
 struct bits {
     struct wr_slice s;
@@ -56,7 +57,8 @@ bool aac__parse_adts(struct wr_slice data, struct aac_adts *out)
     u(&b, 11);
     uint32_t blocks = u(&b, 2) + 1;
     out->head_bytes = no_checksum ? 7 : 9;
-    if (rate >= WR_ARRAY_LEN(rates) || blocks != 1 || out->frame_bytes <= out->head_bytes || out->frame_bytes > data.n)
+    if (rate >= WR_ARRAY_LEN(rates) || blocks != 1 || out->frame_bytes <= out->head_bytes ||
+        out->frame_bytes > data.n)
         return false;
     out->asc[0] = (uint8_t)(type << 3 | rate >> 1);
     out->asc[1] = (uint8_t)(rate << 7 | channels << 3);

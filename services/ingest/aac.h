@@ -16,8 +16,8 @@ bool aac__parse_config(struct wr_slice asc, struct aac_config *out);
 
 struct aac_adts {
     struct aac_config config;
-    uint8_t asc[2];    /* the AudioSpecificConfig that says the same */
-    size_t head_bytes; /* 7, or 9 with a checksum */
+    uint8_t asc[2];     /* the AudioSpecificConfig that says the same */
+    size_t head_bytes;  /* 7, or 9 with a checksum */
     size_t frame_bytes; /* head and data */
 };
 /* Reads the head of an ADTS frame. False when it is none, is longer than the data, or holds several raw blocks. */

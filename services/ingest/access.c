@@ -47,7 +47,9 @@ int64_t access__order(struct access_order *o, int64_t pts, int64_t duration)
 static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)
 {
     int64_t d = next_pts - a->pts;
-    struct access_unit u = {.data = {a->bytes.p, a->bytes.n}, .pts = a->pts, .camera_us = a->camera_us,
+    struct access_unit u = {.data = {a->bytes.p, a->bytes.n},
+                            .pts = a->pts,
+                            .camera_us = a->camera_us,
                             .duration = d > 0 && d < 2 * 90000 ? (uint32_t)d : 0};
     if (a->too_big || a->bytes.failed)
         a->dropped++;
@@ -57,7 +59,8 @@ static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)
     a->too_big = false;
 }
 
-void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us, access_fn fn, void *ctx)
+void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us,
+                  access_fn fn, void *ctx)
 {
     if (pts == INT64_MIN)
         pts = a->pts;

@@ -17,7 +17,8 @@
 
 /* Decoding times from showing times: of all seen, the one that `depth` others follow. */
 struct access_order {
-    unsigned depth; /* pictures that may be shown before one decoded earlier; grows when it proves too small */
+    unsigned
+        depth; /* pictures that may be shown before one decoded earlier; grows when it proves too small */
     int64_t pts[ACCESS_MAX_DEPTH + 1]; /* the newest, ascending */
     unsigned n;
 };
@@ -29,7 +30,7 @@ int64_t access__order(struct access_order *o, int64_t pts, int64_t duration);
 struct access_unit {
     struct wr_slice data; /* Annex B; borrowed until the next call */
     int64_t pts;
-    uint32_t duration;    /* to the next picture's time; 0 = unknown */
+    uint32_t duration; /* to the next picture's time; 0 = unknown */
     int64_t camera_us;
 };
 typedef void (*access_fn)(void *ctx, const struct access_unit *unit);
@@ -42,7 +43,8 @@ struct access {
     uint64_t dropped; /* pictures over ACCESS_MAX_BYTES */
 };
 /* One packet; pts INT64_MIN = as the one before. Calls fn for the picture that it ends, if any. */
-void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us, access_fn fn, void *ctx);
+void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us,
+                  access_fn fn, void *ctx);
 void access__free(struct access *a);
 
 #endif

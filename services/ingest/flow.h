@@ -14,11 +14,12 @@
 
 /* One coded frame as a source has it. Times in the track's timescale (90 kHz, or the sample rate). */
 struct flow_sample {
-    struct wr_slice data; /* video: an access unit; audio: a raw AAC frame or one with an ADTS head */
-    int64_t dts, pts;     /* TIMELINE_NONE = not told */
-    uint32_t duration;    /* 0 = not told */
-    bool key;             /* video: the source says that decoding can begin here */
-    int64_t camera_us;    /* 0 = unknown */
+    struct wr_slice
+        data;          /* video: an access unit; audio: a raw AAC frame or one with an ADTS head */
+    int64_t dts, pts;  /* TIMELINE_NONE = not told */
+    uint32_t duration; /* 0 = not told */
+    bool key;          /* video: the source says that decoding can begin here */
+    int64_t camera_us; /* 0 = unknown */
 };
 
 struct flow {
@@ -37,7 +38,7 @@ struct flow {
 
     struct timeline time;
     struct access_order order; /* for sources that tell no dts */
-    uint64_t epoch; /* 0 = none yet */
+    uint64_t epoch;            /* 0 = none yet */
     uint64_t seq;
 };
 

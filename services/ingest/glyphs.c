@@ -11,7 +11,8 @@ enum stroke_kind { STROKE_END = 0, LINE, ARC };
 
 struct stroke {
     enum stroke_kind kind;
-    float a, b, c, d, e; /* line: x0 y0 x1 y1; arc: centre x y, radius, from and to in degrees, counter-clockwise */
+    float a, b, c, d,
+        e; /* line: x0 y0 x1 y1; arc: centre x y, radius, from and to in degrees, counter-clockwise */
 };
 
 #define MAX_STROKES 5
@@ -21,25 +22,52 @@ static const struct letter {
     float width;
     struct stroke strokes[MAX_STROKES];
 } letters[] = {
-    {'W', 1.60f, {{LINE, 0, 1.5f, .4f, 0, 0}, {LINE, .4f, 0, .8f, 1.2f, 0}, {LINE, .8f, 1.2f, 1.2f, 0, 0},
-                  {LINE, 1.2f, 0, 1.6f, 1.5f, 0}}},
+    {'W',
+     1.60f,
+     {{LINE, 0, 1.5f, .4f, 0, 0},
+      {LINE, .4f, 0, .8f, 1.2f, 0},
+      {LINE, .8f, 1.2f, 1.2f, 0, 0},
+      {LINE, 1.2f, 0, 1.6f, 1.5f, 0}}},
     {'a', 1.00f, {{ARC, .5f, .5f, .5f, 0, 360}, {LINE, 1, 1, 1, 0, 0}}},
     {'c', 0.88f, {{ARC, .5f, .5f, .5f, 45, 315}}},
     {'d', 1.00f, {{ARC, .5f, .5f, .5f, 0, 360}, {LINE, 1, 1.5f, 1, 0, 0}}},
     {'e', 1.00f, {{ARC, .5f, .5f, .5f, 0, 315}, {LINE, 0, .5f, 1, .5f, 0}}},
-    {'h', 0.84f, {{LINE, 0, 1.5f, 0, 0, 0}, {ARC, .42f, .58f, .42f, 0, 180}, {LINE, .84f, .58f, .84f, 0, 0}}},
-    {'m', 1.44f, {{LINE, 0, 1, 0, 0, 0}, {ARC, .36f, .64f, .36f, 0, 180}, {LINE, .72f, .64f, .72f, 0, 0},
-                  {ARC, 1.08f, .64f, .36f, 0, 180}, {LINE, 1.44f, .64f, 1.44f, 0, 0}}},
+    {'h',
+     0.84f,
+     {{LINE, 0, 1.5f, 0, 0, 0}, {ARC, .42f, .58f, .42f, 0, 180}, {LINE, .84f, .58f, .84f, 0, 0}}},
+    {'m',
+     1.44f,
+     {{LINE, 0, 1, 0, 0, 0},
+      {ARC, .36f, .64f, .36f, 0, 180},
+      {LINE, .72f, .64f, .72f, 0, 0},
+      {ARC, 1.08f, .64f, .36f, 0, 180},
+      {LINE, 1.44f, .64f, 1.44f, 0, 0}}},
     {'o', 1.00f, {{ARC, .5f, .5f, .5f, 0, 360}}},
     {'r', 0.62f, {{LINE, 0, 1, 0, 0, 0}, {ARC, .42f, .58f, .42f, 60, 180}}},
-    {'t', 0.66f, {{LINE, .3f, 1.4f, .3f, .3f, 0}, {ARC, .6f, .3f, .3f, 180, 285}, {LINE, 0, 1, .66f, 1, 0}}},
-    {'0', 0.90f, {{ARC, .45f, 1.05f, .45f, 0, 180}, {ARC, .45f, .45f, .45f, 180, 360}, {LINE, 0, 1.05f, 0, .45f, 0},
-                  {LINE, .9f, 1.05f, .9f, .45f, 0}}},
+    {'t',
+     0.66f,
+     {{LINE, .3f, 1.4f, .3f, .3f, 0}, {ARC, .6f, .3f, .3f, 180, 285}, {LINE, 0, 1, .66f, 1, 0}}},
+    {'0',
+     0.90f,
+     {{ARC, .45f, 1.05f, .45f, 0, 180},
+      {ARC, .45f, .45f, .45f, 180, 360},
+      {LINE, 0, 1.05f, 0, .45f, 0},
+      {LINE, .9f, 1.05f, .9f, .45f, 0}}},
     {'1', 0.90f, {{LINE, .2f, 1.2f, .5f, 1.5f, 0}, {LINE, .5f, 1.5f, .5f, 0, 0}}},
-    {'2', 0.90f, {{ARC, .45f, 1.05f, .45f, -35, 165}, {LINE, .819f, .792f, 0, 0, 0}, {LINE, 0, 0, .9f, 0, 0}}},
+    {'2',
+     0.90f,
+     {{ARC, .45f, 1.05f, .45f, -35, 165}, {LINE, .819f, .792f, 0, 0, 0}, {LINE, 0, 0, .9f, 0, 0}}},
     {'3', 0.90f, {{ARC, .45f, 1.13f, .37f, -90, 150}, {ARC, .45f, .38f, .38f, -150, 90}}},
-    {'4', 0.90f, {{LINE, .6f, 1.5f, 0, .42f, 0}, {LINE, 0, .42f, .9f, .42f, 0}, {LINE, .66f, .85f, .66f, 0, 0}}},
-    {'5', 0.90f, {{LINE, .8f, 1.5f, .18f, 1.5f, 0}, {LINE, .18f, 1.5f, .1f, .82f, 0}, {ARC, .42f, .48f, .48f, -140, 135}}},
+    {'4',
+     0.90f,
+     {{LINE, .6f, 1.5f, 0, .42f, 0},
+      {LINE, 0, .42f, .9f, .42f, 0},
+      {LINE, .66f, .85f, .66f, 0, 0}}},
+    {'5',
+     0.90f,
+     {{LINE, .8f, 1.5f, .18f, 1.5f, 0},
+      {LINE, .18f, 1.5f, .1f, .82f, 0},
+      {ARC, .42f, .48f, .48f, -140, 135}}},
     {'6', 0.90f, {{ARC, .45f, .45f, .45f, 0, 360}, {LINE, .04f, .63f, .6f, 1.5f, 0}}},
     {'7', 0.90f, {{LINE, 0, 1.5f, .9f, 1.5f, 0}, {LINE, .9f, 1.5f, .32f, 0, 0}}},
     {'8', 0.90f, {{ARC, .45f, 1.13f, .37f, 0, 360}, {ARC, .45f, .38f, .38f, 0, 360}}},
@@ -97,7 +125,9 @@ bool glyph__make(struct glyph *g, char c, double unit, double weight)
         return false;
     for (int y = 0; y < g->height; y++)
         for (int x = 0; x < g->width; x++) {
-            double d = distance(l, (x + 0.5 - margin) / unit, (g->height - margin - y - 0.5) / unit) * unit;
+            double d = distance(l, (x + 0.5 - margin) / unit,
+                                (g->height - margin - y - 0.5) / unit) *
+                       unit;
             double cover = weight / 2 - d + 0.5;
             g->alpha[y * g->width + x] = (uint8_t)(255 * (cover < 0 ? 0 : cover > 1 ? 1 : cover));
         }

@@ -10,7 +10,7 @@
 struct glyph {
     uint8_t *alpha; /* width x height */
     int width, height;
-    int advance;    /* pixels to the next glyph */
+    int advance; /* pixels to the next glyph */
 };
 
 /* unit: pixels of the x-height; weight: stroke width in pixels. Characters that it does not know are blank. The bitmap

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 WR_COUNTER(outgrown, "watchroom_ingest_group_outgrown_total", NULL,
-           "Groups of pictures that were too long to keep: viewers who join then wait for the next keyframe");
+           "Groups of pictures that were too long to keep: viewers who join then wait for the next "
+           "keyframe");
 
 void group__clear(struct group *g)
 {
@@ -41,7 +42,8 @@ static bool append(struct group *g, struct wr_msg *msg, struct wr_slice media, i
     return true;
 }
 
-void group__add(struct group *g, struct wr_msg *msg, struct wr_slice media, bool begins, int64_t at_us)
+void group__add(struct group *g, struct wr_msg *msg, struct wr_slice media, bool begins,
+                int64_t at_us)
 {
     if (begins) {
         group__clear(g);
@@ -49,7 +51,8 @@ void group__add(struct group *g, struct wr_msg *msg, struct wr_slice media, bool
     }
     if (!g->whole)
         return;
-    bool fits = g->bytes + media.n <= GROUP_MAX_BYTES && (g->n == 0 || at_us - g->items[0].at_us <= GROUP_MAX_US);
+    bool fits = g->bytes + media.n <= GROUP_MAX_BYTES &&
+                (g->n == 0 || at_us - g->items[0].at_us <= GROUP_MAX_US);
     if (!fits || !append(g, msg, media, at_us)) {
         group__clear(g);
         wr_count(&outgrown, 1);

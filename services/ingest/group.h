@@ -28,7 +28,8 @@ struct group {
 
 void group__free(struct group *g);
 /* Takes a reference of its own. begins: decoding can begin here (a video keyframe). */
-void group__add(struct group *g, struct wr_msg *msg, struct wr_slice media, bool begins, int64_t at_us);
+void group__add(struct group *g, struct wr_msg *msg, struct wr_slice media, bool begins,
+                int64_t at_us);
 /* The same for a stream without a picture: everything is a beginning; what is older than 1 s goes. */
 void group__add_sound(struct group *g, struct wr_msg *msg, struct wr_slice media, int64_t at_us);
 void group__clear(struct group *g);

@@ -142,7 +142,18 @@ static void skip_scaling_list(struct bits *b, unsigned n)
 static bool has_chroma_info(unsigned profile)
 {
     switch (profile) {
-    case 100: case 110: case 122: case 244: case 44: case 83: case 86: case 118: case 128: case 138: case 139: case 134:
+    case 100:
+    case 110:
+    case 122:
+    case 244:
+    case 44:
+    case 83:
+    case 86:
+    case 118:
+    case 128:
+    case 138:
+    case 139:
+    case 134:
     case 135:
         return true;
     default:
@@ -205,7 +216,7 @@ static void parse_vui(struct bits *b, struct h264_sps *s)
     if (u(b, 1) && u(b, 8) == 255) /* aspect ratio, extended */
         u(b, 32);
     if (u(b, 1))
-        u(b, 1); /* overscan */
+        u(b, 1);   /* overscan */
     if (u(b, 1)) { /* video signal type */
         u(b, 4);
         if (u(b, 1))
@@ -229,7 +240,7 @@ static void parse_vui(struct bits *b, struct h264_sps *s)
         skip_hrd(b);
     if (nal_hrd || vcl_hrd)
         u(b, 1);
-    u(b, 1); /* pic_struct present */
+    u(b, 1);       /* pic_struct present */
     if (u(b, 1)) { /* bitstream restriction */
         u(b, 1);
         ue(b);
@@ -254,7 +265,8 @@ static bool parse_size(struct bits *b, struct h264_sps *s, bool separate)
     uint64_t width = mbs_wide * 16, height = map_high * 16 * (frames_only ? 1 : 2);
     if (u(b, 1)) {
         unsigned chroma = separate ? 0 : s->chroma_format;
-        uint64_t x = chroma == 1 || chroma == 2 ? 2 : 1, y = (chroma == 1 ? 2 : 1) * (frames_only ? 1u : 2u);
+        uint64_t x = chroma == 1 || chroma == 2 ? 2 : 1,
+                 y = (chroma == 1 ? 2 : 1) * (frames_only ? 1u : 2u);
         uint64_t cut_x = x * ((uint64_t)ue(b) + ue(b)), cut_y = y * ((uint64_t)ue(b) + ue(b));
         if (cut_x >= width || cut_y >= height)
             return false;
@@ -270,7 +282,8 @@ bool h264__parse_sps(struct wr_slice nal, struct h264_sps *out)
 {
     struct bits b;
     bool separate = false;
-    *out = (struct h264_sps){.chroma_format = 1, .luma_bits = 8, .chroma_bits = 8, .max_reorder = -1};
+    *out = (struct h264_sps){
+        .chroma_format = 1, .luma_bits = 8, .chroma_bits = 8, .max_reorder = -1};
     if (nal.n < 4 || nal_type(nal) != H264_SPS)
         return false;
     bits_init(&b, nal);
@@ -344,7 +357,8 @@ bool h264__sets_learn(struct h264_sets *s, struct wr_slice nal)
         return false;
     if (nal_type(nal) == H264_SPS) {
         struct h264_sps sps;
-        return h264__parse_sps(nal, &sps) && store_set(slot_for(s->sps, H264_MAX_SPS, sps.id), sps.id, 0, nal);
+        return h264__parse_sps(nal, &sps) &&
+               store_set(slot_for(s->sps, H264_MAX_SPS, sps.id), sps.id, 0, nal);
     }
     if (nal_type(nal) != H264_PPS)
         return false;
@@ -387,7 +401,8 @@ enum h264_framing h264__sets_learn_config(struct h264_sets *s, struct wr_slice c
     return H264_ANNEXB;
 }
 
-bool h264__avcc(const struct h264_sets *s, uint32_t pps_id, struct wr_buf *out, struct h264_sps *sps)
+bool h264__avcc(const struct h264_sets *s, uint32_t pps_id, struct wr_buf *out,
+                struct h264_sps *sps)
 {
     wr_buf_clear(out);
     unsigned p = set_index(s->pps, H264_MAX_PPS, pps_id);
@@ -467,7 +482,8 @@ static bool has_recovery_point(struct wr_slice nal)
 
 static bool is_noise(unsigned type)
 {
-    return type == H264_AUD || type == H264_FILLER || type == H264_END_SEQUENCE || type == H264_END_STREAM;
+    return type == H264_AUD || type == H264_FILLER || type == H264_END_SEQUENCE ||
+           type == H264_END_STREAM;
 }
 
 static bool is_set(unsigned type)
@@ -475,7 +491,8 @@ static bool is_set(unsigned type)
     return type == H264_SPS || type == H264_PPS;
 }
 
-void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing framing, struct h264_unit *out)
+void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing framing,
+                struct h264_unit *out)
 {
     struct h264_iter it;
     struct wr_slice nal;

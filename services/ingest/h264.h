@@ -9,14 +9,27 @@
 #include "wr_buf.h"
 
 enum h264_nal {
-    H264_SLICE = 1, H264_IDR = 5, H264_SEI = 6, H264_SPS = 7, H264_PPS = 8, H264_AUD = 9, H264_END_SEQUENCE = 10,
-    H264_END_STREAM = 11, H264_FILLER = 12
+    H264_SLICE = 1,
+    H264_IDR = 5,
+    H264_SEI = 6,
+    H264_SPS = 7,
+    H264_PPS = 8,
+    H264_AUD = 9,
+    H264_END_SEQUENCE = 10,
+    H264_END_STREAM = 11,
+    H264_FILLER = 12
 };
 
 /* ---- NAL units ---------------------------------------------------------------------------------------------------- */
 
 /* Start codes, or lengths of so many bytes. */
-enum h264_framing { H264_ANNEXB = 0, H264_LENGTH1 = 1, H264_LENGTH2 = 2, H264_LENGTH3 = 3, H264_LENGTH4 = 4 };
+enum h264_framing {
+    H264_ANNEXB = 0,
+    H264_LENGTH1 = 1,
+    H264_LENGTH2 = 2,
+    H264_LENGTH3 = 3,
+    H264_LENGTH4 = 4
+};
 
 struct h264_iter {
     const uint8_t *p, *end;
@@ -58,23 +71,26 @@ bool h264__sets_learn(struct h264_sets *s, struct wr_slice nal);
 enum h264_framing h264__sets_learn_config(struct h264_sets *s, struct wr_slice config);
 /* Builds avcC of the SPS that pps_id refers to and all PPS that refer to that SPS. False when one of them is not known
  * yet or cannot be parsed. out is cleared first. */
-bool h264__avcc(const struct h264_sets *s, uint32_t pps_id, struct wr_buf *out, struct h264_sps *sps);
+bool h264__avcc(const struct h264_sets *s, uint32_t pps_id, struct wr_buf *out,
+                struct h264_sps *sps);
 /* "avc1.42c01f" from avcC. */
 void h264__codec_string(struct wr_slice avcc, char out[16]);
 
 /* ---- access units ------------------------------------------------------------------------------------------------- */
 
 struct h264_unit {
-    bool has_picture;  /* a slice */
+    bool has_picture; /* a slice */
     bool is_idr;
-    bool is_recovery;  /* a recovery point SEI: decoding may begin here (open groups, intra refresh) */
+    bool
+        is_recovery; /* a recovery point SEI: decoding may begin here (open groups, intra refresh) */
     bool sets_changed; /* it carried a parameter set that was not known */
     uint32_t pps_id;   /* of the first slice */
     size_t bytes;      /* of the stored form without parameter sets */
     size_t sets_bytes; /* more with them */
 };
 /* Looks through one access unit and learns its parameter sets. */
-void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing framing, struct h264_unit *out);
+void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing framing,
+                struct h264_unit *out);
 /* Writes the stored form: 4-byte lengths; without delimiters, fillers and, unless keep_sets, parameter sets. Returns the
  * end of what it wrote: bytes (+ sets_bytes) of h264__scan. */
 uint8_t *h264__store(struct wr_slice data, enum h264_framing framing, bool keep_sets, uint8_t *to);

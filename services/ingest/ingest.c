@@ -79,13 +79,16 @@ static void handle_watch(struct ingest *in, struct wr_call *call)
     struct request q;
     struct stream *s = read_request(call->body, &q) ? find_stream(in, q.stream) : NULL;
     if (!s) {
-        wr_call_fail(call, WR_ERR_NOT_FOUND, "there is no stream %.*s: add it under streams: in the configuration",
+        wr_call_fail(call, WR_ERR_NOT_FOUND,
+                     "there is no stream %.*s: add it under streams: in the configuration",
                      (int)WR_MIN(q.stream.n, 64u), (const char *)q.stream.p);
         return;
     }
     wr_err e = stream__watch(s, q.lease, q.lease_ms);
     if (e != WR_OK) {
-        wr_call_fail(call, e, e == WR_ERR_BUSY ? "too many gateways watch this stream" : "the lease id is empty or too long");
+        wr_call_fail(call, e,
+                     e == WR_ERR_BUSY ? "too many gateways watch this stream"
+                                      : "the lease id is empty or too long");
         return;
     }
     struct group g = {.n = 0};
@@ -105,7 +108,8 @@ static void handle_unwatch(struct ingest *in, struct wr_call *call)
     struct stream *s = read_request(call->body, &q) ? find_stream(in, q.stream) : NULL;
     if (s)
         stream__unwatch(s, q.lease);
-    wr_call_answer(call, NULL); /* unknown or never watched: it is not watched now, which was asked */
+    wr_call_answer(call,
+                   NULL); /* unknown or never watched: it is not watched now, which was asked */
 }
 
 static void handle_streams(struct ingest *in, struct wr_call *call)
@@ -144,14 +148,15 @@ static void handle_call(void *ctx, struct wr_call *call)
             methods[i].handle(ctx, call);
             return;
         }
-    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "ingest has no method %.*s", (int)WR_MIN(call->method.n, 64u),
-                 (const char *)call->method.p);
+    wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "ingest has no method %.*s",
+                 (int)WR_MIN(call->method.n, 64u), (const char *)call->method.p);
 }
 
 /* ---- building ----------------------------------------------------------------------------------------------------- */
 
 /* Where a stream publishes: beside the instance's events, on a port of its own or under a name of its own. */
-static wr_err open_stream_pub(struct ingest *in, const struct wr_config *c, size_t i, struct wr_errmsg *err)
+static wr_err open_stream_pub(struct ingest *in, const struct wr_config *c, size_t i,
+                              struct wr_errmsg *err)
 {
     struct stream *s = &in->streams[i];
     char url[300];
@@ -198,7 +203,8 @@ static wr_err build_streams(struct ingest *in, const struct wr_config *c, struct
             return e;
         char shown[256];
         wr_url_redact(c->streams[i].url, shown, sizeof shown);
-        wr_info("ingest.stream", "stream=%s source=%s transport=%s events=%s", s->name, shown, s->transport, s->event_url);
+        wr_info("ingest.stream", "stream=%s source=%s transport=%s events=%s", s->name, shown,
+                s->transport, s->event_url);
     }
     return WR_OK;
 }
@@ -244,13 +250,14 @@ static wr_err ingest_start(void *state, const struct wr_service_env *env, struct
         ingest_stop(in);
         return e;
     }
-    wr_info("ingest.start", "calls=%s events=%s streams=%zu", wr_bus_server_url(in->server), wr_bus_pub_url(in->lane), in->n);
+    wr_info("ingest.start", "calls=%s events=%s streams=%zu", wr_bus_server_url(in->server),
+            wr_bus_pub_url(in->lane), in->n);
     return WR_OK;
 }
 
 WR_PLUGIN_EXPORT const struct wr_service_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct ingest, WR_KIND_SERVICE, "ingest", WR_VERSION,
-                                 "Pulls sources, publishes coded frames"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_service_plugin, struct ingest, WR_KIND_SERVICE, "ingest",
+                                 WR_VERSION, "Pulls sources, publishes coded frames"),
     .start = ingest_start,
     .drain = ingest_drain,
     .stop = ingest_stop,

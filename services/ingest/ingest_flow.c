@@ -16,11 +16,15 @@
 
 #include <stdio.h>
 
-WR_COUNTER(early, "watchroom_ingest_early_frames_total", NULL,
-           "Frames left out: before the first keyframe, or sound whose time is far from the picture's");
-WR_COUNTER(empty, "watchroom_ingest_empty_frames_total", NULL, "Frames left out because no picture or sound was in them");
-WR_COUNTER(huge, "watchroom_ingest_huge_frames_total", NULL, "Frames left out because they are over 3 MiB");
-WR_COUNTER(jumps, "watchroom_ingest_time_jumps_total", NULL, "Jumps of a source's clock that were evened out");
+WR_COUNTER(
+    early, "watchroom_ingest_early_frames_total", NULL,
+    "Frames left out: before the first keyframe, or sound whose time is far from the picture's");
+WR_COUNTER(empty, "watchroom_ingest_empty_frames_total", NULL,
+           "Frames left out because no picture or sound was in them");
+WR_COUNTER(huge, "watchroom_ingest_huge_frames_total", NULL,
+           "Frames left out because they are over 3 MiB");
+WR_COUNTER(jumps, "watchroom_ingest_time_jumps_total", NULL,
+           "Jumps of a source's clock that were evened out");
 
 /* What the steps work on. */
 struct work {
@@ -70,8 +74,12 @@ static bool step_look(struct work *w)
 
 static struct wr_track video_track(const struct flow *f)
 {
-    struct wr_track t = {.track = WR_TRACK_VIDEO, .codec = WR_CODEC_H264, .config = {f->avcc.p, f->avcc.n},
-                         .timescale = FLOW_VIDEO_SCALE, .width = f->sps.width, .height = f->sps.height,
+    struct wr_track t = {.track = WR_TRACK_VIDEO,
+                         .codec = WR_CODEC_H264,
+                         .config = {f->avcc.p, f->avcc.n},
+                         .timescale = FLOW_VIDEO_SCALE,
+                         .width = f->sps.width,
+                         .height = f->sps.height,
                          .fps_milli = f->fps_milli ? f->fps_milli : f->sps.fps_milli};
     char codec[16];
     h264__codec_string(t.config, codec);
@@ -81,8 +89,12 @@ static struct wr_track video_track(const struct flow *f)
 
 static struct wr_track audio_track(const struct flow *f)
 {
-    struct wr_track t = {.track = WR_TRACK_AUDIO, .codec = WR_CODEC_AAC, .config = {f->asc.p, f->asc.n},
-                         .timescale = f->sample_rate, .sample_rate = f->sample_rate, .channels = f->channels};
+    struct wr_track t = {.track = WR_TRACK_AUDIO,
+                         .codec = WR_CODEC_AAC,
+                         .config = {f->asc.p, f->asc.n},
+                         .timescale = f->sample_rate,
+                         .sample_rate = f->sample_rate,
+                         .channels = f->channels};
     snprintf(t.codec_string, sizeof t.codec_string, "mp4a.40.%u", f->object_type);
     return t;
 }
@@ -105,7 +117,8 @@ static void begin_epoch(struct flow *f, uint32_t duration)
         tracks[n++] = audio_track(f);
     /* Times begin near 0 again; what was learnt of how the two clocks differ stays. */
     int64_t skew = f->time.audio.skew;
-    timeline__init(&f->time, f->has_video ? FLOW_VIDEO_SCALE : 0, f->asc.n > 0 ? f->sample_rate : 0);
+    timeline__init(&f->time, f->has_video ? FLOW_VIDEO_SCALE : 0,
+                   f->asc.n > 0 ? f->sample_rate : 0);
     f->time.audio.skew = skew;
     access__order_init(&f->order, reorder_depth(&f->sps));
     if (f->has_video && tracks[0].fps_milli)
@@ -121,11 +134,13 @@ static bool step_epoch(struct work *w)
         struct h264_sps sps;
         if (!h264__avcc(&f->sets, w->unit.pps_id, &f->next_avcc, &sps)) {
             wr_count(&early, 1);
-            return f->epoch != 0; /* in the middle: old sets go on; at the start: wait for a keyframe with sets */
+            return f->epoch !=
+                   0; /* in the middle: old sets go on; at the start: wait for a keyframe with sets */
         }
         bool sound_is_new = f->asc.n > 0 && f->time.audio.timescale == 0;
         if (f->epoch == 0 || sound_is_new ||
-            !wr_slice_eq(wr_slice_of(f->avcc.p, f->avcc.n), wr_slice_of(f->next_avcc.p, f->next_avcc.n))) {
+            !wr_slice_eq(wr_slice_of(f->avcc.p, f->avcc.n),
+                         wr_slice_of(f->next_avcc.p, f->next_avcc.n))) {
             wr_buf_clear(&f->avcc);
             wr_buf_add(&f->avcc, f->next_avcc.p, f->next_avcc.n);
             f->sps = sps;
@@ -155,14 +170,20 @@ static bool step_time(struct work *w)
 {
     struct flow *f = w->f;
     uint64_t rebased = f->time.rebased;
-    w->out = (struct wr_media_frame){.epoch = f->epoch, .track = w->video ? WR_TRACK_VIDEO : WR_TRACK_AUDIO,
-                                     .key = w->video ? w->key : true, .dts = decoding_time(w), .pts = w->in->pts,
-                                     .duration = w->in->duration, .arrival_us = wr_wall_us(),
+    w->out = (struct wr_media_frame){.epoch = f->epoch,
+                                     .track = w->video ? WR_TRACK_VIDEO : WR_TRACK_AUDIO,
+                                     .key = w->video ? w->key : true,
+                                     .dts = decoding_time(w),
+                                     .pts = w->in->pts,
+                                     .duration = w->in->duration,
+                                     .arrival_us = wr_wall_us(),
                                      .camera_us = w->in->camera_us};
-    bool keep = timeline__map(&f->time, w->video, w->key, &w->out.dts, &w->out.pts, &w->out.duration, wr_mono_us());
+    bool keep = timeline__map(&f->time, w->video, w->key, &w->out.dts, &w->out.pts,
+                              &w->out.duration, wr_mono_us());
     if (f->time.rebased != rebased) {
         wr_count(&jumps, 1);
-        wr_warn("ingest.jump", "stream=%s track=%u the source's clock jumped; evened out", f->stream->name, w->out.track);
+        wr_warn("ingest.jump", "stream=%s track=%u the source's clock jumped; evened out",
+                f->stream->name, w->out.track);
     }
     if (!keep)
         wr_count(&early, 1);
@@ -203,7 +224,8 @@ static bool step_publish(struct work *w)
 
 /* ------------------------------------------------------------------------------------------------------------------- */
 
-static bool (*const steps[])(struct work *w) = {step_look, step_epoch, step_time, step_store, step_publish};
+static bool (*const steps[])(struct work *w) = {step_look, step_epoch, step_time, step_store,
+                                                step_publish};
 
 static void run(struct work *w)
 {

@@ -41,7 +41,8 @@ struct fixture {
     unsigned states_seen;            /* mask */
 };
 
-static void handle_event(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg)
+static void handle_event(void *ctx, struct wr_slice topic, struct wr_slice event,
+                         struct wr_msg *msg)
 {
     struct fixture *x = ctx;
     struct wr_media_frame f;
@@ -83,7 +84,8 @@ static struct fixture *start_with(const char *yaml)
     if (x->ingest->start(x->state, &env, &err) != WR_OK)
         fail_msg("%s", err.text);
     assert_int_equal(wr_bus_open(&(struct wr_bus_opts){.service = NULL}, &x->bus), WR_OK);
-    assert_int_equal(wr_bus_service_open(x->bus, "ingest", x->config->bus.ingest, &x->service, &err), WR_OK);
+    assert_int_equal(
+        wr_bus_service_open(x->bus, "ingest", x->config->bus.ingest, &x->service, &err), WR_OK);
     return x;
 }
 
@@ -104,7 +106,8 @@ static void end(struct fixture *x)
     free(x);
 }
 
-static wr_err watch(struct fixture *x, const char *stream, bool group, Watchroom__V1__WatchResponse **out)
+static wr_err watch(struct fixture *x, const char *stream, bool group,
+                    Watchroom__V1__WatchResponse **out)
 {
     Watchroom__V1__WatchRequest q = WATCHROOM__V1__WATCH_REQUEST__INIT;
     char name[64], lease[] = "gateway-test";
@@ -116,7 +119,8 @@ static wr_err watch(struct fixture *x, const char *stream, bool group, Watchroom
     q.lease = lease;
     q.lease_ms = 6000;
     q.group = group;
-    wr_err e = wr_bus_call_wait(x->service, stream, "watchroom.v1.Ingest/Watch", wr_msg_pack(&q.base), 5000, &m, &body, &err);
+    wr_err e = wr_bus_call_wait(x->service, stream, "watchroom.v1.Ingest/Watch",
+                                wr_msg_pack(&q.base), 5000, &m, &body, &err);
     if (e != WR_OK)
         return e;
     Watchroom__V1__WatchResponse *r = watchroom__v1__watch_response__unpack(NULL, body.n, body.p);
@@ -139,8 +143,9 @@ static void unwatch(struct fixture *x, const char *stream)
     snprintf(name, sizeof name, "%s", stream);
     q.stream = name;
     q.lease = lease;
-    assert_int_equal(wr_bus_call_wait(x->service, stream, "watchroom.v1.Ingest/Unwatch", wr_msg_pack(&q.base), 5000, &m,
-                                      &body, &err), WR_OK);
+    assert_int_equal(wr_bus_call_wait(x->service, stream, "watchroom.v1.Ingest/Unwatch",
+                                      wr_msg_pack(&q.base), 5000, &m, &body, &err),
+                     WR_OK);
     wr_msg_unref(m);
 }
 
@@ -153,7 +158,9 @@ static void subscribe(struct fixture *x, const char *stream)
     const char *prefixes[] = {media, state, NULL};
     struct wr_errmsg err = {""};
     assert_int_equal(watch(x, stream, false, &r), WR_OK);
-    assert_int_equal(wr_bus_subscribe_url(x->bus, r->info->event_url, prefixes, handle_event, x, &x->sub, &err), WR_OK);
+    assert_int_equal(
+        wr_bus_subscribe_url(x->bus, r->info->event_url, prefixes, handle_event, x, &x->sub, &err),
+        WR_OK);
     watchroom__v1__watch_response__free_unpacked(r, NULL);
 }
 
@@ -220,7 +227,8 @@ static void test_frames_are_numbered_and_timed(void **state)
         assert_true(llabs(f.arrival_us - wr_wall_us()) < 60000000);
     }
     assert_true(pictures >= 35 && pictures <= 50 && keys >= 1);
-    assert_true(x->info == NULL || x->info->state == WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE);
+    assert_true(x->info == NULL ||
+                x->info->state == WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE);
     end(x);
 }
 
@@ -242,7 +250,8 @@ static void test_first_answer_has_tracks_and_the_current_group(void **state)
     assert_true(r->n_group >= 15);
     assert_true(r->group[0]->key && r->group[0]->track == WR_TRACK_VIDEO);
     for (size_t i = 1; i < r->n_group; i++)
-        assert_true(r->group[i]->seq == r->group[i - 1]->seq + 1 && r->group[i]->epoch == r->info->epoch);
+        assert_true(r->group[i]->seq == r->group[i - 1]->seq + 1 &&
+                    r->group[i]->epoch == r->info->epoch);
     watchroom__v1__watch_response__free_unpacked(r, NULL);
     end(x);
 }
@@ -335,7 +344,8 @@ static void test_dead_camera_is_retried_and_says_why_without_credentials(void **
 static void test_addresses_of_other_kinds_are_refused_at_start(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"file:///etc/passwd", "concat:/etc/passwd", "/etc/passwd", "http://127.0.0.1/x"};
+    static const char *const bad[] = {"file:///etc/passwd", "concat:/etc/passwd", "/etc/passwd",
+                                      "http://127.0.0.1/x"};
     for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
         char yaml[200];
         struct wr_config *c = NULL;

@@ -71,7 +71,8 @@ static struct rect clip(struct rect r)
 }
 
 /* Draws a colour through a coverage mask whose top left is at (x, y), even numbers. */
-static void blend(uint8_t *planes, const uint8_t *alpha, int mask_w, int mask_h, int x, int y, struct colour c)
+static void blend(uint8_t *planes, const uint8_t *alpha, int mask_w, int mask_h, int x, int y,
+                  struct colour c)
 {
     struct rect r = clip((struct rect){x, y, mask_w, mask_h});
     for (int j = r.y; j < r.y + r.h; j++) {
@@ -118,7 +119,8 @@ static void fill(uint8_t *planes, struct rect r, struct colour c)
 }
 
 /* Text from `left` on. False when memory is out. */
-static bool text(uint8_t *planes, const char *s, double unit, double weight, int left, int y, struct colour c)
+static bool text(uint8_t *planes, const char *s, double unit, double weight, int left, int y,
+                 struct colour c)
 {
     for (int x = left; *s; s++) {
         struct glyph g;
@@ -136,7 +138,8 @@ static bool text(uint8_t *planes, const char *s, double unit, double weight, int
 /* BT.709, limited range, from linear blends of a few colours (components 0 to 1). */
 static void put_gradient(uint8_t *planes)
 {
-    static const double top[3] = {0.06, 0.09, 0.20}, bottom[3] = {0.07, 0.30, 0.36}, side[3] = {0.25, 0.12, 0.36};
+    static const double top[3] = {0.06, 0.09, 0.20}, bottom[3] = {0.07, 0.30, 0.36},
+                        side[3] = {0.25, 0.12, 0.36};
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++) {
             double fy = y / (double)H, fx = x / (double)W * (1 - fy), c[3];
@@ -180,7 +183,8 @@ struct picture *picture__new(void)
     put_gradient(p->back);
     put_light_mask(p->light);
     /* The machine's clock needs neutral chroma under it; it is drawn over `now` each time. */
-    fill(p->back, (struct rect){0, 0, 32 * PICTURE_CLOCK_BLOCK, PICTURE_CLOCK_BLOCK}, (struct colour){16, 128, 128});
+    fill(p->back, (struct rect){0, 0, 32 * PICTURE_CLOCK_BLOCK, PICTURE_CLOCK_BLOCK},
+         (struct colour){16, 128, 128});
     fill(p->back, (struct rect){BAR_X, BAR_Y, BAR_W, BAR_H}, (struct colour){70, 134, 124});
     if (!make_glyphs(p) || !text(p->back, "Watchroom demo", 34, 6, 64, 88, white)) {
         picture__free(&p);
@@ -255,7 +259,8 @@ static void draw_light(struct picture *p, int64_t wall_ms)
     double t = (double)(wall_ms % 3600000) / 1000;
     if (p->light_at.w > 0)
         erase(p, p->light_at);
-    int x = (int)(W / 2 + 510 * sin(t * 0.45) - LIGHT / 2), y = (int)(598 + 18 * sin(t * 1.7) - LIGHT / 2);
+    int x = (int)(W / 2 + 510 * sin(t * 0.45) - LIGHT / 2),
+        y = (int)(598 + 18 * sin(t * 1.7) - LIGHT / 2);
     p->light_at = (struct rect){x & ~1, y & ~1, LIGHT, LIGHT};
     blend(p->now, p->light, LIGHT, LIGHT, p->light_at.x, p->light_at.y, amber);
 }
@@ -265,7 +270,8 @@ static void draw_machine_clock(struct picture *p, int64_t wall_ms)
     uint32_t v = (uint32_t)wall_ms;
     for (int y = 0; y < PICTURE_CLOCK_BLOCK; y++)
         for (int i = 0; i < 32; i++)
-            memset(p->now + (size_t)y * W + (size_t)i * PICTURE_CLOCK_BLOCK, v >> (31 - i) & 1 ? 235 : 16, PICTURE_CLOCK_BLOCK);
+            memset(p->now + (size_t)y * W + (size_t)i * PICTURE_CLOCK_BLOCK,
+                   v >> (31 - i) & 1 ? 235 : 16, PICTURE_CLOCK_BLOCK);
 }
 
 void picture__draw(struct picture *p, int64_t wall_ms)

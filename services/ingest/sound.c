@@ -12,7 +12,8 @@
 #include <libswresample/swresample.h>
 #include <stdlib.h>
 
-#define JUMP (SOUND_RATE / 5) /* 200 ms off: the source's clock is believed, not the count of samples */
+#define JUMP \
+    (SOUND_RATE / 5) /* 200 ms off: the source's clock is believed, not the count of samples */
 #define MAX_WAITING (SOUND_RATE)
 
 struct sound {
@@ -44,7 +45,8 @@ static wr_err open_decoder(struct sound *s, const AVCodecParameters *from, struc
         if (avcodec_open2(s->decoder, codec, NULL) >= 0)
             return WR_OK;
     }
-    wr_errmsg_set(err, "this FFmpeg cannot decode the camera's %s sound", avcodec_get_name(from->codec_id));
+    wr_errmsg_set(err, "this FFmpeg cannot decode the camera's %s sound",
+                  avcodec_get_name(from->codec_id));
     return WR_ERR_UNAVAILABLE;
 }
 
@@ -69,22 +71,24 @@ static wr_err open_encoder(struct sound *s, struct wr_errmsg *err)
 
 static wr_err open_rest(struct sound *s, struct wr_errmsg *err)
 {
-    AVCodecContext *d = s->decoder, *e = s->encoder; /* not const: FFmpeg 5.1 takes the layouts so */
+    AVCodecContext *d = s->decoder,
+                   *e = s->encoder; /* not const: FFmpeg 5.1 takes the layouts so */
     s->decoded = av_frame_alloc();
     s->resampled = av_frame_alloc();
     s->piece = av_frame_alloc();
     s->packet = av_packet_alloc();
     s->queue = av_audio_fifo_alloc(e->sample_fmt, e->ch_layout.nb_channels, SOUND_RATE / 4);
     if (s->decoded && s->resampled && s->piece && s->packet && s->queue &&
-        swr_alloc_set_opts2(&s->resampler, &e->ch_layout, e->sample_fmt, e->sample_rate, &d->ch_layout, d->sample_fmt,
-                            d->sample_rate, 0, NULL) >= 0 &&
+        swr_alloc_set_opts2(&s->resampler, &e->ch_layout, e->sample_fmt, e->sample_rate,
+                            &d->ch_layout, d->sample_fmt, d->sample_rate, 0, NULL) >= 0 &&
         swr_init(s->resampler) >= 0)
         return WR_OK;
     wr_errmsg_set(err, "out of memory");
     return WR_ERR_UNAVAILABLE;
 }
 
-wr_err sound__new(const AVCodecParameters *from, sound_frame_fn fn, void *ctx, struct sound **out, struct wr_errmsg *err)
+wr_err sound__new(const AVCodecParameters *from, sound_frame_fn fn, void *ctx, struct sound **out,
+                  struct wr_errmsg *err)
 {
     struct sound *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -155,8 +159,10 @@ static void encode_waiting(struct sound *s)
         f->sample_rate = SOUND_RATE;
         f->pts = s->next_pts;
         s->next_pts += n;
-        if (av_channel_layout_copy(&f->ch_layout, &s->encoder->ch_layout) >= 0 && av_frame_get_buffer(f, 0) >= 0 &&
-            av_audio_fifo_read(s->queue, (void **)f->data, n) == n && avcodec_send_frame(s->encoder, f) >= 0)
+        if (av_channel_layout_copy(&f->ch_layout, &s->encoder->ch_layout) >= 0 &&
+            av_frame_get_buffer(f, 0) >= 0 &&
+            av_audio_fifo_read(s->queue, (void **)f->data, n) == n &&
+            avcodec_send_frame(s->encoder, f) >= 0)
             take_encoded(s);
         else
             av_audio_fifo_drain(s->queue, n);

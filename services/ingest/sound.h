@@ -19,8 +19,8 @@ typedef void (*sound_frame_fn)(void *ctx, struct wr_slice data, int64_t pts, uin
 /* True for the codecs that become AAC. */
 bool sound__takes(int av_codec_id);
 /* Errors: UNAVAILABLE with a sentence (this FFmpeg lacks a decoder or encoder). */
-WR_MUST_USE wr_err sound__new(const struct AVCodecParameters *from, sound_frame_fn fn, void *ctx, struct sound **out,
-                              struct wr_errmsg *err);
+WR_MUST_USE wr_err sound__new(const struct AVCodecParameters *from, sound_frame_fn fn, void *ctx,
+                              struct sound **out, struct wr_errmsg *err);
 /* The AudioSpecificConfig; valid until sound__free. */
 struct wr_slice sound__config(const struct sound *s);
 uint32_t sound__channels(const struct sound *s);

@@ -18,7 +18,8 @@ static const struct {
 static size_t kind_of(const struct stream *s)
 {
     size_t i = 0;
-    while (i < WR_ARRAY_LEN(kinds) && strncasecmp(s->url, kinds[i].prefix, strlen(kinds[i].prefix)) != 0)
+    while (i < WR_ARRAY_LEN(kinds) &&
+           strncasecmp(s->url, kinds[i].prefix, strlen(kinds[i].prefix)) != 0)
         i++;
     return i;
 }
@@ -26,7 +27,9 @@ static size_t kind_of(const struct stream *s)
 wr_err source__check(const struct stream *s, struct wr_errmsg *err)
 {
     if (kind_of(s) == WR_ARRAY_LEN(kinds)) {
-        wr_errmsg_set(err, "streams.%s: the address must begin with rtsp://, rtsps:// or synthetic:", s->name);
+        wr_errmsg_set(
+            err,
+            "streams.%s: the address must begin with rtsp://, rtsps:// or synthetic:", s->name);
         return WR_ERR_INVALID;
     }
     if (strcmp(s->transport, "tcp") != 0 && strcmp(s->transport, "udp") != 0) {

@@ -18,7 +18,8 @@
 #include <stdio.h>
 
 #define OPEN_US (10 * 1000000)
-#define CLOSE_US (500 * 1000) /* for TEARDOWN: many cameras allow few sessions and want to be told */
+#define CLOSE_US \
+    (500 * 1000) /* for TEARDOWN: many cameras allow few sessions and want to be told */
 #define NO_KEY_US (10 * 1000000)
 
 /* One connection. */
@@ -70,8 +71,10 @@ static void end_with_av(struct av *a, int code, const char *doing)
     } known[] = {
         {AVERROR_HTTP_UNAUTHORIZED, true, "the camera refused user or password (401)"},
         {AVERROR_HTTP_FORBIDDEN, true, "the camera forbids it to this user (403)"},
-        {AVERROR_HTTP_NOT_FOUND, true, "the camera has no such path (404): check the address behind the host"},
-        {AVERROR(ECONNREFUSED), false, "the camera's host refuses the connection: is the port right, is it starting?"},
+        {AVERROR_HTTP_NOT_FOUND, true,
+         "the camera has no such path (404): check the address behind the host"},
+        {AVERROR(ECONNREFUSED), false,
+         "the camera's host refuses the connection: is the port right, is it starting?"},
         {AVERROR(EHOSTUNREACH), false, "the camera's host cannot be reached"},
         {AVERROR(ENETUNREACH), false, "the camera's network cannot be reached"},
         {AVERROR(ETIMEDOUT), false, "the camera does not answer"},
@@ -80,7 +83,8 @@ static void end_with_av(struct av *a, int code, const char *doing)
         {AVERROR_PROTOCOL_NOT_FOUND, true, "this FFmpeg cannot read the address's protocol"},
     };
     if (code == AVERROR_EXIT) {
-        snprintf(a->end->text, sizeof a->end->text, "the camera did not answer in time while %s", doing);
+        snprintf(a->end->text, sizeof a->end->text, "the camera did not answer in time while %s",
+                 doing);
         return;
     }
     for (size_t i = 0; i < WR_ARRAY_LEN(known); i++)
@@ -100,8 +104,8 @@ static void set_options(struct av *a, AVDictionary **o)
     char us[32];
     snprintf(us, sizeof us, "%lld", (long long)a->s->no_packet_us);
     av_dict_set(o, "rtsp_transport", a->s->transport, 0);
-    av_dict_set(o, "timeout", us, 0);                          /* microseconds; stimeout is gone */
-    av_dict_set(o, "allowed_media_types", "video+audio", 0);   /* ONVIF metadata stalls the probing */
+    av_dict_set(o, "timeout", us, 0);                        /* microseconds; stimeout is gone */
+    av_dict_set(o, "allowed_media_types", "video+audio", 0); /* ONVIF metadata stalls the probing */
     if (strcmp(a->s->transport, "udp") == 0)
         av_dict_set(o, "buffer_size", "1048576", 0);
 }
@@ -122,7 +126,8 @@ static bool open_input(struct av *a)
     int r = avformat_open_input(&a->ctx, a->s->url, NULL, &options); /* frees ctx when it fails */
     /* The only warning that libavformat gives about an option it does not know. */
     while (r >= 0 && (left = av_dict_get(options, "", left, AV_DICT_IGNORE_SUFFIX)))
-        wr_error("ingest.option", "stream=%s libavformat does not know the option %s", a->s->name, left->key);
+        wr_error("ingest.option", "stream=%s libavformat does not know the option %s", a->s->name,
+                 left->key);
     av_dict_free(&options);
     if (r >= 0)
         return true;
@@ -148,18 +153,22 @@ static bool choose_video(struct av *a)
     if (par->codec_id != AV_CODEC_ID_H264) {
         a->end->is_lasting = true;
         snprintf(a->end->text, sizeof a->end->text,
-                 "the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264",
-                 par->codec_id == AV_CODEC_ID_HEVC ? "H.265 (hevc)" : avcodec_get_name(par->codec_id));
+                 "the camera sends %s video, which this version does not carry: set the camera (or "
+                 "its substream) to H.264",
+                 par->codec_id == AV_CODEC_ID_HEVC ? "H.265 (hevc)"
+                                                   : avcodec_get_name(par->codec_id));
         return false;
     }
-    flow__set_video(&a->flow, wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0)), fps_milli(st));
+    flow__set_video(&a->flow, wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0)),
+                    fps_milli(st));
     return true;
 }
 
 static void take_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration)
 {
     struct av *a = ctx;
-    flow__audio(&a->flow, &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
+    flow__audio(&a->flow,
+                &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
 }
 
 /* Sound that cannot be carried is left out with a note, not the whole camera. */
@@ -177,11 +186,14 @@ static void choose_audio(struct av *a)
         wr_errmsg_set(&err, "its AAC configuration cannot be read");
     } else if (sound__takes((int)par->codec_id)) {
         if (sound__new(par, take_sound, a, &a->sound, &err) == WR_OK &&
-            flow__set_audio(&a->flow, sound__config(a->sound), SOUND_RATE, sound__channels(a->sound)))
+            flow__set_audio(&a->flow, sound__config(a->sound), SOUND_RATE,
+                            sound__channels(a->sound)))
             return;
     } else {
-        wr_errmsg_set(&err, "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
-                      avcodec_get_name(par->codec_id));
+        wr_errmsg_set(
+            &err,
+            "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
+            avcodec_get_name(par->codec_id));
     }
     snprintf(a->flow.note, sizeof a->flow.note, "without sound: %.150s", err.text);
     wr_warn("ingest.sound", "stream=%s %s", a->s->name, a->flow.note);
@@ -195,7 +207,8 @@ static bool choose_tracks(struct av *a)
     choose_audio(a);
     if (a->video >= 0 || a->audio >= 0)
         return true;
-    end_with(a, true, a->flow.note[0] ? a->flow.note : "the camera offers neither picture nor sound");
+    end_with(a, true,
+             a->flow.note[0] ? a->flow.note : "the camera offers neither picture nor sound");
     return false;
 }
 
@@ -220,8 +233,11 @@ static int64_t camera_clock_us(const AVPacket *pkt)
 static void take_picture(void *ctx, const struct access_unit *unit)
 {
     struct av *a = ctx;
-    flow__video(&a->flow, &(struct flow_sample){.data = unit->data, .dts = TIMELINE_NONE, .pts = unit->pts,
-                                                .duration = unit->duration, .camera_us = unit->camera_us});
+    flow__video(&a->flow, &(struct flow_sample){.data = unit->data,
+                                                .dts = TIMELINE_NONE,
+                                                .pts = unit->pts,
+                                                .duration = unit->duration,
+                                                .camera_us = unit->camera_us});
 }
 
 static void take_packet(struct av *a, const AVPacket *pkt)
@@ -233,8 +249,8 @@ static void take_packet(struct av *a, const AVPacket *pkt)
     struct wr_slice data = wr_slice_of(pkt->data, (size_t)WR_MAX(pkt->size, 0));
     if (video) {
         a->last_video_us = wr_mono_us();
-        access__feed(&a->access, data, rescale(pkt->pts, st->time_base, FLOW_VIDEO_SCALE), camera_clock_us(pkt),
-                     take_picture, a);
+        access__feed(&a->access, data, rescale(pkt->pts, st->time_base, FLOW_VIDEO_SCALE),
+                     camera_clock_us(pkt), take_picture, a);
         return;
     }
     if (a->sound) {
@@ -257,7 +273,8 @@ static bool is_flowing(struct av *a)
     }
     if (a->video >= 0 && a->flow.epoch == 0 && now - a->began_us > NO_KEY_US)
         stream__set_state(a->s, STREAM_STARTING,
-                          "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s (it may use intra refresh)");
+                          "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s "
+                          "(it may use intra refresh)");
     return true;
 }
 

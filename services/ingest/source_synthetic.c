@@ -110,7 +110,8 @@ static bool open_frames(struct synthetic *y)
         f->data[i] = picture__plane(y->picture, i);
         f->linesize[i] = i ? PICTURE_WIDTH / 2 : PICTURE_WIDTH;
     }
-    f->buf[0] = av_buffer_create(f->data[0], (size_t)PICTURE_WIDTH * PICTURE_HEIGHT * 3 / 2, free_frame_data, NULL, 0);
+    f->buf[0] = av_buffer_create(f->data[0], (size_t)PICTURE_WIDTH * PICTURE_HEIGHT * 3 / 2,
+                                 free_frame_data, NULL, 0);
     AVFrame *a = y->sound;
     a->format = AV_SAMPLE_FMT_FLTP;
     a->nb_samples = y->audio->frame_size;
@@ -126,8 +127,11 @@ static void take(struct synthetic *y, AVCodecContext *c, bool video)
     while (avcodec_receive_packet(c, y->packet) >= 0) {
         const AVPacket *p = y->packet;
         int64_t scale = video ? FLOW_VIDEO_SCALE / FPS : 1;
-        struct flow_sample s = {.data = wr_slice_of(p->data, (size_t)p->size), .dts = p->dts * scale, .pts = p->pts * scale,
-                                .duration = video ? FLOW_VIDEO_SCALE / FPS : 1024, .key = p->flags & AV_PKT_FLAG_KEY};
+        struct flow_sample s = {.data = wr_slice_of(p->data, (size_t)p->size),
+                                .dts = p->dts * scale,
+                                .pts = p->pts * scale,
+                                .duration = video ? FLOW_VIDEO_SCALE / FPS : 1024,
+                                .key = p->flags & AV_PKT_FLAG_KEY};
         if (video) {
             s.camera_us = wr_wall_us();
             flow__video(&y->flow, &s);
@@ -179,8 +183,8 @@ static void run(struct synthetic *y)
         int64_t late = wr_mono_us() - (began + y->frames * FRAME_US);
         if (late > LATE_US) { /* the machine was asleep or is too slow: go on with the present */
             int64_t skip = late / FRAME_US;
-            wr_warn("ingest.synthetic", "stream=%s %lld frames skipped: the machine is too slow", y->s->name,
-                    (long long)skip);
+            wr_warn("ingest.synthetic", "stream=%s %lld frames skipped: the machine is too slow",
+                    y->s->name, (long long)skip);
             y->frames += skip;
             y->samples += skip * (RATE / FPS);
         }
@@ -195,8 +199,10 @@ void source__run_synthetic(struct stream *s, struct source_end *end)
     struct synthetic y = {.s = s, .end = end};
     flow__init(&y.flow, s);
     if (open_video(&y) && open_audio(&y) && open_frames(&y)) {
-        flow__set_video(&y.flow, wr_slice_of(y.video->extradata, (size_t)y.video->extradata_size), FPS * 1000);
-        if (flow__set_audio(&y.flow, wr_slice_of(y.audio->extradata, (size_t)y.audio->extradata_size), RATE, 1))
+        flow__set_video(&y.flow, wr_slice_of(y.video->extradata, (size_t)y.video->extradata_size),
+                        FPS * 1000);
+        if (flow__set_audio(
+                &y.flow, wr_slice_of(y.audio->extradata, (size_t)y.audio->extradata_size), RATE, 1))
             run(&y);
     }
     av_frame_free(&y.frame);

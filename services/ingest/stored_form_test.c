@@ -16,7 +16,8 @@
 #include "sound.h"
 #include "timeline.h"
 
-#define BYTES(...) wr_slice_of((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+#define BYTES(...) \
+    wr_slice_of((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 /* ---- parameter sets, made by an encoder that is not ours ----------------------------------------------------------- */
 
@@ -45,7 +46,9 @@ static void test_sps_tells_size_rate_and_reordering(void **state)
     static const struct {
         int width, height, fps, b_frames, reorder;
         const char *profile;
-    } cases[] = {{1280, 720, 25, 0, 0, "baseline"}, {1920, 1080, 30, 2, 2, "high"}, {641, 361, 15, 0, 0, "main"},
+    } cases[] = {{1280, 720, 25, 0, 0, "baseline"},
+                 {1920, 1080, 30, 2, 2, "high"},
+                 {641, 361, 15, 0, 0, "main"},
                  {352, 288, 5, 1, 1, "main"}};
     for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++) {
         int w = cases[i].width & ~1, h = cases[i].height & ~1; /* 640 x 360: cropped macroblocks */
@@ -67,7 +70,8 @@ static void test_sps_tells_size_rate_and_reordering(void **state)
         /* avcC read back teaches the same sets. */
         struct h264_sets again = {0};
         struct wr_buf avcc2 = {.n = 0};
-        assert_int_equal(h264__sets_learn_config(&again, wr_slice_of(avcc.p, avcc.n)), H264_LENGTH4);
+        assert_int_equal(h264__sets_learn_config(&again, wr_slice_of(avcc.p, avcc.n)),
+                         H264_LENGTH4);
         assert_true(h264__avcc(&again, 0, &avcc2, &sps));
         assert_true(wr_slice_eq(wr_slice_of(avcc.p, avcc.n), wr_slice_of(avcc2.p, avcc2.n)));
         h264__sets_free(&sets);
@@ -98,7 +102,8 @@ static void test_broken_sps_is_harmless(void **state)
             memcpy(bad, nal.p, nal.n);
             bad[n] ^= (uint8_t)(1u << bit);
             if (h264__parse_sps(wr_slice_of(bad, nal.n), &sps))
-                assert_true(sps.width > 0 && sps.width <= 16384 && sps.height > 0 && sps.height <= 32768);
+                assert_true(sps.width > 0 && sps.width <= 16384 && sps.height > 0 &&
+                            sps.height <= 32768);
             free(bad);
         }
     }
@@ -123,7 +128,10 @@ static size_t count_nals(struct wr_slice data, enum h264_framing framing)
 static void test_start_codes_of_three_and_four_bytes(void **state)
 {
     (void)state;
-    assert_int_equal(count_nals(BYTES(0, 0, 0, 1, 0x65, 1, 0, 0, 1, 0x41, 2, 0, 0, 0, 0, 1, 0x41, 3), H264_ANNEXB), 3);
+    assert_int_equal(
+        count_nals(BYTES(0, 0, 0, 1, 0x65, 1, 0, 0, 1, 0x41, 2, 0, 0, 0, 0, 1, 0x41, 3),
+                   H264_ANNEXB),
+        3);
     assert_int_equal(count_nals(BYTES(0, 0, 1), H264_ANNEXB), 0);
     assert_int_equal(count_nals(BYTES(0, 0, 1, 0, 0, 1, 0x65), H264_ANNEXB), 1);
     assert_int_equal(count_nals(BYTES(0x65, 1, 2, 3), H264_ANNEXB), 0);
@@ -134,7 +142,8 @@ static void test_lengths_that_run_past_the_end_end_it(void **state)
 {
     (void)state;
     assert_int_equal(count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0, 0, 0, 1, 0x41), H264_LENGTH4), 2);
-    assert_int_equal(count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0xff, 0xff, 0xff, 0xff, 0x41), H264_LENGTH4), 1);
+    assert_int_equal(
+        count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0xff, 0xff, 0xff, 0xff, 0x41), H264_LENGTH4), 1);
     assert_int_equal(count_nals(BYTES(0, 0, 0), H264_LENGTH4), 0);
     assert_int_equal(count_nals(BYTES(0, 2, 0x65, 1), H264_LENGTH2), 1);
 }
@@ -145,8 +154,8 @@ static void test_stored_form_has_lengths_and_no_noise(void **state)
     struct h264_sets sets = {0};
     struct h264_unit u;
     /* delimiter, SEI, IDR slice (first_mb 0, type 7, pps 0), filler */
-    struct wr_slice in = BYTES(0, 0, 0, 1, 9, 0x10, 0, 0, 1, 6, 5, 1, 0xaa, 0x80, 0, 0, 0, 1, 0x65, 0x88, 0x84, 0x21, 0, 0, 1,
-                               12, 0xff, 0x80);
+    struct wr_slice in = BYTES(0, 0, 0, 1, 9, 0x10, 0, 0, 1, 6, 5, 1, 0xaa, 0x80, 0, 0, 0, 1, 0x65,
+                               0x88, 0x84, 0x21, 0, 0, 1, 12, 0xff, 0x80);
     uint8_t out[64];
     h264__scan(&sets, in, H264_ANNEXB, &u);
     assert_true(u.has_picture && u.is_idr && !u.sets_changed && !u.is_recovery);
@@ -161,9 +170,11 @@ static void test_recovery_point_is_seen(void **state)
     (void)state;
     struct h264_sets sets = {0};
     struct h264_unit u;
-    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 6, 1, 0x84, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20), H264_ANNEXB, &u);
+    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 6, 1, 0x84, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20),
+               H264_ANNEXB, &u);
     assert_true(u.has_picture && !u.is_idr && u.is_recovery);
-    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20), H264_ANNEXB, &u);
+    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20), H264_ANNEXB,
+               &u);
     assert_false(u.is_recovery);
     h264__sets_free(&sets);
 }
@@ -172,7 +183,8 @@ static void test_changed_parameter_sets_are_noticed_once(void **state)
 {
     (void)state;
     struct h264_sets sets = {0};
-    struct wr_buf small = config_of(640, 360, 25, "baseline", 0), big = config_of(1280, 720, 25, "baseline", 0);
+    struct wr_buf small = config_of(640, 360, 25, "baseline", 0),
+                  big = config_of(1280, 720, 25, "baseline", 0);
     struct h264_unit u;
     h264__scan(&sets, wr_slice_of(small.p, small.n), H264_ANNEXB, &u);
     assert_true(u.sets_changed && !u.has_picture);
@@ -201,7 +213,8 @@ static void test_adts_head_says_what_the_config_says(void **state)
     assert_memory_equal(a.asc, "\x11\x90", 2);
     for (size_t n = 0; n < frame.n; n++)
         assert_false(aac__parse_adts(wr_slice_of(frame.p, n), &a));
-    assert_false(aac__parse_adts(BYTES(0x21, 0x10, 4, 0x60, 0x8c, 0x1c, 0, 0), &a)); /* a raw frame */
+    assert_false(
+        aac__parse_adts(BYTES(0x21, 0x10, 4, 0x60, 0x8c, 0x1c, 0, 0), &a)); /* a raw frame */
 }
 
 static void test_config_of_aac(void **state)
@@ -279,7 +292,8 @@ static void test_decoding_times_of_b_frames(void **state)
         access__order_init(&o, depth);
         for (unsigned round = 0; round < 5; round++)
             for (unsigned i = 0; i < 10; i++) {
-                int64_t pts = 3600 * (shown[i] + 10 * (int64_t)round), dts = access__order(&o, pts, 3600);
+                int64_t pts = 3600 * (shown[i] + 10 * (int64_t)round),
+                        dts = access__order(&o, pts, 3600);
                 /* Known depth: right from the start. Too small: learnt in the first group. */
                 if (depth > 0 || round > 0)
                     assert_true(dts > last && dts <= pts && dts > pts - 5 * 3600);
@@ -300,7 +314,8 @@ struct tick {
     bool kept;
 };
 
-static struct tick map(struct timeline *t, bool video, bool key, int64_t dts, int64_t pts, int64_t now_us)
+static struct tick map(struct timeline *t, bool video, bool key, int64_t dts, int64_t pts,
+                       int64_t now_us)
 {
     uint32_t duration = 0;
     struct tick k = {dts, pts, false};
@@ -467,9 +482,11 @@ static void test_g711_becomes_aac_frames_without_holes(void **state)
         av_channel_layout_default(&par->ch_layout, 1);
         assert_true(sound__takes((int)ids[k]));
         assert_int_equal(sound__new(par, note_sound, &h, &s, &err), WR_OK);
-        assert_true(aac__parse_config(sound__config(s), &c) && c.sample_rate == 48000 && c.channels == 1);
+        assert_true(aac__parse_config(sound__config(s), &c) && c.sample_rate == 48000 &&
+                    c.channels == 1);
         AVPacket *p = av_packet_alloc();
-        for (int64_t i = 0; i < 100; i++) { /* 4 s in packets of 320 samples, their clock a little off */
+        for (int64_t i = 0; i < 100;
+             i++) { /* 4 s in packets of 320 samples, their clock a little off */
             assert_int_equal(av_new_packet(p, 320), 0);
             for (int b = 0; b < 320; b++)
                 p->data[b] = (uint8_t)(0x55 ^ (b * 7));

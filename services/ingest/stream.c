@@ -15,10 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-WR_COUNTER(retries, "watchroom_ingest_retries_total", NULL, "Times that a source ended and is dialled again");
+WR_COUNTER(retries, "watchroom_ingest_retries_total", NULL,
+           "Times that a source ended and is dialled again");
 WR_COUNTER(frames, "watchroom_ingest_frames_total", NULL, "Coded frames published");
 WR_COUNTER(frame_bytes, "watchroom_ingest_bytes_total", NULL, "Bytes of coded frames published");
-WR_COUNTER(epochs, "watchroom_ingest_epochs_total", NULL, "Epochs begun: connections and changes of parameter sets");
+WR_COUNTER(epochs, "watchroom_ingest_epochs_total", NULL,
+           "Epochs begun: connections and changes of parameter sets");
 WR_GAUGE(running, "watchroom_ingest_sources", NULL, "Sources that run now");
 
 #define GOOD_US (30 * 1000000) /* a source that ran so long begins its back-off anew */
@@ -30,7 +32,8 @@ bool stream__is_wanted(struct stream *s)
 {
     if (atomic_load_explicit(&s->stopping, memory_order_relaxed))
         return false;
-    return s->always || wr_mono_us() < atomic_load_explicit(&s->want_until_us, memory_order_relaxed);
+    return s->always ||
+           wr_mono_us() < atomic_load_explicit(&s->want_until_us, memory_order_relaxed);
 }
 
 static void drop_expired(struct stream *s, int64_t now)
@@ -191,7 +194,8 @@ void stream__set_state(struct stream *s, enum stream_state state, const char *re
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n, const char *note)
+uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n,
+                             const char *note)
 {
     assert(n <= 2);
     /* The wall clock keeps numbers apart across restarts; last + 1 when it stands still or was set back. */
@@ -215,8 +219,9 @@ uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, si
     publish_info(s);
     wr_count(&epochs, 1);
     for (size_t i = 0; i < n; i++)
-        wr_info("ingest.live", "stream=%s epoch=%llu track=%u codec=%s %ux%u rate=%u", s->name, (unsigned long long)epoch,
-                tracks[i].track, tracks[i].codec_string, tracks[i].width, tracks[i].height, tracks[i].sample_rate);
+        wr_info("ingest.live", "stream=%s epoch=%llu track=%u codec=%s %ux%u rate=%u", s->name,
+                (unsigned long long)epoch, tracks[i].track, tracks[i].codec_string, tracks[i].width,
+                tracks[i].height, tracks[i].sample_rate);
     return epoch;
 }
 
@@ -300,7 +305,8 @@ static bool run_once(struct stream *s, unsigned *failures)
         *failures = 0;
     int64_t wait = back_off_us((*failures)++, &end);
     wr_count(&retries, 1);
-    wr_warn("ingest.retry", "stream=%s in_ms=%lld reason=\"%s\"", s->name, (long long)(wait / 1000), end.text);
+    wr_warn("ingest.retry", "stream=%s in_ms=%lld reason=\"%s\"", s->name, (long long)(wait / 1000),
+            end.text);
     stream__set_state(s, STREAM_RETRYING, end.text);
     return stream__sleep_until(s, wr_mono_us() + wait);
 }
@@ -320,7 +326,8 @@ static void *thread_main(void *arg)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const char *instance, struct wr_errmsg *err)
+wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const char *instance,
+                    struct wr_errmsg *err)
 {
     pthread_mutex_init(&s->lock, NULL);
     wr_cond_init(&s->wake);

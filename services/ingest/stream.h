@@ -18,11 +18,16 @@
 
 #define STREAM_MAX_LEASES 256 /* gateways, not viewers */
 
-enum stream_state { STREAM_IDLE = 1, STREAM_STARTING, STREAM_LIVE, STREAM_RETRYING }; /* values of the proto */
+enum stream_state {
+    STREAM_IDLE = 1,
+    STREAM_STARTING,
+    STREAM_LIVE,
+    STREAM_RETRYING
+}; /* values of the proto */
 
 /* Why a source ended, and how soon another try makes sense. */
 struct source_end {
-    char text[200]; /* a sentence without the source's address or credentials */
+    char text[200];  /* a sentence without the source's address or credentials */
     bool is_lasting; /* refused, not found, wrong codec: another try soon cannot help */
 };
 
@@ -37,13 +42,14 @@ struct stream_track {
 };
 
 struct stream {
-    char *name, *url, *transport; /* url holds credentials: never logged, told or copied into errors */
+    char *name, *url,
+        *transport; /* url holds credentials: never logged, told or copied into errors */
     bool always;
     int64_t linger_us;
     int64_t no_packet_us;
-    const char *instance;      /* of the bus */
-    struct wr_bus_pub *lane;   /* the instance's socket; borrowed */
-    struct wr_bus_pub *pub;    /* the stream's own */
+    const char *instance;    /* of the bus */
+    struct wr_bus_pub *lane; /* the instance's socket; borrowed */
+    struct wr_bus_pub *pub;  /* the stream's own */
     char event_url[300];
     char media_topic[280], state_topic[280];
 
@@ -69,8 +75,8 @@ struct stream {
 };
 
 /* Errors with text: INVALID (address of a kind we do not take), CONFLICT (port in use). */
-WR_MUST_USE wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const char *instance,
-                                struct wr_errmsg *err);
+WR_MUST_USE wr_err stream__init(struct stream *s, const struct wr_config_stream *c,
+                                const char *instance, struct wr_errmsg *err);
 WR_MUST_USE wr_err stream__start(struct stream *s);
 /* Asks the source to end; does not wait. */
 void stream__stop(struct stream *s);
@@ -91,7 +97,8 @@ bool stream__is_wanted(struct stream *s);
 /* Sets the state and publishes it when anything changed. reason may be "". */
 void stream__set_state(struct stream *s, enum stream_state state, const char *reason);
 /* A new epoch with these tracks (copied), and LIVE. Returns its number. */
-uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n, const char *note);
+uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n,
+                             const char *note);
 /* The epoch is over: the source ended. */
 void stream__end_epoch(struct stream *s);
 /* Publishes a frame and keeps it in the group. Moves payload (its content is the frame's data, with the headroom of

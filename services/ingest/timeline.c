@@ -11,7 +11,8 @@
 void timeline__init(struct timeline *t, uint32_t video_scale, uint32_t audio_scale)
 {
     *t = (struct timeline){.has_video = video_scale > 0};
-    t->video = (struct timeline_track){.timescale = video_scale, .nominal = WR_MAX(video_scale / 25, 1)};
+    t->video = (struct timeline_track){.timescale = video_scale,
+                                       .nominal = WR_MAX(video_scale / 25, 1)};
     t->audio = (struct timeline_track){.timescale = audio_scale, .nominal = 1024};
 }
 
@@ -51,7 +52,8 @@ static bool settle_audio(struct timeline *t, int64_t *dts, int64_t now_us)
 {
     struct timeline_track *k = &t->audio;
     *dts += k->skew;
-    int64_t video_us = t->has_video && t->video.has_last ? to_us(t->video.last, t->video.timescale) : 0;
+    int64_t video_us = t->has_video && t->video.has_last ? to_us(t->video.last, t->video.timescale)
+                                                         : 0;
     int64_t off_us = to_us(*dts, k->timescale) - video_us;
     bool far = k->has_last ? away_us(k, *dts) > JUMP_US : false;
     if (t->has_video && t->video.has_last)
@@ -98,7 +100,8 @@ static bool start(struct timeline *t, bool video, bool key, int64_t dts, uint32_
     return true;
 }
 
-bool timeline__map(struct timeline *t, bool video, bool key, int64_t *dts, int64_t *pts, uint32_t *duration, int64_t now_us)
+bool timeline__map(struct timeline *t, bool video, bool key, int64_t *dts, int64_t *pts,
+                   uint32_t *duration, int64_t now_us)
 {
     struct timeline_track *k = video ? &t->video : &t->audio;
     int64_t in = *dts != TIMELINE_NONE ? *dts : *pts, reorder = 0;
@@ -108,7 +111,9 @@ bool timeline__map(struct timeline *t, bool video, bool key, int64_t *dts, int64
         t->dropped++;
         return false;
     }
-    int64_t out = in != TIMELINE_NONE ? in - to_ticks(t->offset_us_num, k->timescale) : k->has_last ? expected(k) : 0;
+    int64_t out = in != TIMELINE_NONE ? in - to_ticks(t->offset_us_num, k->timescale)
+                  : k->has_last       ? expected(k)
+                                      : 0;
     if (in != TIMELINE_NONE) {
         if (video)
             settle_video(t, &out);

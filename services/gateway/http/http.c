@@ -204,7 +204,8 @@ static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
     (void)snprintf(host, sizeof host, "%s", h->listen);
     char *colon = strrchr(host, ':');
     *colon = 0;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10))};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10))};
     if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
         wr_errmsg_set(err,
                       "gateway.listen: cannot listen on %s: not an IPv4 address, and this civetweb "

@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-WR_COUNTER(asked, "watchroom_live_groups_asked_total", NULL, "Times that a stream's current group was asked of ingest");
+WR_COUNTER(asked, "watchroom_live_groups_asked_total", NULL,
+           "Times that a stream's current group was asked of ingest");
 
 /* What to do for a stream, decided under its lock and done after it. */
 struct plan {
@@ -88,7 +89,8 @@ static void set_subscription(struct live_stream *s, const char *url)
         return;
     snprintf(media, sizeof media, "media/%s\x01", s->name);
     snprintf(state, sizeof state, "stream/%s\x01", s->name);
-    if (wr_bus_subscribe_url(s->live->env.bus, url, prefixes, intake__handle_event, s, &s->sub, &err) != WR_OK) {
+    if (wr_bus_subscribe_url(s->live->env.bus, url, prefixes, intake__handle_event, s, &s->sub,
+                             &err) != WR_OK) {
         wr_error("live.subscribe", "stream=%s url=%s %s", s->name, url, err.text);
         s->sub_url[0] = 0; /* tried again with the next answer */
     }
@@ -103,7 +105,8 @@ static void call_watch(struct live_stream *s, bool group)
     q.group = group;
     wr_count(&asked, group);
     begin_call(s->live);
-    wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Watch", wr_msg_pack(&q.base), 2000, intake__watch_answer, s);
+    wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Watch", wr_msg_pack(&q.base),
+                2000, intake__watch_answer, s);
 }
 
 static void call_unwatch(struct live_stream *s)
@@ -111,7 +114,8 @@ static void call_unwatch(struct live_stream *s)
     Watchroom__V1__UnwatchRequest q = WATCHROOM__V1__UNWATCH_REQUEST__INIT;
     q.stream = s->name;
     q.lease = s->live->lease;
-    wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Unwatch", wr_msg_pack(&q.base), 2000, NULL, NULL);
+    wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Unwatch", wr_msg_pack(&q.base),
+                2000, NULL, NULL);
 }
 
 static int64_t run_stream(struct live_stream *s, int64_t now)
@@ -131,7 +135,8 @@ static void poll_streams(struct wr_live *l, int64_t now)
         return;
     l->poll_at_us = now + LIVE_POLL_US;
     begin_call(l);
-    wr_bus_call(l->env.ingest, NULL, "watchroom.v1.Ingest/Streams", NULL, 2000, intake__poll_answer, l);
+    wr_bus_call(l->env.ingest, NULL, "watchroom.v1.Ingest/Streams", NULL, 2000, intake__poll_answer,
+                l);
 }
 
 static void *thread_main(void *arg)

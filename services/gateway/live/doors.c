@@ -12,7 +12,8 @@
 
 /* ---- /live/ ------------------------------------------------------------------------------------------------------- */
 
-static struct live_output *find_output(struct wr_live *l, struct live_stream *s, const char *extension)
+static struct live_output *find_output(struct wr_live *l, struct live_stream *s,
+                                       const char *extension)
 {
     for (size_t i = 0; i < l->num_muxers; i++)
         if (strcmp(l->muxers[i]->extension, extension) == 0)
@@ -24,7 +25,8 @@ static struct live_output *find_output(struct wr_live *l, struct live_stream *s,
 static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
 {
     const char *dot = strrchr(r->rest, '.');
-    struct live_stream *s = dot ? live__find(l, wr_slice_of(r->rest, (size_t)(dot - r->rest))) : NULL;
+    struct live_stream *s = dot ? live__find(l, wr_slice_of(r->rest, (size_t)(dot - r->rest)))
+                                : NULL;
     struct live_output *o = s ? find_output(l, s, dot + 1) : NULL;
     if (o)
         return o;
@@ -32,12 +34,17 @@ static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
     bool was_told = l->was_told;
     pthread_mutex_unlock(&l->lock);
     if (s)
-        wr_http_error(r, 404, "stream %s has no format .%s here: see gateway.muxers in the configuration", s->name, dot + 1);
+        wr_http_error(r, 404,
+                      "stream %s has no format .%s here: see gateway.muxers in the configuration",
+                      s->name, dot + 1);
     else if (was_told)
-        wr_http_error(r, 404, "there is no stream at %s: GET /api/v1/streams lists them, streams: in the configuration adds them",
+        wr_http_error(r, 404,
+                      "there is no stream at %s: GET /api/v1/streams lists them, streams: in the "
+                      "configuration adds them",
                       r->path);
     else
-        wr_http_error_with(r, 503, "Retry-After: 2\r\n", "the ingest service has not answered yet: is it running?");
+        wr_http_error_with(r, 503, "Retry-After: 2\r\n",
+                           "the ingest service has not answered yet: is it running?");
     return NULL;
 }
 
@@ -67,7 +74,8 @@ static void handle_live(void *ctx, struct wr_http_req *r)
         return;
     }
     if (r->method == WR_HEAD) {
-        wr_http_reply(r, 200, o->plugin->content_type, "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
+        wr_http_reply(r, 200, o->plugin->content_type, "Cache-Control: no-store\r\n",
+                      (struct wr_slice){NULL, 0});
         return;
     }
     struct viewer *v = calloc(1, sizeof *v);
@@ -77,12 +85,17 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     }
     v->out = o;
     v->transport = r->is_upgrade ? LIVE_WS : LIVE_RAW;
-    const struct wr_conn_opts opts = {.transport = r->is_upgrade ? WR_TRANSPORT_WS : WR_TRANSPORT_RAW,
-                                      .policy = WR_QUEUE_MEDIA, .ops = &viewer__ops, .user = v,
+    const struct wr_conn_opts opts = {.transport = r->is_upgrade ? WR_TRANSPORT_WS
+                                                                 : WR_TRANSPORT_RAW,
+                                      .policy = WR_QUEUE_MEDIA,
+                                      .ops = &viewer__ops,
+                                      .user = v,
                                       .queue_bytes = l->env.config->gateway.media_queue_bytes,
-                                      .queue_ms = l->env.config->gateway.media_queue_ms, .max_message = 4096};
+                                      .queue_ms = l->env.config->gateway.media_queue_ms,
+                                      .max_message = 4096};
     if (r->is_upgrade)
-        (void)wr_http_upgrade(r, NULL, &opts); /* on an error the client was answered and close ran */
+        (void)wr_http_upgrade(r, NULL,
+                              &opts); /* on an error the client was answered and close ran */
     else
         adopt(l, r, &opts);
 }
@@ -97,8 +110,10 @@ static void put_stream(struct wr_buf *b, struct live_stream *s)
     wr_buf_json(b, s->name, strlen(s->name));
     wr_buf_fmt(b, ",\"state\":\"%s\",\"reason\":", names[s->state]);
     wr_buf_json(b, s->reason, strlen(s->reason));
-    wr_buf_fmt(b, ",\"viewers\":%zu,\"width\":%u,\"height\":%u,\"fps\":%g,\"video\":\"%s\",\"audio\":\"%s\"}", s->viewers,
-               s->width, s->height, s->fps_milli / 1000.0, s->video, s->audio);
+    wr_buf_fmt(
+        b,
+        ",\"viewers\":%zu,\"width\":%u,\"height\":%u,\"fps\":%g,\"video\":\"%s\",\"audio\":\"%s\"}",
+        s->viewers, s->width, s->height, s->fps_milli / 1000.0, s->video, s->audio);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -127,14 +142,21 @@ static void handle_streams(void *ctx, struct wr_http_req *r)
     if (b.failed)
         wr_http_error(r, 503, "out of memory");
     else
-        wr_http_reply(r, 200, "application/json", "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));
+        wr_http_reply(r, 200, "application/json", "Cache-Control: no-store\r\n",
+                      wr_slice_of(b.p, b.n));
     wr_buf_free(&b);
 }
 
 wr_err doors__add(struct wr_live *l)
 {
-    wr_err e = wr_http_add(l->env.http, &(struct wr_http_route){.path = "/live/", .is_prefix = true, .methods = WR_GET,
-                                                                .handler = handle_live, .ctx = l});
-    return e != WR_OK ? e : wr_http_add(l->env.http, &(struct wr_http_route){.path = "/api/v1/streams", .methods = WR_GET,
-                                                                             .handler = handle_streams, .ctx = l});
+    wr_err e = wr_http_add(l->env.http, &(struct wr_http_route){.path = "/live/",
+                                                                .is_prefix = true,
+                                                                .methods = WR_GET,
+                                                                .handler = handle_live,
+                                                                .ctx = l});
+    return e != WR_OK ? e
+                      : wr_http_add(l->env.http, &(struct wr_http_route){.path = "/api/v1/streams",
+                                                                         .methods = WR_GET,
+                                                                         .handler = handle_streams,
+                                                                         .ctx = l});
 }

@@ -15,14 +15,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-WR_COUNTER(gaps, "watchroom_live_gaps_total", NULL, "Times that frames of a stream did not arrive in order of their numbers");
-WR_COUNTER(filled, "watchroom_live_gaps_filled_total", NULL, "Gaps that were filled from the current group without a loss");
-WR_COUNTER(jumped, "watchroom_live_gaps_jumped_total", NULL, "Gaps that ended at the next keyframe");
+WR_COUNTER(gaps, "watchroom_live_gaps_total", NULL,
+           "Times that frames of a stream did not arrive in order of their numbers");
+WR_COUNTER(filled, "watchroom_live_gaps_filled_total", NULL,
+           "Gaps that were filled from the current group without a loss");
+WR_COUNTER(jumped, "watchroom_live_gaps_jumped_total", NULL,
+           "Gaps that ended at the next keyframe");
 WR_COUNTER(outgrown, "watchroom_live_group_outgrown_total", NULL,
            "Groups of pictures too long to keep: viewers who join then wait for the next keyframe");
-WR_COUNTER(bad, "watchroom_live_bad_events_total", NULL, "Events of streams that could not be understood");
-WR_COUNTER(frames, "watchroom_live_frames_total", NULL, "Coded frames taken from the bus and played");
-WR_HISTOGRAM(age, "watchroom_live_frame_age_seconds", "at=\"gateway\"", "Age of a frame (since ingest had it) when the gateway got it");
+WR_COUNTER(bad, "watchroom_live_bad_events_total", NULL,
+           "Events of streams that could not be understood");
+WR_COUNTER(frames, "watchroom_live_frames_total", NULL,
+           "Coded frames taken from the bus and played");
+WR_HISTOGRAM(age, "watchroom_live_frame_age_seconds", "at=\"gateway\"",
+             "Age of a frame (since ingest had it) when the gateway got it");
 
 /* ---- lists of frames ---------------------------------------------------------------------------------------------- */
 
@@ -136,17 +142,19 @@ static void play(struct live_stream *s, const struct wr_media_frame *in, struct 
     s->synced = true;
     if (!t)
         return;
-    int64_t base = s->base_us / 1000000 * t->timescale + s->base_us % 1000000 * t->timescale / 1000000;
+    int64_t base = s->base_us / 1000000 * t->timescale +
+                   s->base_us % 1000000 * t->timescale / 1000000;
     f.dts += base;
     f.pts += base;
-    int64_t end = (f.dts + f.duration) / t->timescale * 1000000 + (f.dts + f.duration) % t->timescale * 1000000 / t->timescale;
+    int64_t end = (f.dts + f.duration) / t->timescale * 1000000 +
+                  (f.dts + f.duration) % t->timescale * 1000000 / t->timescale;
     s->end_us = WR_MAX(s->end_us, end);
     if (first) {
         items__clear(&s->group);
         s->group_whole = true;
     }
-    if (s->group_whole && (s->group.bytes + f.data.n > LIVE_GROUP_BYTES || s->group.n >= LIVE_GROUP_FRAMES ||
-                           !items__add(&s->group, &f, msg))) {
+    if (s->group_whole && (s->group.bytes + f.data.n > LIVE_GROUP_BYTES ||
+                           s->group.n >= LIVE_GROUP_FRAMES || !items__add(&s->group, &f, msg))) {
         forget_group(s);
         wr_count(&outgrown, 1);
     }
@@ -187,8 +195,8 @@ static void play_held(struct live_stream *s)
 static bool is_sane(const struct wr_media_frame *f)
 {
     const int64_t far = (int64_t)1 << 46;
-    return f->dts >= 0 && f->dts < far && f->pts >= f->dts - (1 << 24) && f->pts < far && f->epoch != 0 &&
-           f->data.n <= WR_MEDIA_MAX_FRAME_BYTES && f->duration < 1u << 30;
+    return f->dts >= 0 && f->dts < far && f->pts >= f->dts - (1 << 24) && f->pts < far &&
+           f->epoch != 0 && f->data.n <= WR_MEDIA_MAX_FRAME_BYTES && f->duration < 1u << 30;
 }
 
 void intake__frame(struct live_stream *s, const struct wr_media_frame *f, struct wr_msg *msg)
@@ -226,7 +234,8 @@ void intake__frame(struct live_stream *s, const struct wr_media_frame *f, struct
 }
 
 /* Ingest's current group, in order. */
-static void take_group_frame(struct live_stream *s, const struct wr_media_frame *f, struct wr_msg *msg)
+static void take_group_frame(struct live_stream *s, const struct wr_media_frame *f,
+                             struct wr_msg *msg)
 {
     if (f->epoch != s->epoch || f->seq < s->next_seq || !is_sane(f))
         return;
@@ -264,14 +273,20 @@ static bool take_track(struct live_track *to, const Watchroom__V1__Track *t)
 {
     if (t->track == 0 || t->timescale == 0 || t->timescale > 10000000 || t->config.len > 65536)
         return false;
-    to->t = (struct wr_track){.track = t->track, .codec = (enum wr_codec)t->codec, .timescale = t->timescale,
-                              .width = t->width, .height = t->height, .fps_milli = t->fps_milli,
-                              .sample_rate = t->sample_rate, .channels = t->channels};
+    to->t = (struct wr_track){.track = t->track,
+                              .codec = (enum wr_codec)t->codec,
+                              .timescale = t->timescale,
+                              .width = t->width,
+                              .height = t->height,
+                              .fps_milli = t->fps_milli,
+                              .sample_rate = t->sample_rate,
+                              .channels = t->channels};
     wr_buf_clear(&to->config);
     wr_buf_add(&to->config, t->config.data, t->config.len);
     to->t.config = wr_slice_of(to->config.p, to->config.n);
     /* It goes into MIME types and JSON: nothing but what RFC 6381 needs. */
-    size_t n = strspn(t->codec_string, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+    size_t n = strspn(t->codec_string,
+                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
     snprintf(to->t.codec_string, sizeof to->t.codec_string, "%.*s", (int)n, t->codec_string);
     return !to->config.failed;
 }
@@ -311,7 +326,9 @@ static void take_info(struct live_stream *s, const Watchroom__V1__StreamInfo *in
         s->told_epoch = info->epoch;
         take_summary(s);
     }
-    intake__set_state(s, state_of(info), info->reason); /* text before the MIME type, not between it and the pictures */
+    intake__set_state(
+        s, state_of(info),
+        info->reason); /* text before the MIME type, not between it and the pictures */
     if (s->viewers > 0 && s->told_epoch != 0 && s->epoch != s->told_epoch)
         begin_epoch(s);
 }
@@ -324,7 +341,8 @@ static void take_event_url(struct live_stream *s, const char *told, const char *
         snprintf(s->event_url, sizeof s->event_url, "%s", url);
 }
 
-void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg)
+void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice event,
+                          struct wr_msg *msg)
 {
     struct live_stream *s = ctx;
     struct wr_media_frame f;
@@ -338,7 +356,9 @@ void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice even
         pthread_mutex_unlock(&s->lock);
         return;
     }
-    Watchroom__V1__Event *ev = e == WR_ERR_NOT_FOUND ? watchroom__v1__event__unpack(NULL, event.n, event.p) : NULL;
+    Watchroom__V1__Event *ev = e == WR_ERR_NOT_FOUND
+                                   ? watchroom__v1__event__unpack(NULL, event.n, event.p)
+                                   : NULL;
     const Watchroom__V1__StreamInfo *info = ev && ev->stream ? ev->stream->info : NULL;
     if (info && strcmp(info->stream, s->name) == 0) {
         pthread_mutex_lock(&s->lock);
@@ -388,7 +408,8 @@ void intake__watch_answer(void *ctx, const struct wr_answer *a)
             wr_count(&bad, 1);
     } else {
         char why[200];
-        snprintf(why, sizeof why, "%s%.*s", a->code == WR_ERR_NOT_FOUND ? "" : "the ingest service does not answer: ",
+        snprintf(why, sizeof why, "%s%.*s",
+                 a->code == WR_ERR_NOT_FOUND ? "" : "the ingest service does not answer: ",
                  (int)WR_MIN(a->text.n, 120u), a->text.p ? (const char *)a->text.p : "");
         if (s->viewers > 0)
             intake__set_state(s, LIVE_RETRYING, why);
@@ -399,7 +420,8 @@ void intake__watch_answer(void *ctx, const struct wr_answer *a)
 }
 
 /* Under no lock. A stream that somebody watches here hears more from its own socket. */
-static void take_polled(struct wr_live *l, const Watchroom__V1__StreamInfo *info, const char *instance)
+static void take_polled(struct wr_live *l, const Watchroom__V1__StreamInfo *info,
+                        const char *instance)
 {
     struct wr_slice name = wr_slice_str(info->stream);
     struct live_stream *s = wr_name_valid(name) ? live__add(l, name) : NULL;
@@ -422,8 +444,9 @@ static void take_polled(struct wr_live *l, const Watchroom__V1__StreamInfo *info
 void intake__poll_answer(void *ctx, const struct wr_answer *a)
 {
     struct wr_live *l = ctx;
-    Watchroom__V1__StreamsResponse *r =
-        a->code == WR_OK ? watchroom__v1__streams_response__unpack(NULL, a->body.n, a->body.p) : NULL;
+    Watchroom__V1__StreamsResponse *r = a->code == WR_OK ? watchroom__v1__streams_response__unpack(
+                                                               NULL, a->body.n, a->body.p)
+                                                         : NULL;
     for (size_t i = 0; r && i < r->n_streams; i++)
         take_polled(l, r->streams[i], a->instance);
     if (r) {

@@ -111,8 +111,10 @@ static wr_err find_muxers(struct wr_live *l, struct wr_errmsg *err)
             continue;
         const struct wr_muxer_plugin *m = wr_plugins_find(l->env.plugins, WR_KIND_MUXER, name);
         if (!m || l->num_muxers == LIVE_MAX_MUXERS) {
-            wr_errmsg_set(err, m ? "gateway.muxers names more than 8 plugins"
-                                 : "gateway.muxers names %s, but there is no such muxer plugin (watchroom plugins lists them)",
+            wr_errmsg_set(err,
+                          m ? "gateway.muxers names more than 8 plugins"
+                            : "gateway.muxers names %s, but there is no such muxer plugin "
+                              "(watchroom plugins lists them)",
                           name);
             return WR_ERR_INVALID;
         }

@@ -24,17 +24,24 @@
 #define LIVE_LEASE_MS 6000u
 #define LIVE_RENEW_US (2 * 1000000)
 #define LIVE_POLL_US (2 * 1000000)
-#define LIVE_RESYNC_US (500 * 1000)       /* between requests for the group, after two at once */
-#define LIVE_START_MS 5000u               /* a viewer waits so long for a source that starts */
-#define LIVE_GROUP_BYTES (3500u << 10)    /* below the viewers' queue bound, so that a group always fits it */
+#define LIVE_RESYNC_US (500 * 1000) /* between requests for the group, after two at once */
+#define LIVE_START_MS 5000u         /* a viewer waits so long for a source that starts */
+#define LIVE_GROUP_BYTES \
+    (3500u << 10) /* below the viewers' queue bound, so that a group always fits it */
 #define LIVE_GROUP_FRAMES 4096u
 #define LIVE_HELD_FRAMES 512u
-#define LIVE_SOUND_US (120 * 1000)        /* sound waits at most so long for a picture to ride with */
+#define LIVE_SOUND_US (120 * 1000) /* sound waits at most so long for a picture to ride with */
 
 /* Classes of the members of a group. */
 enum live_class { LIVE_WS = 1, LIVE_RAW = 2 };
 
-enum live_state { LIVE_UNKNOWN = 0, LIVE_IDLE, LIVE_STARTING, LIVE_LIVE, LIVE_RETRYING }; /* 1.. as in the proto */
+enum live_state {
+    LIVE_UNKNOWN = 0,
+    LIVE_IDLE,
+    LIVE_STARTING,
+    LIVE_LIVE,
+    LIVE_RETRYING
+}; /* 1.. as in the proto */
 
 /* ---- a frame that came ------------------------------------------------------------------------------------------- */
 
@@ -61,12 +68,12 @@ struct live_build {
     struct wr_mux_sink sink; /* first */
     struct wr_buf bytes;
     struct {
-        size_t at, n;       /* in bytes, when msg is NULL */
+        size_t at, n; /* in bytes, when msg is NULL */
         const uint8_t *p;
         struct wr_msg *msg; /* reference */
     } parts[OUTPUT_PARTS];
     size_t n;
-    struct wr_msg *msg;     /* behind the payload that is muxed now */
+    struct wr_msg *msg; /* behind the payload that is muxed now */
     bool failed, key;
     int64_t first_us, arrival_us; /* of the first frame in it; n == 0: none */
 };
@@ -75,22 +82,23 @@ struct live_output {
     struct live_stream *stream;
     const struct wr_muxer_plugin *plugin;
     void *state;
-    bool open;               /* the muxer is open for the stream's epoch */
-    bool unfit;              /* the muxer refused the tracks of this epoch */
-    struct wr_errmsg why;    /* then: its sentence */
-    struct wr_group *group;  /* joined viewers */
+    bool open;              /* the muxer is open for the stream's epoch */
+    bool unfit;             /* the muxer refused the tracks of this epoch */
+    struct wr_errmsg why;   /* then: its sentence */
+    struct wr_group *group; /* joined viewers */
     struct live_build build;
     struct wr_frame *mime, *init; /* mime: NULL when the format tells none */
     struct wr_frame **frames;     /* the current group, muxed; begins with a key frame */
     size_t num_frames, cap_frames;
-    bool whole;                   /* frames may be sent to one who joins */
-    bool lost;                    /* the plane did not take a frame: nothing goes out before the next key frame */
-    struct viewer *waiting;       /* who joins with the next frame at which one can begin */
-    size_t viewers;               /* joined and waiting */
+    bool whole; /* frames may be sent to one who joins */
+    bool lost;  /* the plane did not take a frame: nothing goes out before the next key frame */
+    struct viewer *waiting; /* who joins with the next frame at which one can begin */
+    size_t viewers;         /* joined and waiting */
 };
 
 /* False when memory is out. */
-bool output__init(struct live_output *o, struct live_stream *s, const struct wr_muxer_plugin *plugin);
+bool output__init(struct live_output *o, struct live_stream *s,
+                  const struct wr_muxer_plugin *plugin);
 void output__fini(struct live_output *o);
 /* First viewer: opens the muxer and muxes the stream's current group. */
 void output__activate(struct live_output *o);
@@ -101,7 +109,8 @@ void output__new_epoch(struct live_output *o);
 /* The epoch is over; nothing can be joined until the next. */
 void output__forget(struct live_output *o);
 /* Muxes one frame and sends it, or keeps it for the next one to ride with. */
-void output__frame(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg, bool begins);
+void output__frame(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg,
+                   bool begins);
 /* Lets a waiting viewer in when there is something to begin with. */
 void output__join_waiting(struct live_output *o);
 /* Ends every RAW viewer that still waits: 503 with the sentence. */
@@ -118,7 +127,7 @@ struct viewer {
     /* the stream's lock: */
     enum viewer_place place;
     struct viewer *next, **at; /* in out->waiting */
-    bool attached; /* counted in viewers */
+    bool attached;             /* counted in viewers */
 };
 
 /* What one who joins gets at once; shared by all who join at the same moment. */
@@ -147,14 +156,14 @@ struct live_stream {
     struct wr_live *live;
     char *name;
 
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock;     /* guards what follows */
     struct live_output *outs; /* one a muxer */
     struct wr_group *tell;    /* WebSocket viewers that take states as text */
     size_t viewers;
 
     /* what ingest says */
     enum live_state state;
-    bool told_retrying;       /* viewers were told */
+    bool told_retrying; /* viewers were told */
     char reason[200];
     struct live_track told_tracks[2]; /* of told_epoch */
     size_t num_told_tracks;
@@ -163,25 +172,26 @@ struct live_stream {
     uint32_t width, height, fps_milli;
 
     /* what plays */
-    uint64_t epoch;           /* 0 = nothing */
+    uint64_t epoch; /* 0 = nothing */
     struct live_track tracks[2];
     size_t num_tracks;
     uint64_t next_seq;
-    bool synced;              /* the frame next_seq - 1 was played, or nothing yet and it begins at a key frame */
-    struct live_items group;  /* since the newest key frame; empty when it is not whole */
+    bool
+        synced; /* the frame next_seq - 1 was played, or nothing yet and it begins at a key frame */
+    struct live_items group; /* since the newest key frame; empty when it is not whole */
     bool group_whole;
-    struct live_items held;   /* came after a gap, waiting for the group that fills it */
-    int64_t base_us;          /* epoch time 0 in the viewers' time, which never steps back */
-    int64_t end_us;           /* of the newest frame in the viewers' time */
+    struct live_items held; /* came after a gap, waiting for the group that fills it */
+    int64_t base_us;        /* epoch time 0 in the viewers' time, which never steps back */
+    int64_t end_us;         /* of the newest frame in the viewers' time */
 
     /* control */
-    bool watched;             /* ingest may hold a lease of ours */
-    bool in_flight;           /* a Watch call */
+    bool watched;   /* ingest may hold a lease of ours */
+    bool in_flight; /* a Watch call */
     bool want_group;
-    int64_t watch_at_us;      /* next call */
+    int64_t watch_at_us; /* next call */
     int64_t group_asked_us;
-    unsigned quick_asks;      /* left before LIVE_RESYNC_US counts */
-    char event_url[512];      /* resolved; "" = not known */
+    unsigned quick_asks; /* left before LIVE_RESYNC_US counts */
+    char event_url[512]; /* resolved; "" = not known */
     /* control thread only */
     struct wr_bus_sub *sub;
     char sub_url[512];
@@ -195,7 +205,8 @@ void intake__forget(struct live_stream *s);
 /* Callbacks of the bus, without the lock: ctx is the stream, for poll_answer the wr_live. */
 void intake__watch_answer(void *ctx, const struct wr_answer *a);
 void intake__poll_answer(void *ctx, const struct wr_answer *a);
-void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice event, struct wr_msg *msg);
+void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice event,
+                          struct wr_msg *msg);
 
 /* ---- live --------------------------------------------------------------------------------------------------------- */
 
@@ -205,17 +216,17 @@ struct wr_live {
     size_t num_muxers;
     atomic_bool draining;
 
-    pthread_mutex_t lock;   /* guards streams (entries are never removed), poked, stopping, calls */
+    pthread_mutex_t lock; /* guards streams (entries are never removed), poked, stopping, calls */
     pthread_cond_t wake;
-    struct wr_map streams;  /* name -> live_stream */
+    struct wr_map streams; /* name -> live_stream */
     bool poked, stopping;
-    size_t calls;           /* in flight */
-    bool was_told;          /* ingest answered Streams once */
+    size_t calls;  /* in flight */
+    bool was_told; /* ingest answered Streams once */
     atomic_bool poll_in_flight;
-    int64_t poll_at_us;     /* control thread only */
+    int64_t poll_at_us; /* control thread only */
     pthread_t thread;
     bool has_thread;
-    char lease[80];         /* our bus instance */
+    char lease[80]; /* our bus instance */
 };
 struct live_stream *live__find(struct wr_live *l, struct wr_slice name);
 /* Adds a stream of that name when it is new. NULL when memory is out. */

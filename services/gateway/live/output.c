@@ -11,9 +11,11 @@
 
 #include <stdlib.h>
 
-WR_COUNTER(muxed, "watchroom_live_muxed_frames_total", NULL, "Frames made for viewers, once a format");
-WR_COUNTER(refused, "watchroom_live_inbox_full_total", NULL,
-           "Frames of a stream that a full plane did not take: its viewers go on at the next keyframe");
+WR_COUNTER(muxed, "watchroom_live_muxed_frames_total", NULL,
+           "Frames made for viewers, once a format");
+WR_COUNTER(
+    refused, "watchroom_live_inbox_full_total", NULL,
+    "Frames of a stream that a full plane did not take: its viewers go on at the next keyframe");
 
 /* Payloads this small are copied beside the container's bytes: cheaper than an iovec of their own at every viewer. */
 #define SMALL_PAYLOAD 1024u
@@ -71,10 +73,13 @@ static struct wr_frame *build_frame(struct live_build *b, unsigned flags)
     struct wr_frame_part parts[OUTPUT_PARTS];
     struct wr_frame *f = NULL;
     for (size_t i = 0; i < b->n && !b->bytes.failed; i++)
-        parts[i] = (struct wr_frame_part){wr_slice_of(b->parts[i].msg ? b->parts[i].p : b->bytes.p + b->parts[i].at, b->parts[i].n),
-                                          b->parts[i].msg};
+        parts[i] = (struct wr_frame_part){
+            wr_slice_of(b->parts[i].msg ? b->parts[i].p : b->bytes.p + b->parts[i].at,
+                        b->parts[i].n),
+            b->parts[i].msg};
     if (b->n > 0 && !b->failed && !b->bytes.failed)
-        f = wr_frame_new(WR_WS_BINARY, flags | (b->key ? WR_FRAME_KEY : 0), b->first_us, parts, b->n);
+        f = wr_frame_new(WR_WS_BINARY, flags | (b->key ? WR_FRAME_KEY : 0), b->first_us, parts,
+                         b->n);
     build_reset(b);
     return f;
 }
@@ -125,7 +130,8 @@ static bool open_muxer(struct live_output *o)
     if (o->plugin->flags & WR_MUXER_TELLS_MIME) {
         char mime[160];
         o->plugin->mime(o->state, mime, sizeof mime);
-        o->mime = wr_frame_new(WR_WS_TEXT, WR_FRAME_KEEP, 0, &(struct wr_frame_part){.bytes = wr_slice_str(mime)}, 1);
+        o->mime = wr_frame_new(WR_WS_TEXT, WR_FRAME_KEEP, 0,
+                               &(struct wr_frame_part){.bytes = wr_slice_str(mime)}, 1);
     }
     return true;
 }
@@ -196,7 +202,8 @@ static bool has_video(const struct live_stream *s)
     return false;
 }
 
-static void mux(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg, bool begin, bool to_viewers)
+static void mux(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg,
+                bool begin, bool to_viewers)
 {
     struct live_build *b = &o->build;
     int64_t now_us = frame_us(o->stream, f);
@@ -206,13 +213,14 @@ static void mux(struct live_output *o, const struct wr_media_frame *f, struct wr
     b->key |= begin;
     o->plugin->frame(o->state, f, &b->sink);
     b->msg = NULL;
-    bool ride = f->track == WR_TRACK_AUDIO && has_video(o->stream) && now_us - b->first_us < LIVE_SOUND_US &&
-                b->n < OUTPUT_PARTS / 2;
+    bool ride = f->track == WR_TRACK_AUDIO && has_video(o->stream) &&
+                now_us - b->first_us < LIVE_SOUND_US && b->n < OUTPUT_PARTS / 2;
     if (!ride)
         flush(o, to_viewers);
 }
 
-void output__frame(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg, bool begin)
+void output__frame(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg,
+                   bool begin)
 {
     if (!o->open)
         return;
@@ -232,7 +240,9 @@ void output__new_epoch(struct live_output *o)
 {
     if (o->viewers == 0 || !open_muxer(o))
         return;
-    struct wr_frame *again = o->plugin->flags & WR_MUXER_INLINE_INIT ? init_frame(o, WR_MUX_INIT_AGAIN) : NULL;
+    struct wr_frame *again = o->plugin->flags & WR_MUXER_INLINE_INIT
+                                 ? init_frame(o, WR_MUX_INIT_AGAIN)
+                                 : NULL;
     struct wr_frame *ws[2];
     size_t n = 0;
     if (o->mime)
@@ -312,7 +322,8 @@ void output__refuse_waiting(struct live_output *o, const char *why)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-bool output__init(struct live_output *o, struct live_stream *s, const struct wr_muxer_plugin *plugin)
+bool output__init(struct live_output *o, struct live_stream *s,
+                  const struct wr_muxer_plugin *plugin)
 {
     *o = (struct live_output){.stream = s, .plugin = plugin};
     o->build.sink = (struct wr_mux_sink){.bytes = build_bytes, .payload = build_payload};

@@ -13,7 +13,8 @@
 
 WR_GAUGE(viewers, "watchroom_live_viewers", NULL, "Viewers connected");
 WR_COUNTER(joins, "watchroom_live_joins_total", NULL, "Viewers who got their first picture");
-WR_COUNTER(refusals, "watchroom_live_refused_total", NULL, "HTTP viewers who were answered 503 since the source is down");
+WR_COUNTER(refusals, "watchroom_live_refused_total", NULL,
+           "HTTP viewers who were answered 503 since the source is down");
 
 /* ---- the list of who waits ---------------------------------------------------------------------------------------- */
 
@@ -52,7 +53,8 @@ void burst__unref(struct live_burst *b)
 
 static void send_keep(struct wr_conn *c, struct wr_slice bytes)
 {
-    struct wr_frame *f = wr_frame_new(WR_WS_BINARY, WR_FRAME_KEEP, 0, &(struct wr_frame_part){.bytes = bytes}, 1);
+    struct wr_frame *f = wr_frame_new(WR_WS_BINARY, WR_FRAME_KEEP, 0,
+                                      &(struct wr_frame_part){.bytes = bytes}, 1);
     if (f)
         wr_conn_send(c, f);
     wr_frame_unref(f);
@@ -62,7 +64,8 @@ static void send_head(struct wr_conn *c, const struct viewer *v)
 {
     char head[400];
     int n = snprintf(head, sizeof head,
-                     "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                     "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
+                     "no-store\r\nX-Content-Type-Options: nosniff\r\n"
                      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
                      v->out->plugin->content_type);
     send_keep(c, wr_slice_of(head, (size_t)n));
@@ -103,8 +106,11 @@ static void answer_error(struct wr_conn *c, const char *why)
     wr_buf_str(&body, "{\"error\":{\"code\":503,\"message\":");
     wr_buf_json(&body, why, strlen(why));
     wr_buf_str(&body, "}}");
-    wr_buf_fmt(&all, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                     "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n", body.n);
+    wr_buf_fmt(&all,
+               "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "
+               "application/json\r\nContent-Length: %zu\r\n"
+               "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n",
+               body.n);
     wr_buf_add(&all, body.p, body.n);
     if (!all.failed && !body.failed)
         send_keep(c, wr_slice_of(all.p, all.n));
@@ -136,8 +142,11 @@ struct wr_frame *viewer__state_frame(const struct live_stream *s)
     wr_buf_fmt(&b, "{\"state\":\"%s\",\"reason\":", names[s->state]);
     wr_buf_json(&b, s->reason, strlen(s->reason));
     wr_buf_char(&b, '}');
-    struct wr_frame *f = b.failed ? NULL : wr_frame_new(WR_WS_TEXT, WR_FRAME_KEEP, 0,
-                                                        &(struct wr_frame_part){.bytes = wr_slice_of(b.p, b.n)}, 1);
+    struct wr_frame *f = b.failed
+                             ? NULL
+                             : wr_frame_new(WR_WS_TEXT, WR_FRAME_KEEP, 0,
+                                            &(struct wr_frame_part){.bytes = wr_slice_of(b.p, b.n)},
+                                            1);
     wr_buf_free(&b);
     return f;
 }
@@ -199,7 +208,8 @@ static void handle_wake(struct wr_conn *c, void *user)
     bool waits = v->place == VIEWER_WAITING;
     if (waits)
         unlink_waiting(v, VIEWER_REFUSED);
-    snprintf(why, sizeof why, "%s", s->reason[0] ? s->reason : "the source did not start within 5 s; it is still tried");
+    snprintf(why, sizeof why, "%s",
+             s->reason[0] ? s->reason : "the source did not start within 5 s; it is still tried");
     pthread_mutex_unlock(&s->lock);
     if (waits)
         answer_error(c, why);
@@ -227,4 +237,5 @@ static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_clo
     free(v);
 }
 
-const struct wr_conn_ops viewer__ops = {.open = handle_open, .wake = handle_wake, .close = handle_close};
+const struct wr_conn_ops viewer__ops = {
+    .open = handle_open, .wake = handle_wake, .close = handle_close};

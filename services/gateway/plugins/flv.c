@@ -9,7 +9,8 @@
 
 enum { TAG_AUDIO = 8, TAG_VIDEO = 9, TAG_SCRIPT = 18 };
 enum { AVC_SEQUENCE = 0, AVC_NALU = 1, AAC_SEQUENCE = 0, AAC_RAW = 1 };
-#define AUDIO_FORMAT 0xaf /* AAC, "44 kHz", 16 bit, stereo: fixed by the format whatever the track has */
+#define AUDIO_FORMAT \
+    0xaf /* AAC, "44 kHz", 16 bit, stereo: fixed by the format whatever the track has */
 
 struct flv {
     uint32_t video_id, audio_id; /* 0 = none */
@@ -38,7 +39,9 @@ static uint8_t *tag_head(uint8_t *p, unsigned type, size_t body, uint32_t time_m
 
 static uint32_t ticks_to_ms(int64_t ticks, uint32_t timescale)
 {
-    return ticks < 0 ? 0 : (uint32_t)((uint64_t)ticks / timescale * 1000 + (uint64_t)ticks % timescale * 1000 / timescale);
+    return ticks < 0 ? 0
+                     : (uint32_t)((uint64_t)ticks / timescale * 1000 +
+                                  (uint64_t)ticks % timescale * 1000 / timescale);
 }
 
 static void put_tag(struct wr_buf *b, unsigned type, struct wr_slice body)
@@ -67,7 +70,8 @@ static void amf_number(struct wr_buf *b, const char *key, double v)
     wr_buf_be(b, bits, 8);
 }
 
-static void put_metadata(struct wr_buf *out, const struct wr_track *video, const struct wr_track *audio)
+static void put_metadata(struct wr_buf *out, const struct wr_track *video,
+                         const struct wr_track *audio)
 {
     struct wr_buf b = {.n = 0};
     wr_buf_char(&b, 2); /* string */
@@ -91,7 +95,8 @@ static void put_metadata(struct wr_buf *out, const struct wr_track *video, const
     wr_buf_free(&b);
 }
 
-static void put_sequences(struct wr_buf *out, const struct wr_track *video, const struct wr_track *audio)
+static void put_sequences(struct wr_buf *out, const struct wr_track *video,
+                          const struct wr_track *audio)
 {
     struct wr_buf b = {.n = 0};
     if (video) {
@@ -127,9 +132,12 @@ static wr_err pick_tracks(const struct wr_track *tracks, size_t n, const struct 
 {
     for (size_t i = 0; i < n; i++) {
         const struct wr_track *t = &tracks[i];
-        const struct wr_track **slot = t->codec == WR_CODEC_H264 ? video : t->codec == WR_CODEC_AAC ? audio : NULL;
+        const struct wr_track **slot = t->codec == WR_CODEC_H264  ? video
+                                       : t->codec == WR_CODEC_AAC ? audio
+                                                                  : NULL;
         if (!slot || *slot || t->timescale == 0 || t->track == 0 || t->config.n < 2) {
-            wr_errmsg_set(err, "flv carries one H.264 and one AAC track; track %u does not fit", t->track);
+            wr_errmsg_set(err, "flv carries one H.264 and one AAC track; track %u does not fit",
+                          t->track);
             return WR_ERR_INVALID;
         }
         *slot = t;
@@ -157,8 +165,9 @@ static wr_err flv_open(void *state, const struct wr_track *tracks, size_t n, str
         m->audio_id = audio->track;
         m->audio_scale = audio->timescale;
     }
-    snprintf(m->mime, sizeof m->mime, "video/x-flv; codecs=\"%s%s%s\"", video ? video->codec_string : "",
-             video && audio ? "," : "", audio ? audio->codec_string : "");
+    snprintf(m->mime, sizeof m->mime, "video/x-flv; codecs=\"%s%s%s\"",
+             video ? video->codec_string : "", video && audio ? "," : "",
+             audio ? audio->codec_string : "");
     wr_buf_add(&m->first, "FLV\x01", 4);
     wr_buf_be(&m->first, (video ? 1u : 0u) | (audio ? 4u : 0u), 1);
     wr_buf_be(&m->first, 9, 4);
@@ -195,7 +204,8 @@ static void flv_frame(void *state, const struct wr_media_frame *f, struct wr_mux
         return;
     if (f->track == m->video_id) {
         uint32_t dts_ms = ticks_to_ms(f->dts, m->video_scale);
-        uint32_t cts_ms = ticks_to_ms(f->pts, m->video_scale) - dts_ms; /* wraps to 24-bit two's complement */
+        uint32_t cts_ms = ticks_to_ms(f->pts, m->video_scale) -
+                          dts_ms; /* wraps to 24-bit two's complement */
         p = tag_head(head, TAG_VIDEO, 5 + f->data.n, dts_ms);
         p = be(p, f->key ? 0x17 : 0x27, 1);
         p = be(p, AVC_NALU, 1);
@@ -213,8 +223,8 @@ static void flv_frame(void *state, const struct wr_media_frame *f, struct wr_mux
 }
 
 WR_PLUGIN_EXPORT const struct wr_muxer_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_muxer_plugin, struct flv, WR_KIND_MUXER, "flv", WR_VERSION,
-                                 "FLV with H.264 and AAC, a frame a tag, no delay"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_muxer_plugin, struct flv, WR_KIND_MUXER, "flv",
+                                 WR_VERSION, "FLV with H.264 and AAC, a frame a tag, no delay"),
     .extension = "flv",
     .content_type = "video/x-flv",
     .flags = WR_MUXER_INLINE_INIT,

@@ -77,9 +77,9 @@ static void put_ftyp(struct wr_buf *b)
 static void put_mvhd(struct wr_buf *b)
 {
     size_t at = full_box(b, "mvhd", 0, 0);
-    zeros(b, 8);            /* creation, modification */
-    wr_buf_be(b, 1000, 4);  /* timescale */
-    wr_buf_be(b, 0, 4);     /* duration: unknown, the fragments tell */
+    zeros(b, 8);           /* creation, modification */
+    wr_buf_be(b, 1000, 4); /* timescale */
+    wr_buf_be(b, 0, 4);    /* duration: unknown, the fragments tell */
     wr_buf_be(b, 0x10000, 4);
     wr_buf_be(b, 0x100, 2);
     zeros(b, 10);
@@ -95,9 +95,9 @@ static void put_tkhd(struct wr_buf *b, const struct wr_track *t, bool video)
     zeros(b, 8);
     wr_buf_be(b, t->track, 4);
     zeros(b, 4 + 4 + 8);
-    wr_buf_be(b, 0, 2);                      /* layer */
-    wr_buf_be(b, video ? 0 : 1, 2);          /* alternate group */
-    wr_buf_be(b, video ? 0 : 0x100, 2);      /* volume */
+    wr_buf_be(b, 0, 2);                 /* layer */
+    wr_buf_be(b, video ? 0 : 1, 2);     /* alternate group */
+    wr_buf_be(b, video ? 0 : 0x100, 2); /* volume */
     wr_buf_be(b, 0, 2);
     matrix(b);
     wr_buf_be(b, (uint64_t)t->width << 16, 4);
@@ -275,7 +275,8 @@ static uint8_t *tag(uint8_t *p, uint32_t size, const char *type)
     return p + 4;
 }
 
-static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const struct track *t, const struct wr_media_frame *f)
+static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const struct track *t,
+                          const struct wr_media_frame *f)
 {
     bool sync = f->key || !t->video;
     uint8_t *p = tag(out, 104, "moof");
@@ -290,7 +291,8 @@ static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const stru
     p = be(p, 0x01000000, 4);
     p = be(p, (uint64_t)(f->dts < 0 ? 0 : f->dts), 8);
     p = tag(p, 36, "trun");
-    p = be(p, 0x01000f01, 4); /* version 1: signed composition offsets; data offset, duration, size, flags, cts */
+    p = be(p, 0x01000f01,
+           4); /* version 1: signed composition offsets; data offset, duration, size, flags, cts */
     p = be(p, 1, 4);
     p = be(p, HEAD_BYTES, 4);
     p = be(p, f->duration ? f->duration : t->default_duration, 4);
@@ -308,7 +310,8 @@ static wr_err check_track(const struct wr_track *t, struct wr_errmsg *err)
         wr_errmsg_set(err, "fmp4 carries H.264 and AAC; track %u is neither", t->track);
         return WR_ERR_INVALID;
     }
-    if (t->config.n < 2 || (t->codec == WR_CODEC_AAC && t->config.n > 64) || t->timescale == 0 || t->track == 0) {
+    if (t->config.n < 2 || (t->codec == WR_CODEC_AAC && t->config.n > 64) || t->timescale == 0 ||
+        t->track == 0) {
         wr_errmsg_set(err, "track %u has no usable decoder configuration", t->track);
         return WR_ERR_INVALID;
     }
@@ -333,8 +336,11 @@ static wr_err fmp4_open(void *state, const struct wr_track *tracks, size_t n, st
         bool video = t->codec == WR_CODEC_H264;
         uint32_t fps_milli = t->fps_milli ? t->fps_milli : 25000;
         m->tracks[m->n++] = (struct track){
-            .id = t->track, .timescale = t->timescale, .video = video,
-            .default_duration = video ? (uint32_t)((uint64_t)t->timescale * 1000 / fps_milli) : 1024};
+            .id = t->track,
+            .timescale = t->timescale,
+            .video = video,
+            .default_duration = video ? (uint32_t)((uint64_t)t->timescale * 1000 / fps_milli)
+                                      : 1024};
         size_t used = strlen(codecs);
         snprintf(codecs + used, sizeof codecs - used, "%s%s", used ? "," : "", t->codec_string);
     }
@@ -385,8 +391,8 @@ static void fmp4_frame(void *state, const struct wr_media_frame *f, struct wr_mu
 }
 
 WR_PLUGIN_EXPORT const struct wr_muxer_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE_STATE(struct wr_muxer_plugin, struct fmp4, WR_KIND_MUXER, "fmp4", WR_VERSION,
-                                 "Fragmented MP4, a frame a fragment, no delay"),
+    .base = WR_PLUGIN_BASE_STATE(struct wr_muxer_plugin, struct fmp4, WR_KIND_MUXER, "fmp4",
+                                 WR_VERSION, "Fragmented MP4, a frame a fragment, no delay"),
     .extension = "mp4",
     .content_type = "video/mp4",
     .flags = WR_MUXER_TELLS_MIME,

@@ -31,17 +31,27 @@ void wr_mux_collect_init(struct wr_mux_collect *c)
     *c = (struct wr_mux_collect){.sink = {.bytes = collect_bytes, .payload = collect_payload}};
 }
 
-static const uint8_t avcc[] = {1,    0x42, 0xc0, 0x1f, 0xff, 0xe1, 0, 8, 0x67, 0x42, 0xc0, 0x1f, 0xda,
-                               0x01, 0x40, 0x16, 1,    0,    4,    0x68, 0xce, 0x0f, 0xc8};
+static const uint8_t avcc[] = {1,    0x42, 0xc0, 0x1f, 0xff, 0xe1, 0, 8,    0x67, 0x42, 0xc0, 0x1f,
+                               0xda, 0x01, 0x40, 0x16, 1,    0,    4, 0x68, 0xce, 0x0f, 0xc8};
 static const uint8_t asc[] = {0x11, 0x90};
 
 static void sample_tracks(struct wr_track out[2])
 {
-    out[0] = (struct wr_track){.track = WR_TRACK_VIDEO, .codec = WR_CODEC_H264, .config = {avcc, sizeof avcc},
-                               .timescale = 90000, .width = 1280, .height = 720, .fps_milli = 25000,
+    out[0] = (struct wr_track){.track = WR_TRACK_VIDEO,
+                               .codec = WR_CODEC_H264,
+                               .config = {avcc, sizeof avcc},
+                               .timescale = 90000,
+                               .width = 1280,
+                               .height = 720,
+                               .fps_milli = 25000,
                                .codec_string = "avc1.42c01f"};
-    out[1] = (struct wr_track){.track = WR_TRACK_AUDIO, .codec = WR_CODEC_AAC, .config = {asc, sizeof asc},
-                               .timescale = 48000, .sample_rate = 48000, .channels = 2, .codec_string = "mp4a.40.2"};
+    out[1] = (struct wr_track){.track = WR_TRACK_AUDIO,
+                               .codec = WR_CODEC_AAC,
+                               .config = {asc, sizeof asc},
+                               .timescale = 48000,
+                               .sample_rate = 48000,
+                               .channels = 2,
+                               .codec_string = "mp4a.40.2"};
 }
 
 static void no_tracks_are_refused_with_a_sentence(const struct wr_muxer_plugin *m, void *state)
@@ -85,8 +95,13 @@ static void each_payload_is_referenced_once_and_whole(const struct wr_muxer_plug
         struct wr_mux_collect c;
         wr_mux_collect_init(&c);
         c.within = wr_slice_of(data, sizes[i / 2]);
-        struct wr_media_frame f = {.track = 1 + i % 2, .key = i == 0, .seq = i, .dts = 3600 * (int64_t)i,
-                                   .pts = 3600 * (int64_t)i + (i == 4 ? -7200 : 3600), .duration = 3600, .data = c.within};
+        struct wr_media_frame f = {.track = 1 + i % 2,
+                                   .key = i == 0,
+                                   .seq = i,
+                                   .dts = 3600 * (int64_t)i,
+                                   .pts = 3600 * (int64_t)i + (i == 4 ? -7200 : 3600),
+                                   .duration = 3600,
+                                   .data = c.within};
         m->frame(state, &f, &c.sink);
         assert_false(c.outside);
         assert_int_equal(c.payload_bytes, f.data.n);

@@ -136,8 +136,11 @@ static struct wr_media_frame to_frame(const struct sample *s)
 {
     /* Shifted so that the first dts of both tracks are not negative, as ingest does. */
     int64_t shift = s->track == WR_TRACK_VIDEO ? 7200 : 3840;
-    return (struct wr_media_frame){.track = s->track, .key = s->pkt->flags & AV_PKT_FLAG_KEY, .dts = s->pkt->dts + shift,
-                                   .pts = s->pkt->pts + shift, .duration = s->track == WR_TRACK_VIDEO ? 3600 : 1024,
+    return (struct wr_media_frame){.track = s->track,
+                                   .key = s->pkt->flags & AV_PKT_FLAG_KEY,
+                                   .dts = s->pkt->dts + shift,
+                                   .pts = s->pkt->pts + shift,
+                                   .duration = s->track == WR_TRACK_VIDEO ? 3600 : 1024,
                                    .data = wr_slice_of(s->pkt->data, (size_t)s->pkt->size)};
 }
 
@@ -173,12 +176,22 @@ static const struct wr_muxer_plugin *plugin(struct wr_plugins **all, const char 
 
 static void media_tracks(struct wr_track t[2])
 {
-    t[0] = (struct wr_track){.track = WR_TRACK_VIDEO, .codec = WR_CODEC_H264, .timescale = 90000, .width = 320,
-                             .height = 240, .fps_milli = 25000, .codec_string = "avc1.640015",
+    t[0] = (struct wr_track){.track = WR_TRACK_VIDEO,
+                             .codec = WR_CODEC_H264,
+                             .timescale = 90000,
+                             .width = 320,
+                             .height = 240,
+                             .fps_milli = 25000,
+                             .codec_string = "avc1.640015",
                              .config = {media.avcc.p, media.avcc.n}};
-    t[1] = (struct wr_track){.track = WR_TRACK_AUDIO, .codec = WR_CODEC_AAC, .timescale = 48000, .sample_rate = 48000,
-                             .channels = 2, .codec_string = "mp4a.40.2",
-                             .config = {media.audio->extradata, (size_t)media.audio->extradata_size}};
+    t[1] = (struct wr_track){
+        .track = WR_TRACK_AUDIO,
+        .codec = WR_CODEC_AAC,
+        .timescale = 48000,
+        .sample_rate = 48000,
+        .channels = 2,
+        .codec_string = "mp4a.40.2",
+        .config = {media.audio->extradata, (size_t)media.audio->extradata_size}};
 }
 
 struct reader {
@@ -212,7 +225,8 @@ static void expect_same(struct wr_slice bytes, int64_t tolerance_us)
     AVPacket *p = av_packet_alloc();
     while (av_read_frame(ctx, p) >= 0) {
         const AVStream *st = ctx->streams[p->stream_index];
-        uint32_t track = st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? WR_TRACK_VIDEO : WR_TRACK_AUDIO;
+        uint32_t track = st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? WR_TRACK_VIDEO
+                                                                        : WR_TRACK_AUDIO;
         while (at[track] < media.n && media.all[at[track]].track != track)
             at[track]++;
         assert_true(at[track] < media.n);
@@ -220,9 +234,11 @@ static void expect_same(struct wr_slice bytes, int64_t tolerance_us)
         AVRational scale = {1, track == WR_TRACK_VIDEO ? 90000 : 48000};
         assert_int_equal(p->size, want.data.n);
         assert_memory_equal(p->data, want.data.p, want.data.n);
-        int64_t dts_us = av_rescale_q(p->dts, st->time_base, AV_TIME_BASE_Q), pts_us = av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q);
+        int64_t dts_us = av_rescale_q(p->dts, st->time_base, AV_TIME_BASE_Q),
+                pts_us = av_rescale_q(p->pts, st->time_base, AV_TIME_BASE_Q);
         assert_true(llabs(dts_us - av_rescale_q(want.dts, scale, AV_TIME_BASE_Q)) <= tolerance_us);
-        assert_true(llabs(pts_us - av_rescale_q(want.pts, scale, AV_TIME_BASE_Q)) <= 2 * tolerance_us);
+        assert_true(llabs(pts_us - av_rescale_q(want.pts, scale, AV_TIME_BASE_Q)) <=
+                    2 * tolerance_us);
         if (track == WR_TRACK_VIDEO)
             assert_int_equal(!!(p->flags & AV_PKT_FLAG_KEY), want.key);
         matched++;
@@ -233,8 +249,9 @@ static void expect_same(struct wr_slice bytes, int64_t tolerance_us)
     for (unsigned i = 0; i < 2; i++) {
         const AVCodecParameters *par = ctx->streams[i]->codecpar;
         const AVCodecContext *c = par->codec_type == AVMEDIA_TYPE_VIDEO ? media.video : media.audio;
-        struct wr_slice config = c == media.video ? wr_slice_of(media.avcc.p, media.avcc.n)
-                                                  : wr_slice_of(c->extradata, (size_t)c->extradata_size);
+        struct wr_slice config = c == media.video
+                                     ? wr_slice_of(media.avcc.p, media.avcc.n)
+                                     : wr_slice_of(c->extradata, (size_t)c->extradata_size);
         assert_int_equal(par->extradata_size, config.n);
         assert_memory_equal(par->extradata, config.p, config.n);
         assert_int_equal(par->width, c->width);
@@ -257,8 +274,10 @@ static void mux_all(const struct wr_muxer_plugin *m, void *state, struct wr_mux_
             a++;
         if (v >= media.n && a >= media.n)
             return;
-        bool video = a >= media.n || (v < media.n && av_compare_ts(media.all[v].pkt->dts, (AVRational){1, 90000},
-                                                                 media.all[a].pkt->dts, (AVRational){1, 48000}) <= 0);
+        bool video = a >= media.n ||
+                     (v < media.n &&
+                      av_compare_ts(media.all[v].pkt->dts, (AVRational){1, 90000},
+                                    media.all[a].pkt->dts, (AVRational){1, 48000}) <= 0);
         struct wr_media_frame f = to_frame(&media.all[video ? v++ : a++]);
         c->within = f.data;
         m->frame(state, &f, &c->sink);
@@ -310,15 +329,19 @@ static void test_fragment_head_is_112_bytes_and_payload_follows(void **state)
     media_tracks(tracks);
     wr_mux_collect_init(&c);
     assert_int_equal(m->open(s, tracks, 2, &err), WR_OK);
-    struct wr_media_frame f = {.track = 1, .key = true, .dts = 0x123456789a, .pts = 0x123456789a - 3600, .duration = 3600,
+    struct wr_media_frame f = {.track = 1,
+                               .key = true,
+                               .dts = 0x123456789a,
+                               .pts = 0x123456789a - 3600,
+                               .duration = 3600,
                                .data = wr_slice_of("abcd", 4)};
     c.within = f.data;
     m->frame(s, &f, &c.sink);
     assert_int_equal(c.out.n, 116);
     assert_memory_equal(c.out.p + 4, "moof", 4);
-    assert_memory_equal(c.out.p + 60, "\x00\x00\x00\x12\x34\x56\x78\x9a", 8);      /* tfdt */
-    assert_memory_equal(c.out.p + 84, "\x00\x00\x00\x70", 4);                      /* data offset */
-    assert_memory_equal(c.out.p + 100, "\xff\xff\xf1\xf0", 4);                     /* cts -3600 */
+    assert_memory_equal(c.out.p + 60, "\x00\x00\x00\x12\x34\x56\x78\x9a", 8); /* tfdt */
+    assert_memory_equal(c.out.p + 84, "\x00\x00\x00\x70", 4);                 /* data offset */
+    assert_memory_equal(c.out.p + 100, "\xff\xff\xf1\xf0", 4);                /* cts -3600 */
     assert_memory_equal(c.out.p + 104, "\x00\x00\x00\x0cmdatabcd", 12);
     m->close(s);
     free(s);
@@ -333,7 +356,10 @@ static void test_formats_say_what_they_cannot_carry(void **state)
     struct wr_plugins *all = NULL;
     for (unsigned i = 0; i < 2; i++) {
         const struct wr_muxer_plugin *m = plugin(&all, names[i]);
-        struct wr_track t = {.track = 1, .codec = (enum wr_codec)7, .timescale = 1, .config = {(const uint8_t *)"xy", 2}};
+        struct wr_track t = {.track = 1,
+                             .codec = (enum wr_codec)7,
+                             .timescale = 1,
+                             .config = {(const uint8_t *)"xy", 2}};
         struct wr_errmsg err = {""};
         void *s = wr_plugin_state(&m->base);
         assert_int_equal(m->open(s, &t, 1, &err), WR_ERR_INVALID);
