@@ -8,7 +8,7 @@
 
 #include "wr_metrics.h"
 
-#define KEEP 24u /* free ones that stay allocated */
+#define KEEP 16u /* free ones that stay allocated */
 #define SIZE (WR_MSG_HEADROOM + BUFFER_HEAD + BUFFER_BYTES)
 
 WR_GAUGE(in_use, "watchroom_files_buffers_in_use", NULL,

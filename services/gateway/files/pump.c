@@ -12,7 +12,7 @@
 #include "wr_pb.h"
 #include "wr_thread.h"
 
-#define FAIR 2u    /* writes in flight that an upload may always have */
+#define FAIR 1u    /* writes in flight that an upload may always have */
 #define WINDOW 12u /* and at most */
 #define SLOW_READ (16u << 10)
 #define RATE_MS 120000
