@@ -82,24 +82,33 @@ test('running dry at the very end waits: there is nothing to skip to', () => {
   assert.equal(at(joinedAt(5), 0.1, 5.06, [0, 5.06]).seek, undefined)
 })
 
-test('each stall raises the target, up to a limit', () => {
-  const edge = new EdgeController()
-  edge.stalled(1)
-  assert.ok(edge.target > TARGET_START_S)
-  for (let i = 0; i < 100; i += 1) edge.stalled(i)
-  assert.equal(edge.target, TARGET_MAX_S)
+test('each stall raises the target, up to a limit, and less while a join settles', () => {
+  const joining = joinedAt(5)
+  joining.stalled(1)
+  const later = joinedAt(5)
+  later.stalled(9)
+  assert.ok(joining.target > TARGET_START_S && later.target > joining.target)
+  for (let i = 0; i < 100; i += 1) later.stalled(10 + i)
+  assert.equal(later.target, TARGET_MAX_S)
 })
 
-test('quiet time lowers the target, down to a limit, and slower after stalls', () => {
+test('with media to spare the target sinks to its limit; without, it stays', () => {
   const calm = joinedAt(5)
-  for (let s = 1; s < 200; s += 1) at(calm, s, 5, [0, 5.06])
+  for (let s = 3; s < 30; s += 0.1) at(calm, s, 5, [0, 5.06])
   assert.ok(Math.abs(calm.target - TARGET_MIN_S) < 1e-9)
+  const tight = joinedAt(5)
+  for (let i = 30; i < 300; i += 1) at(tight, i / 10, 5, [0, i % 20 === 0 ? 5.02 : 5.06])
+  assert.equal(tight.target, TARGET_START_S)
+})
+
+test('after stalls it waits longer before it dares less', () => {
   const shaken = joinedAt(5)
-  shaken.stalled(1)
-  shaken.stalled(2)
+  for (const when of [5, 6, 7]) shaken.stalled(when)
   const raised = shaken.target
-  for (let s = 3; s < 15; s += 1) at(shaken, s, 5, [0, 5.06])
+  for (let s = 7.1; s < 20; s += 0.1) at(shaken, s, 5, [0, 5.2])
   assert.equal(shaken.target, raised)
+  for (let s = 20; s < 40; s += 0.1) at(shaken, s, 5, [0, 5.2])
+  assert.ok(shaken.target < raised)
 })
 
 test('after a rejoin the edge is sought again', () => {

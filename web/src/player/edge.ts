@@ -3,7 +3,8 @@
 // fast to play. No clock, no element: the caller brings both, so every rule is a unit test.
 //
 // The safety margin that matters is the lowest distance to the edge within the last moments, because the distance itself saws
-// up and down by one frame. The margin is steered to a target which grows when playback stalls and shrinks while it does not.
+// up and down by one frame. The margin is steered to a target. A stall raises the target; then, when it has been quiet for a
+// while, the target sinks for as long as even the worst moment of the last seconds had some media to spare.
 
 export type Range = readonly [start: number, end: number]
 
@@ -24,10 +25,16 @@ export const TARGET_START_S = 0.06
 export const TARGET_MIN_S = 0.04
 export const TARGET_MAX_S = 1.2
 const TARGET_STEP_S = 0.05
+const TARGET_JOIN_STEP_S = 0.02
 const SHRINK_STEP_S = 0.01
-const SHRINK_EVERY_S = 4
-const SHRINK_EVERY_MAX_S = 60
+const SHRINK_EVERY_S = 0.5
+/** How long it must be quiet after a stall before the target may sink; doubled by each stall. */
+const QUIET_S = 2
+const QUIET_MAX_S = 60
+/** What the worst moment must have had left. */
+const SPARE_S = 0.035
 const WINDOW_S = 0.6
+const LONG_WINDOW_S = 4
 const TOLERANCE_S = 0.03
 /** Farther behind than this, a jump is kinder than minutes of fast talk. */
 const JUMP_S = 1.5
@@ -46,15 +53,16 @@ export class EdgeController {
   private joined = false
   private rate = 1
   private samples: { at: number; gap: number }[] = []
-  private shrinkEvery = SHRINK_EVERY_S
-  private quietSince = 0
+  private quiet = QUIET_S
+  private sinkAt = 0
   private joinedAt = 0
 
-  /** Playback ran dry. */
+  /** Playback ran dry. While the join settles, that says little about the line. */
   stalled(now: number): void {
-    this.target = Math.min(TARGET_MAX_S, this.target + TARGET_STEP_S)
-    this.shrinkEvery = Math.min(SHRINK_EVERY_MAX_S, this.shrinkEvery * 2)
-    this.quietSince = now
+    const settling = now - this.joinedAt < HASTE_S
+    this.target = Math.min(TARGET_MAX_S, this.target + (settling ? TARGET_JOIN_STEP_S : TARGET_STEP_S))
+    if (!settling) this.quiet = Math.min(QUIET_MAX_S, this.quiet * 2)
+    this.sinkAt = now + this.quiet
     this.samples = []
   }
 
@@ -100,15 +108,20 @@ export class EdgeController {
 
   private measure(now: number): void {
     this.samples.push({ at: now, gap: this.gap })
-    while (this.samples.length > 1 && (this.samples[0] as { at: number }).at < now - WINDOW_S) this.samples.shift()
-    this.margin = Math.min(...this.samples.map((sample) => sample.gap))
+    while ((this.samples[0] as { at: number }).at < now - LONG_WINDOW_S) this.samples.shift()
+    this.margin = this.lowest(now - WINDOW_S)
+  }
+
+  private lowest(since: number): number {
+    let low = Infinity
+    for (let i = this.samples.length - 1; i >= 0 && (this.samples[i] as { at: number }).at >= since; i -= 1) low = Math.min(low, (this.samples[i] as { gap: number }).gap)
+    return low
   }
 
   private shrink(now: number): void {
-    if (this.quietSince === 0) this.quietSince = now
-    if (now - this.quietSince < this.shrinkEvery || this.target <= TARGET_MIN_S) return
-    this.target = Math.max(TARGET_MIN_S, this.target - SHRINK_STEP_S)
-    this.quietSince = now
+    if (now < this.sinkAt || now - this.joinedAt < QUIET_S) return
+    this.sinkAt = now + SHRINK_EVERY_S
+    if (this.lowest(now - LONG_WINDOW_S) > SPARE_S) this.target = Math.max(TARGET_MIN_S, this.target - SHRINK_STEP_S)
   }
 
   /** Proportional, in steps of 0.02, with a dead band: changing the rate at every frame is audible. */
