@@ -105,9 +105,9 @@ test('after stalls it waits longer before it dares less', () => {
   const shaken = joinedAt(5)
   for (const when of [5, 6, 7]) shaken.stalled(when)
   const raised = shaken.target
-  for (let s = 7.1; s < 20; s += 0.1) at(shaken, s, 5, [0, 5.2])
+  for (let s = 7.1; s < 38; s += 0.1) at(shaken, s, 5, [0, 5.2])
   assert.equal(shaken.target, raised)
-  for (let s = 20; s < 40; s += 0.1) at(shaken, s, 5, [0, 5.2])
+  for (let s = 38; s < 60; s += 0.1) at(shaken, s, 5, [0, 5.2])
   assert.ok(shaken.target < raised)
 })
 

@@ -29,7 +29,7 @@ const TARGET_JOIN_STEP_S = 0.02
 const SHRINK_STEP_S = 0.01
 const SHRINK_EVERY_S = 0.5
 /** How long it must be quiet after a stall before the target may sink; doubled by each stall. */
-const QUIET_S = 2
+const QUIET_S = 4
 const QUIET_MAX_S = 60
 /** What the worst moment must have had left. */
 const SPARE_S = 0.035
