@@ -25,8 +25,9 @@ def test_the_bot_greets_and_tells_the_time():
                         while not ann.pushes:
                             ann.pump()
                         push = ann.pushes.pop(0)
-                        if push.get("pub", {}).get("data", {}).get("name") == "Bot":
-                            return push["pub"]["data"]["text"]
+                        data = push.get("pub", {}).get("data")
+                        if isinstance(data, dict) and data.get("name") == "Bot":
+                            return data["text"]
 
                 assert said() == "Welcome, Ann!"
                 ann.command({"id": 3, "publish": {"channel": "bots", "data": {"text": "!time", "name": "Ann"}}})
