@@ -12,6 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_lines(struct wr_slice text)
 {
+    if (text.n == 0)
+        return; /* and p may be NULL, to which C adds not even 0 */
     const uint8_t *p = text.p, *end = text.p + text.n;
     while (p < end) {
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
