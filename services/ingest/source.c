@@ -11,7 +11,7 @@ static const struct {
     void (*run)(struct stream *s, struct source_end *end);
 } kinds[] = {
     {"synthetic:", source__run_synthetic},
-    {"rtsp://", source__run_av},
+    {"rtsp://", source__run_rtsp},
     {"rtsps://", source__run_av},
 };
 

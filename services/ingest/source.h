@@ -13,6 +13,7 @@ WR_MUST_USE wr_err source__check(const struct stream *s, struct wr_errmsg *err);
 void source__run(struct stream *s, struct source_end *end);
 
 /* The kinds. */
+void source__run_rtsp(struct stream *s, struct source_end *end);
 void source__run_av(struct stream *s, struct source_end *end);
 void source__run_synthetic(struct stream *s, struct source_end *end);
 

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See sdp.h. */
+#include "sdp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define LINE_BYTES 4096
+
+static int base64_value(int c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Decodes up to `end` characters that are not base64; returns bytes written. */
+static size_t base64(const char *p, uint8_t *to, size_t room)
+{
+    uint32_t bits = 0;
+    unsigned have = 0;
+    size_t n = 0;
+    for (; base64_value((unsigned char)*p) >= 0; p++) {
+        bits = bits << 6 | (uint32_t)base64_value((unsigned char)*p);
+        have += 6;
+        if (have < 8)
+            continue;
+        have -= 8;
+        if (n < room)
+            to[n++] = (uint8_t)(bits >> have);
+    }
+    return n;
+}
+
+static int hex_value(int c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static void put_sprop(struct sdp_track *t, const char *v)
+{
+    while (*v && *v != ';') {
+        if (t->config_n + 4 >= sizeof t->config)
+            return;
+        memcpy(t->config + t->config_n, "\0\0\0\1", 4);
+        size_t n = base64(v, t->config + t->config_n + 4, sizeof t->config - t->config_n - 4);
+        t->config_n += n ? 4 + n : 0;
+        v += strcspn(v, ",;");
+        v += *v == ',';
+    }
+}
+
+static void put_hex(struct sdp_track *t, const char *v)
+{
+    for (; hex_value((unsigned char)v[0]) >= 0 && hex_value((unsigned char)v[1]) >= 0 && t->config_n < 64; v += 2)
+        t->config[t->config_n++] = (uint8_t)(hex_value((unsigned char)v[0]) << 4 | hex_value((unsigned char)v[1]));
+}
+
+static void parse_fmtp(struct sdp_track *t, const char *v)
+{
+    v += strcspn(v, " ");
+    while (*v) {
+        v += strspn(v, " ;");
+        size_t n = strcspn(v, "=;");
+        const char *value = v[n] == '=' ? v + n + 1 : "";
+        if (n == 20 && strncasecmp(v, "sprop-parameter-sets", n) == 0 && t->format == SDP_H264 && t->config_n == 0)
+            put_sprop(t, value);
+        else if (n == 18 && strncasecmp(v, "packetization-mode", n) == 0)
+            t->mode = (unsigned)strtoul(value, NULL, 10);
+        else if (n == 6 && strncasecmp(v, "config", n) == 0 && t->format == SDP_AAC && t->config_n == 0)
+            put_hex(t, value);
+        else if (n == 10 && strncasecmp(v, "sizelength", n) == 0)
+            t->size_bits = (unsigned)strtoul(value, NULL, 10);
+        else if (n == 11 && strncasecmp(v, "indexlength", n) == 0)
+            t->index_bits = (unsigned)strtoul(value, NULL, 10);
+        else if (n == 16 && strncasecmp(v, "indexdeltalength", n) == 0)
+            t->delta_bits = (unsigned)strtoul(value, NULL, 10);
+        v += strcspn(v, ";");
+    }
+}
+
+static void parse_rtpmap(struct sdp_track *t, const char *v)
+{
+    static const struct {
+        const char *name;
+        enum sdp_format format;
+    } known[] = {{"H264", SDP_H264}, {"MPEG4-GENERIC", SDP_AAC}, {"PCMA", SDP_PCMA}, {"PCMU", SDP_PCMU}};
+    v += strcspn(v, " ");
+    v += strspn(v, " ");
+    size_t n = strcspn(v, "/");
+    /* It is told to people: letters, digits, signs of a name. */
+    size_t ok = strspn(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+");
+    snprintf(t->encoding, sizeof t->encoding, "%.*s", (int)WR_MIN(n, ok), v);
+    t->format = SDP_OTHER;
+    for (size_t i = 0; i < WR_ARRAY_LEN(known); i++)
+        if (strcasecmp(t->encoding, known[i].name) == 0)
+            t->format = known[i].format;
+    if (v[n] != '/')
+        return;
+    v += n + 1;
+    unsigned long clock = strtoul(v, NULL, 10);
+    t->clock = clock > 0 && clock <= 1000000 ? (uint32_t)clock : t->clock;
+    v += strcspn(v, "/");
+    t->channels = *v == '/' ? (uint32_t)WR_MIN(strtoul(v + 1, NULL, 10), 8ul) : 0;
+}
+
+static struct sdp_track *parse_media(struct sdp *out, const char *v)
+{
+    if (out->n == SDP_MAX_TRACKS)
+        return NULL;
+    struct sdp_track *t = &out->tracks[out->n++];
+    *t = (struct sdp_track){.is_video = strncasecmp(v, "video ", 6) == 0, .is_audio = strncasecmp(v, "audio ", 6) == 0,
+                            .clock = 90000};
+    unsigned pt = 255;
+    if (sscanf(v, "%*s %*s %*s %u", &pt) == 1)
+        t->payload_type = pt & 127;
+    if (t->is_audio && (pt == 0 || pt == 8)) { /* static types need no rtpmap */
+        t->format = pt == 0 ? SDP_PCMU : SDP_PCMA;
+        t->clock = 8000;
+        snprintf(t->encoding, sizeof t->encoding, "%s", pt == 0 ? "PCMU" : "PCMA");
+    }
+    return t;
+}
+
+/* An attribute of the track's own payload type? "a=rtpmap:96 ..." */
+static bool is_for(const struct sdp_track *t, const char *v)
+{
+    return (unsigned)strtoul(v, NULL, 10) == t->payload_type;
+}
+
+static void parse_attribute(struct sdp *out, struct sdp_track *t, const char *v)
+{
+    if (strncmp(v, "control:", 8) == 0)
+        snprintf(t ? t->control : out->control, sizeof out->control, "%.500s", v + 8);
+    else if (!t)
+        return;
+    else if (strncmp(v, "rtpmap:", 7) == 0 && is_for(t, v + 7))
+        parse_rtpmap(t, v + 7);
+    else if (strncmp(v, "fmtp:", 5) == 0 && is_for(t, v + 5))
+        parse_fmtp(t, v + 5);
+    else if (strncmp(v, "framerate:", 10) == 0) {
+        double fps = strtod(v + 10, NULL);
+        t->fps_milli = fps >= 0.1 && fps <= 240 ? (uint32_t)(fps * 1000) : 0;
+    }
+}
+
+bool sdp__parse(struct wr_slice text, struct sdp *out)
+{
+    const char *p = (const char *)text.p, *end = p + text.n;
+    struct sdp_track *t = NULL;
+    bool in_track = false;
+    *out = (struct sdp){.n = 0};
+    while (p < end) {
+        char line[LINE_BYTES];
+        const char *stop = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((stop ? stop : end) - p), used = WR_MIN(n, sizeof line - 1);
+        memcpy(line, p, used);
+        line[used] = 0;
+        line[strcspn(line, "\r")] = 0;
+        p += n + 1;
+        if (strncmp(line, "m=", 2) == 0) {
+            t = parse_media(out, line + 2);
+            in_track = true;
+        } else if (strncmp(line, "a=", 2) == 0 && (t || !in_track)) {
+            parse_attribute(out, t, line + 2);
+        }
+    }
+    return out->n > 0;
+}
