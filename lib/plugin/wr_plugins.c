@@ -112,6 +112,9 @@ static wr_err load_one(const struct wr_plugins *p, const char *path, struct load
         e = WR_ERR_CONFLICT;
         goto out;
     }
+    /* An accepted plugin stays mapped for ever: its metrics are static objects that the registry points at, and libraries
+     * that it pulls in (civetweb, libav) leave thread-local destructors behind. A refused one goes. */
+    (void)dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD | RTLD_NODELETE);
     out->entry.table = t;
     out->handle = handle;
     handle = NULL;
@@ -234,12 +237,8 @@ void wr_plugins_free(struct wr_plugins **pp)
     if (!p)
         return;
     for (size_t i = 0; i < p->n; i++) {
-        /* Libraries that a plugin pulls in (civetweb, libav) keep thread-local destructors: a leak checker needs their
-         * code mapped at exit, so a sanitizer build leaves them loaded. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         if (p->all[i].handle)
             dlclose(p->all[i].handle);
-#endif
         free(p->all[i].path);
         free(p->all[i].why);
     }
