@@ -67,7 +67,7 @@ test('earlier pages of a long history come on demand', async () => {
   await late.getByRole('button', { name: 'Earlier messages' }).click()
   await late.waitForFunction(() => window.__watchroom.chat().entries.length === 130)
   assert.equal((await texts(late))[0], 'n1')
-  assert.equal(await late.getByRole('button', { name: 'Earlier messages' }).isVisible(), false)
+  await late.getByRole('button', { name: 'Earlier messages' }).waitFor({ state: 'hidden' })
 })
 
 test('the count and the list of people follow who comes and goes', async () => {
