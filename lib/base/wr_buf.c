@@ -122,7 +122,7 @@ bool wr_utf8_valid(const void *bytes, size_t n)
 
 void wr_buf_json(struct wr_buf *b, const char *s, size_t n)
 {
-    const uint8_t *p = (const uint8_t *)s, *end = p + n;
+    const uint8_t *p = (const uint8_t *)(n ? s : ""), *end = p + n;
     wr_buf_char(b, '"');
     while (p < end) {
         const uint8_t *plain = p;

@@ -110,8 +110,8 @@ wr_err wr_http_detach(struct wr_http_req *r, int *fd_out, uint8_t **early, size_
         if (ours >= 0)
             (void)close(ours);
         wr_count(&http__m_detach_failed, 1);
-        wr_warn("http.detach", "client=%s errno=%d: the socket of a request was not found",
-                r->client, errno);
+        wr_debug("http.detach", "client=%s errno=%d: the socket of a request was not found",
+                 r->client, errno);
         return WR_ERR_INTERNAL;
     }
     r->detached = true;
@@ -164,8 +164,10 @@ static wr_err hand_over(struct wr_http_req *r, const struct wr_buf *head,
     if (head->failed)
         return fail(r, opts, 503, "the server is out of memory");
     r->answered = false; /* building the head does not count: it may still be refused */
-    if (wr_http_detach(r, &fd, &early, &n) != WR_OK)
+    if (wr_http_detach(r, &fd, &early, &n) != WR_OK) {
+        wr_warn("http.detach", "client=%s: the socket of a request was not found", r->client);
         return fail(r, opts, 500, "the server lost track of this connection; try again");
+    }
     ssize_t k = send(fd, head->p, head->n, MSG_NOSIGNAL);
     if (k != (ssize_t)head->n) {
         (void)close(fd);

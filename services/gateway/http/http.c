@@ -126,6 +126,10 @@ static int on_access(const struct mg_connection *conn, const char *message)
 static int on_http_error(struct mg_connection *conn, int status, const char *message)
 {
     struct wr_buf b = {0}, body = {0};
+    if (status == 411) { /* its answer to a length that is not a number */
+        status = 400;
+        message = "Content-Length must be a number";
+    }
     wr_buf_fmt(&body, "{\"error\":{\"code\":%d,\"message\":", status);
     wr_buf_json(&body, message && message[0] ? message : "the request could not be read",
                 message && message[0] ? strlen(message) : 29);
@@ -263,6 +267,8 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
                              "yes",
                              "keep_alive_timeout_ms",
                              "1000",
+                             "decode_url",
+                             "no", /* in place: %00 would cut the path before we see it */
                              "enable_directory_listing",
                              "no",
                              "access_control_allow_origin",

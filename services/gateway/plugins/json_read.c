@@ -132,6 +132,8 @@ static bool skip_value(struct json *j, unsigned depth)
 
 bool json_whole(struct wr_slice text, struct wr_slice *value)
 {
+    if (!text.n)
+        return false;
     struct json j = {text.p, text.p + text.n};
     space(&j);
     const uint8_t *from = j.p;
@@ -144,6 +146,8 @@ bool json_whole(struct wr_slice text, struct wr_slice *value)
 
 bool json_members(struct wr_slice object, struct json *at)
 {
+    if (!object.n)
+        return false;
     *at = (struct json){object.p, object.p + object.n};
     return eat(at, '{');
 }
