@@ -57,6 +57,23 @@ static void test_fitting_plugin_is_found_by_kind_and_name(void **state)
     wr_plugins_free(&p);
 }
 
+static void test_skipped_file_is_not_opened(void **state)
+{
+    (void)state;
+    static const char *const skip[] = {"other", "bad", NULL}, *const others[] = {"ba", "badd", NULL};
+    struct wr_plugins *p = NULL;
+    struct seen s = {.n = 0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/good", WR_TEST_BAD_PLUGINS);
+    assert_int_equal(wr_plugins_load_without(path, skip, &p), WR_OK);
+    wr_plugins_each(p, note, &s);
+    assert_int_equal(s.n, 0);
+    wr_plugins_free(&p);
+    assert_int_equal(wr_plugins_load_without(path, others, &p), WR_OK);
+    assert_non_null(wr_plugins_find(p, WR_KIND_FILTER, "bad"));
+    wr_plugins_free(&p);
+}
+
 static void test_missing_slot_is_named(void **state)
 {
     (void)state;
@@ -143,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fitting_plugin_is_found_by_kind_and_name),
+        cmocka_unit_test(test_skipped_file_is_not_opened),
         cmocka_unit_test(test_missing_slot_is_named),
         cmocka_unit_test(test_undefined_symbol_is_named),
         cmocka_unit_test(test_missing_table_is_told),
