@@ -16,7 +16,7 @@ class CallFailed(Exception):
 
 class Bus:
     def __init__(self, url):
-        self.socket = pynng.Req0(dial=url, recv_timeout=int(5000 * SLOW), send_timeout=int(5000 * SLOW),
+        self.socket = pynng.Req0(dial=url, recv_timeout=int(15000 * SLOW), send_timeout=int(5000 * SLOW),
                                  recv_max_size=8 << 20)
 
     def raw(self, payload):
@@ -24,7 +24,7 @@ class Bus:
         return self.socket.recv()
 
     def call(self, method, request, answer_type):
-        call = bus_pb2.Call(method=f"watchroom.v1.{method}", body=request.SerializeToString(), deadline_ms=4000)
+        call = bus_pb2.Call(method=f"watchroom.v1.{method}", body=request.SerializeToString(), deadline_ms=14000)
         answer = bus_pb2.Answer.FromString(self.raw(call.SerializeToString()))
         if answer.code:
             raise CallFailed(answer.code, answer.message)
