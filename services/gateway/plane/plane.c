@@ -378,10 +378,10 @@ static void run_inbox(struct plane__thread *t)
         plane__signal(t->plane);
 }
 
-/* Writes every connection that got frames. On loopback and on a network alike a send call costs several microseconds
- * whatever it carries, so a room of a thousand takes milliseconds a message. Therefore a round that wrote many sockets is
- * followed by a rest of half its own length, at most REST_MAX_US: reading and the inbox go on, and what comes meanwhile
- * leaves together in the next round. A quiet or small room never meets a rest. */
+/* Writes every connection that got frames. A send call costs several microseconds of TCP whatever it carries, so a room
+ * of a thousand takes milliseconds a message. Under so much traffic that a round carries two frames and more for each
+ * connection, the thread rests afterwards for half the round's length, at most REST_MAX_US: reading and the inbox go on,
+ * and what comes meanwhile leaves in the same calls. Below that a rest would only be delay, and there is none. */
 static void flush_dirty(struct plane__thread *t)
 {
     if (!t->dirty)
@@ -390,14 +390,16 @@ static void flush_dirty(struct plane__thread *t)
     if (from_us < t->rest_until_us && !t->ended)
         return;
     uint32_t n = 0;
+    uint64_t frames = 0;
     while (t->dirty) {
         struct wr_conn *c = t->dirty;
         t->dirty = c->dirty_next;
         c->dirty = false;
+        frames += c->q.n;
         conn__flush(c);
         n++;
     }
-    if (n >= REST_CONNS) {
+    if (n >= REST_CONNS && frames >= 2 * (uint64_t)n) {
         int64_t now_us = wr_mono_us();
         t->rest_until_us = now_us + WR_MIN((now_us - from_us) / 2, REST_MAX_US);
     }
