@@ -9,6 +9,7 @@
 #include "wr_pages.h"
 #include "wr_rooms.h"
 #include "wr_service.h"
+#include "wr_thread.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -136,12 +137,30 @@ static void drain(void *state)
                 wr_plane_connections(g->env.plane));
 }
 
+static void *stop_health(void *arg)
+{
+    struct gateway *g = arg;
+    wr_http_stop(&g->health);
+    return NULL;
+}
+
+/* civetweb needs up to 2 s to end a server: both at once. */
+static void stop_http(struct gateway *g)
+{
+    pthread_t t;
+    bool beside = wr_thread_start(&t, "health-stop", stop_health, g) == WR_OK;
+    wr_http_stop(&g->env.http);
+    if (beside)
+        pthread_join(t, NULL);
+    else
+        wr_http_stop(&g->health);
+}
+
 static void stop(void *state)
 {
     struct gateway *g = state;
     /* No new requests; then no clients; then what they used; last what everything stands on. */
-    wr_http_stop(&g->health);
-    wr_http_stop(&g->env.http);
+    stop_http(g);
     if (g->env.plane)
         wr_plane_cut(g->env.plane);
 #ifdef WR_HAS_FILES

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define METHOD "watchroom.v1.Hub/Members"
-#define CALL_MS 3000u
+#define CALL_MS 1500u
 #define BATCH_OPS 2000u
 #define ASK_MS 4000
 
@@ -248,7 +248,7 @@ void presence__run(struct wr_rooms *rs, int64_t now_ms)
 {
     struct rooms__presence *ps = &rs->presence;
     ask_run(rs, now_ms);
-    if (ps->in_flight || now_ms < ps->retry_ms)
+    if (ps->in_flight || now_ms < ps->retry_ms || rs->ending)
         return;
     if (ps->retry_ms) { /* the last call got no answer */
         send_body(rs);

@@ -184,6 +184,7 @@ static struct rooms__job *take_jobs(struct wr_rooms *rs, bool *ended)
     rs->jobs = NULL;
     rs->jobs_last = &rs->jobs;
     rs->nevents = 0;
+    rs->ending = rs->ended;
     *ended = rs->ended && !j && atomic_load(&rs->calls) == 0;
     pthread_mutex_unlock(&rs->lock);
     return j;

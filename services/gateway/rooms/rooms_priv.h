@@ -275,6 +275,7 @@ struct wr_rooms {
     struct rooms__lane lanes[ROOMS__LANES];
     struct rooms__presence presence;
     int64_t timer_ms;
+    bool ending; /* nothing new is asked of the hub; what is under way is waited for */
 };
 
 /* clients.c */
