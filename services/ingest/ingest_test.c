@@ -289,7 +289,8 @@ static void test_picture_shows_the_wall_clock_to_machines(void **state)
         for (int b = 0; b < 32; b++)
             clock = clock << 1 | (f->data[0][10 * f->linesize[0] + 20 * b + 10] > 128);
         int32_t age_ms = (int32_t)((uint32_t)(m->arrival_us / 1000) - clock);
-        assert_in_range(age_ms + 5, 0, 10000); /* the clock of now; how fast it comes is the benchmark's to say */
+        assert_in_range(age_ms + 5, 0,
+                        10000); /* the clock of now; how fast it comes is the benchmark's to say */
         decoded++;
     }
     assert_true(decoded >= 10);
