@@ -60,7 +60,8 @@ static void test_fitting_plugin_is_found_by_kind_and_name(void **state)
 static void test_skipped_file_is_not_opened(void **state)
 {
     (void)state;
-    static const char *const skip[] = {"other", "bad", NULL}, *const others[] = {"ba", "badd", NULL};
+    static const char *const skip[] = {"other", "bad", NULL}, *const others[] = {"ba", "badd",
+                                                                                 NULL};
     struct wr_plugins *p = NULL;
     struct seen s = {.n = 0};
     char path[512];

@@ -37,7 +37,8 @@ static int64_t unwrap(struct rtp *r, uint32_t ts)
     r->has_ts = true;
     /* What RTP-Info told is used when it is near the first packet: some cameras tell anything there. */
     int64_t off = r->ts - r->base;
-    if (!r->has_base || (r->base_told && (off > 5 * (int64_t)r->track->clock || off < -5 * (int64_t)r->track->clock))) {
+    if (!r->has_base || (r->base_told && (off > 5 * (int64_t)r->track->clock ||
+                                          off < -5 * (int64_t)r->track->clock))) {
         r->base = r->ts;
         r->has_base = true;
     }
@@ -71,7 +72,8 @@ void rtp__control(struct rtp *r, struct wr_slice p)
     uint32_t seconds = be32(p.p + 8), fraction = be32(p.p + 12), ts = be32(p.p + 16);
     if (seconds == 0)
         return;
-    r->report_us = (int64_t)(seconds - ntp_to_unix) * 1000000 + (int64_t)((uint64_t)fraction * 1000000 >> 32);
+    r->report_us = (int64_t)(seconds - ntp_to_unix) * 1000000 +
+                   (int64_t)((uint64_t)fraction * 1000000 >> 32);
     r->report_ts = r->ts + (int32_t)(ts - r->ts32);
     r->has_report = true;
 }
@@ -85,7 +87,8 @@ bool rtp__skew(const struct rtp *video, const struct rtp *audio, int64_t *ticks)
     int64_t off_us = audio_zero - video_zero;
     if (off_us > 10000000 || off_us < -10000000)
         return false; /* nonsense of a camera without a clock */
-    *ticks = off_us / 1000000 * audio->track->clock + off_us % 1000000 * audio->track->clock / 1000000;
+    *ticks = off_us / 1000000 * audio->track->clock +
+             off_us % 1000000 * audio->track->clock / 1000000;
     return true;
 }
 
@@ -93,7 +96,8 @@ bool rtp__skew(const struct rtp *video, const struct rtp *audio, int64_t *ticks)
 
 static void give(struct rtp *r, struct wr_slice data, int64_t ts, uint32_t duration)
 {
-    struct rtp_frame f = {.data = data, .pts = ts - r->base, .duration = duration, .camera_us = camera_us(r, ts)};
+    struct rtp_frame f = {
+        .data = data, .pts = ts - r->base, .duration = duration, .camera_us = camera_us(r, ts)};
     r->fn(r->ctx, &f);
 }
 
@@ -199,7 +203,10 @@ static void take_aac(struct rtp *r, struct wr_slice p, int64_t ts)
         for (unsigned k = 0; k < t->size_bits; k++)
             size = size << 1 | (p.p[2 + (bit + k) / 8] >> (7 - (bit + k) % 8) & 1u);
         bit += i ? next_bits : first_bits;
-        if (size == 0 || size > p.n - at) { /* a unit in several packets: none that we know of sends sound so large */
+        if (size == 0 ||
+            size >
+                p.n -
+                    at) { /* a unit in several packets: none that we know of sends sound so large */
             r->bad++;
             return;
         }

@@ -24,14 +24,14 @@ struct rtp {
     bool has_seq, has_ts;
     uint16_t seq;
     uint32_t ts32;
-    int64_t ts, base;       /* unwrapped; base is time 0 */
+    int64_t ts, base; /* unwrapped; base is time 0 */
     bool has_base, base_told;
     /* the frame being put together */
     struct wr_buf bytes;
     bool has_frame, broken; /* a packet of it was lost */
     int64_t frame_ts, done_ts, last_ts;
     bool has_done, has_last;
-    bool marker_lies;       /* packets of a picture came after its marker: only the time ends one */
+    bool marker_lies; /* packets of a picture came after its marker: only the time ends one */
     /* sender report */
     int64_t report_us, report_ts; /* camera's wall clock at a time of the track */
     bool has_report;

@@ -15,10 +15,13 @@
 static const char camera_sdp[] =
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\na=control:*\r\n"
     "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
-    "a=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0LAHtoCgL/lwFqAgICgAAADACAAAAZB4sXU,aM48gA==;profile-level-id=42c01e\r\n"
+    "a=fmtp:96 packetization-mode=1; "
+    "sprop-parameter-sets=Z0LAHtoCgL/lwFqAgICgAAADACAAAAZB4sXU,aM48gA==;profile-level-id=42c01e\r\n"
     "a=control:trackID=1\r\na=framerate:12.5\r\n"
     "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n"
-    "a=fmtp:97 streamtype=5;profile-level-id=2;mode=AAC-hbr;config=1190;sizelength=13;indexlength=3;indexdeltalength=3\r\n"
+    "a=fmtp:97 "
+    "streamtype=5;profile-level-id=2;mode=AAC-hbr;config=1190;sizelength=13;indexlength=3;"
+    "indexdeltalength=3\r\n"
     "a=control:rtsp://cam/x/trackID=2\r\n"
     "m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n";
 
@@ -29,7 +32,8 @@ static void test_description_of_a_camera(void **state)
     assert_true(sdp__parse(wr_slice_str(camera_sdp), &s));
     assert_int_equal(s.n, 3);
     const struct sdp_track *v = &s.tracks[0], *a = &s.tracks[1];
-    assert_true(v->is_video && v->format == SDP_H264 && v->payload_type == 96 && v->clock == 90000 && v->mode == 1);
+    assert_true(v->is_video && v->format == SDP_H264 && v->payload_type == 96 &&
+                v->clock == 90000 && v->mode == 1);
     assert_int_equal(v->fps_milli, 12500);
     assert_memory_equal(v->config, "\0\0\0\1\x67\x42\xc0\x1e", 8);
     assert_memory_equal(v->config + v->config_n - 8, "\0\0\0\1\x68\xce\x3c\x80", 8);
@@ -44,8 +48,10 @@ static void test_static_types_and_other_codecs_are_named(void **state)
 {
     (void)state;
     struct sdp s;
-    assert_true(sdp__parse(wr_slice_str("m=audio 0 RTP/AVP 8\nm=audio 0 RTP/AVP 0\nm=video 0 RTP/AVP 96\na=rtpmap:96 H265/90000\n"
-                                        "m=audio 0 RTP/AVP 97\na=rtpmap:97 ev\"il\\<x>/8000\n"), &s));
+    assert_true(sdp__parse(wr_slice_str("m=audio 0 RTP/AVP 8\nm=audio 0 RTP/AVP 0\nm=video 0 "
+                                        "RTP/AVP 96\na=rtpmap:96 H265/90000\n"
+                                        "m=audio 0 RTP/AVP 97\na=rtpmap:97 ev\"il\\<x>/8000\n"),
+                           &s));
     assert_true(s.tracks[0].format == SDP_PCMA && s.tracks[0].clock == 8000);
     assert_true(s.tracks[1].format == SDP_PCMU);
     assert_true(s.tracks[2].format == SDP_OTHER);
@@ -81,7 +87,8 @@ static void test_control_addresses(void **state)
     assert_true(rtsp__resolve("rtsp://c/x/", "trackID=1", out, sizeof out));
     assert_string_equal(out, "rtsp://c/x/trackID=1");
     assert_true(rtsp__resolve("rtsp://c/x?a=1", "trackID=1", out, sizeof out));
-    assert_string_equal(out, "rtsp://c/x?a=1/trackID=1"); /* what cameras want, whatever RFC 3986 says */
+    assert_string_equal(out,
+                        "rtsp://c/x?a=1/trackID=1"); /* what cameras want, whatever RFC 3986 says */
     assert_true(rtsp__resolve("rtsp://c/x", "*", out, sizeof out));
     assert_string_equal(out, "rtsp://c/x");
     assert_true(rtsp__resolve("rtsp://c/x", "rtsp://d/y", out, sizeof out));
@@ -110,7 +117,8 @@ static void note(void *ctx, const struct rtp_frame *f)
     g->duration[g->n++] = f->duration;
 }
 
-static void send(struct rtp *r, uint16_t seq, uint32_t ts, bool marker, const char *payload, size_t n)
+static void send(struct rtp *r, uint16_t seq, uint32_t ts, bool marker, const char *payload,
+                 size_t n)
 {
     uint8_t *p = malloc(12 + n);
     memset(p, 0, 12);
@@ -126,7 +134,8 @@ static void send(struct rtp *r, uint16_t seq, uint32_t ts, bool marker, const ch
 }
 #define SEND(r, seq, ts, marker, payload) send(r, seq, ts, marker, payload, sizeof payload - 1)
 
-static const struct sdp_track h264 = {.is_video = true, .format = SDP_H264, .payload_type = 96, .clock = 90000};
+static const struct sdp_track h264 = {
+    .is_video = true, .format = SDP_H264, .payload_type = 96, .clock = 90000};
 
 static void test_marker_ends_a_picture_at_once(void **state)
 {
@@ -134,13 +143,20 @@ static void test_marker_ends_a_picture_at_once(void **state)
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
-    SEND(&r, 65534, 0xfffff000, false, "\x18\0\2\x67\1\0\2\x68\2");   /* STAP-A */
-    SEND(&r, 65535, 0xfffff000, false, "\x7c\x85" "ab");               /* FU-A of an IDR: start */
-    SEND(&r, 0, 0xfffff000, false, "\x7c\x05" "cd");
+    SEND(&r, 65534, 0xfffff000, false, "\x18\0\2\x67\1\0\2\x68\2"); /* STAP-A */
+    SEND(&r, 65535, 0xfffff000, false,
+         "\x7c\x85"
+         "ab"); /* FU-A of an IDR: start */
+    SEND(&r, 0, 0xfffff000, false,
+         "\x7c\x05"
+         "cd");
     assert_int_equal(g.n, 0);
-    SEND(&r, 1, 0xfffff000, true, "\x7c\x45" "ef");                    /* end, marker */
+    SEND(&r, 1, 0xfffff000, true,
+         "\x7c\x45"
+         "ef"); /* end, marker */
     assert_int_equal(g.n, 1);
-    static const char want[] = "\0\0\0\1\x67\1\0\0\0\1\x68\2\0\0\0\1\x65" "abcdef";
+    static const char want[] = "\0\0\0\1\x67\1\0\0\0\1\x68\2\0\0\0\1\x65"
+                               "abcdef";
     assert_int_equal(g.size[0], sizeof want - 1);
     assert_memory_equal(g.bytes[0], want, sizeof want - 1);
     assert_int_equal(g.pts[0], 0);
@@ -159,12 +175,22 @@ static void test_marker_that_lies_is_found_out(void **state)
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
     SEND(&r, 1, 0, true, "\x67\1");
-    SEND(&r, 2, 0, true, "\x65" "aa");
-    SEND(&r, 3, 0, true, "\x65" "bb");
-    SEND(&r, 4, 3600, true, "\x41" "cc");
+    SEND(&r, 2, 0, true,
+         "\x65"
+         "aa");
+    SEND(&r, 3, 0, true,
+         "\x65"
+         "bb");
+    SEND(&r, 4, 3600, true,
+         "\x41"
+         "cc");
     assert_true(r.marker_lies);
-    SEND(&r, 5, 3600, true, "\x41" "dd");
-    SEND(&r, 6, 7200, true, "\x41" "ee");
+    SEND(&r, 5, 3600, true,
+         "\x41"
+         "dd");
+    SEND(&r, 6, 7200, true,
+         "\x41"
+         "ee");
     assert_int_equal(g.n, 3);
     assert_int_equal(g.size[1], 2 * 7);
     assert_int_equal(g.size[2], 2 * 7);
@@ -177,9 +203,15 @@ static void test_picture_with_a_hole_is_left_out(void **state)
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
-    SEND(&r, 1, 0, false, "\x7c\x85" "ab");
-    SEND(&r, 3, 0, true, "\x7c\x45" "ef");
-    SEND(&r, 4, 3600, true, "\x7c\x45" "no beginning");
+    SEND(&r, 1, 0, false,
+         "\x7c\x85"
+         "ab");
+    SEND(&r, 3, 0, true,
+         "\x7c\x45"
+         "ef");
+    SEND(&r, 4, 3600, true,
+         "\x7c\x45"
+         "no beginning");
     SEND(&r, 5, 7200, true, "\x41ok");
     assert_int_equal(g.n, 1);
     assert_int_equal(g.pts[0], 7200);
@@ -190,17 +222,28 @@ static void test_picture_with_a_hole_is_left_out(void **state)
 static void test_sound_units_of_a_packet_follow_each_other(void **state)
 {
     (void)state;
-    static const struct sdp_track aac = {.is_audio = true, .format = SDP_AAC, .payload_type = 96, .clock = 48000,
-                                         .size_bits = 13, .index_bits = 3, .delta_bits = 3};
+    static const struct sdp_track aac = {.is_audio = true,
+                                         .format = SDP_AAC,
+                                         .payload_type = 96,
+                                         .clock = 48000,
+                                         .size_bits = 13,
+                                         .index_bits = 3,
+                                         .delta_bits = 3};
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &aac, note, &g);
-    SEND(&r, 1, 1000, true, "\0\x20\0\x18\0\x10" "abcde"); /* 3 and 2 bytes */
+    SEND(&r, 1, 1000, true,
+         "\0\x20\0\x18\0\x10"
+         "abcde"); /* 3 and 2 bytes */
     assert_int_equal(g.n, 2);
     assert_true(g.size[0] == 3 && g.size[1] == 2 && g.pts[0] == 0 && g.pts[1] == 1024);
     assert_memory_equal(g.bytes[1], "de", 2);
-    SEND(&r, 2, 3048, true, "\0\x10\0\x80" "short"); /* says 16 bytes */
-    SEND(&r, 3, 3048, true, "\xff\xff\0\x18" "abc");  /* headers past the end */
+    SEND(&r, 2, 3048, true,
+         "\0\x10\0\x80"
+         "short"); /* says 16 bytes */
+    SEND(&r, 3, 3048, true,
+         "\xff\xff\0\x18"
+         "abc"); /* headers past the end */
     SEND(&r, 4, 3048, true, "\0");
     assert_int_equal(g.n, 2);
     rtp__free(&r);
@@ -219,7 +262,8 @@ static void report(struct rtp *r, uint32_t unix_s, uint32_t fraction, uint32_t t
 static void test_reports_tell_the_cameras_clock_and_the_difference_of_the_tracks(void **state)
 {
     (void)state;
-    static const struct sdp_track pcma = {.is_audio = true, .format = SDP_PCMA, .payload_type = 96, .clock = 8000};
+    static const struct sdp_track pcma = {
+        .is_audio = true, .format = SDP_PCMA, .payload_type = 96, .clock = 8000};
     struct rtp v, a;
     struct got g = {.n = 0};
     int64_t ticks = 1;
@@ -228,8 +272,8 @@ static void test_reports_tell_the_cameras_clock_and_the_difference_of_the_tracks
     SEND(&v, 1, 90000, true, "\x41x");
     SEND(&a, 1, 500, true, "xx");
     assert_false(rtp__skew(&v, &a, &ticks));
-    report(&v, 1700000001, 0, 90000);           /* picture 0 was at ...001.0 */
-    report(&a, 1700000001, 0x80000000u, 500);   /* sound 0 half a second later */
+    report(&v, 1700000001, 0, 90000);         /* picture 0 was at ...001.0 */
+    report(&a, 1700000001, 0x80000000u, 500); /* sound 0 half a second later */
     assert_true(rtp__skew(&v, &a, &ticks));
     assert_int_equal(ticks, 4000);
     SEND(&v, 2, 90000 + 45000, true, "\x41x");

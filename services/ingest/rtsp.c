@@ -90,7 +90,8 @@ bool rtsp__resolve(const char *base, const char *control, char *out, size_t n)
     bool slash = b > 0 && base[b - 1] == '/';
     while (control[0] == '/' && (slash || control[1] == '/'))
         control++;
-    return (size_t)snprintf(out, n, "%s%s%s", base, slash || control[0] == '/' ? "" : "/", control) < n;
+    return (size_t)snprintf(out, n, "%s%s%s", base, slash || control[0] == '/' ? "" : "/",
+                            control) < n;
 }
 
 /* ---- the socket --------------------------------------------------------------------------------------------------- */
@@ -127,7 +128,9 @@ static enum rtsp_result connect_to(struct rtsp *r, const struct addrinfo *a, int
         if (w != RTSP_OK || error == 0)
             return w;
     }
-    return error == ECONNREFUSED ? RTSP_REFUSED : error == ETIMEDOUT ? RTSP_TIMEOUT : RTSP_UNREACHABLE;
+    return error == ECONNREFUSED ? RTSP_REFUSED
+           : error == ETIMEDOUT  ? RTSP_TIMEOUT
+                                 : RTSP_UNREACHABLE;
 }
 
 enum rtsp_result rtsp__open(struct rtsp *r, const char *url, int64_t deadline_us)
@@ -237,7 +240,8 @@ static void take_challenge(struct rtsp *r, const char *line)
         if (parameter(line, "algorithm", text, sizeof text) && strcasecmp(text, "MD5") != 0)
             return;
         r->opaque[0] = 0;
-        r->digest = parameter(line, "realm", r->realm, sizeof r->realm) && parameter(line, "nonce", r->nonce, sizeof r->nonce);
+        r->digest = parameter(line, "realm", r->realm, sizeof r->realm) &&
+                    parameter(line, "nonce", r->nonce, sizeof r->nonce);
         (void)parameter(line, "opaque", r->opaque, sizeof r->opaque);
         text[0] = 0;
         r->qop_auth = parameter(line, "qop", text, sizeof text) && strcasestr(text, "auth");
@@ -263,8 +267,10 @@ static void put_authorization(struct rtsp *r, const char *method, const char *ur
         else
             snprintf(text, sizeof text, "%s:%s:%s", ha1, r->nonce, ha2);
         md5_hex(text, response);
-        wr_buf_fmt(b, "Authorization: Digest username=\"%s\", realm=\"%s\", nonce=\"%s\", uri=\"%s\", response=\"%s\"", r->user,
-                   r->realm, r->nonce, url, response);
+        wr_buf_fmt(b,
+                   "Authorization: Digest username=\"%s\", realm=\"%s\", nonce=\"%s\", uri=\"%s\", "
+                   "response=\"%s\"",
+                   r->user, r->realm, r->nonce, url, response);
         if (r->opaque[0])
             wr_buf_fmt(b, ", opaque=\"%s\"", r->opaque);
         if (r->qop_auth)
@@ -280,11 +286,12 @@ static void put_authorization(struct rtsp *r, const char *method, const char *ur
 
 /* ---- requests and answers ----------------------------------------------------------------------------------------- */
 
-static enum rtsp_result send_request(struct rtsp *r, const char *method, const char *url, const char *headers,
-                                     int64_t deadline_us)
+static enum rtsp_result send_request(struct rtsp *r, const char *method, const char *url,
+                                     const char *headers, int64_t deadline_us)
 {
     struct wr_buf b = {.n = 0};
-    wr_buf_fmt(&b, "%s %s RTSP/1.0\r\nCSeq: %u\r\nUser-Agent: watchroom\r\n", method, url, ++r->cseq);
+    wr_buf_fmt(&b, "%s %s RTSP/1.0\r\nCSeq: %u\r\nUser-Agent: watchroom\r\n", method, url,
+               ++r->cseq);
     if (r->session[0])
         wr_buf_fmt(&b, "Session: %s\r\n", r->session);
     put_authorization(r, method, url, &b);
@@ -296,7 +303,8 @@ static enum rtsp_result send_request(struct rtsp *r, const char *method, const c
 }
 
 /* A line of the head without its end, of at most n - 1 characters (the rest is dropped). */
-static enum rtsp_result read_line(struct rtsp *r, char *out, size_t n, size_t *head, int64_t deadline_us)
+static enum rtsp_result read_line(struct rtsp *r, char *out, size_t n, size_t *head,
+                                  int64_t deadline_us)
 {
     size_t k = 0;
     for (;;) {
@@ -349,7 +357,8 @@ static void take_header(struct rtsp *r, const char *line, struct head *h, struct
         take_session(r, v);
     else if ((v = header(line, "WWW-Authenticate")) && out->status == 401)
         take_challenge(r, v);
-    else if ((v = header(line, "Content-Base")) || (!out->base[0] && (v = header(line, "Content-Location"))))
+    else if ((v = header(line, "Content-Base")) ||
+             (!out->base[0] && (v = header(line, "Content-Location"))))
         snprintf(out->base, sizeof out->base, "%s", v);
     else if ((v = header(line, "Transport")))
         snprintf(out->transport, sizeof out->transport, "%s", v);
@@ -359,7 +368,8 @@ static void take_header(struct rtsp *r, const char *line, struct head *h, struct
 
 /* One message that is not an interleaved packet: an answer, or a request of the server (which is not answered: none of
  * those that exist needs it). */
-static enum rtsp_result read_message(struct rtsp *r, struct head *h, struct rtsp_answer *out, int64_t deadline_us)
+static enum rtsp_result read_message(struct rtsp *r, struct head *h, struct rtsp_answer *out,
+                                     int64_t deadline_us)
 {
     char line[1200];
     size_t head = 0;
@@ -398,7 +408,8 @@ static enum rtsp_result read_answer(struct rtsp *r, struct rtsp_answer *out, int
             return e;
         if (r->in[r->in_at] == '$') {
             e = need(r, 4, deadline_us);
-            size_t n = e == RTSP_OK ? 4 + ((size_t)r->in[r->in_at + 2] << 8 | r->in[r->in_at + 3]) : 0;
+            size_t n = e == RTSP_OK ? 4 + ((size_t)r->in[r->in_at + 2] << 8 | r->in[r->in_at + 3])
+                                    : 0;
             e = e == RTSP_OK ? need(r, n, deadline_us) : e;
             if (e != RTSP_OK)
                 return e;
@@ -411,8 +422,8 @@ static enum rtsp_result read_answer(struct rtsp *r, struct rtsp_answer *out, int
     }
 }
 
-enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, const char *headers, struct rtsp_answer *out,
-                           int64_t deadline_us)
+enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, const char *headers,
+                           struct rtsp_answer *out, int64_t deadline_us)
 {
     for (unsigned tries = 0;; tries++) {
         enum rtsp_result e = send_request(r, method, url, headers, deadline_us);
@@ -433,7 +444,8 @@ void rtsp__tell(struct rtsp *r, const char *method, const char *url, const char 
     (void)send_request(r, method, url, headers, wr_mono_us() + 500 * 1000);
 }
 
-enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet, int64_t deadline_us)
+enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet,
+                              int64_t deadline_us)
 {
     for (;;) {
         struct rtsp_answer skipped;

@@ -32,7 +32,7 @@ struct rtsp {
 
 struct rtsp_answer {
     int status;
-    char base[1024];      /* Content-Base or Content-Location, else "" */
+    char base[1024]; /* Content-Base or Content-Location, else "" */
     char transport[256];
     char rtp_info[1024];
     struct wr_slice body; /* borrowed until the next call */
@@ -40,26 +40,27 @@ struct rtsp_answer {
 
 enum rtsp_result {
     RTSP_OK = 0,
-    RTSP_OVER,      /* is_over said so */
+    RTSP_OVER, /* is_over said so */
     RTSP_TIMEOUT,
-    RTSP_CLOSED,    /* the other side ended it */
-    RTSP_REFUSED,   /* nobody listens */
+    RTSP_CLOSED,  /* the other side ended it */
+    RTSP_REFUSED, /* nobody listens */
     RTSP_UNREACHABLE,
-    RTSP_NO_NAME,   /* the host's name is not known */
-    RTSP_BAD,       /* not RTSP, or an address that we cannot read */
-    RTSP_UNABLE,    /* a kind of authentication that we do not have */
+    RTSP_NO_NAME, /* the host's name is not known */
+    RTSP_BAD,     /* not RTSP, or an address that we cannot read */
+    RTSP_UNABLE,  /* a kind of authentication that we do not have */
 };
 
 /* Takes the address apart and connects. */
 enum rtsp_result rtsp__open(struct rtsp *r, const char *url, int64_t deadline_us);
 /* Sends a request and waits for its answer; authenticates and repeats it when asked to. Packets meanwhile are dropped.
  * headers: more lines, each ended by "\r\n", or "". */
-enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, const char *headers, struct rtsp_answer *out,
-                           int64_t deadline_us);
+enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, const char *headers,
+                           struct rtsp_answer *out, int64_t deadline_us);
 /* Sends a request whose answer nobody waits for (it is skipped when it comes). */
 void rtsp__tell(struct rtsp *r, const char *method, const char *url, const char *headers);
 /* The next interleaved packet; borrowed until the next call. */
-enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet, int64_t deadline_us);
+enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet,
+                              int64_t deadline_us);
 /* Puts a control URL of the session description on its base. False when it does not fit. */
 bool rtsp__resolve(const char *base, const char *control, char *out, size_t n);
 void rtsp__close(struct rtsp *r);

@@ -11,8 +11,12 @@
 
 static int base64_value(int c)
 {
-    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+' ? 62 : c == '/' ? 63 : -1;
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
 }
 
 /* Decodes up to `end` characters that are not base64; returns bytes written. */
@@ -35,7 +39,10 @@ static size_t base64(const char *p, uint8_t *to, size_t room)
 
 static int hex_value(int c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static void put_sprop(struct sdp_track *t, const char *v)
@@ -53,8 +60,11 @@ static void put_sprop(struct sdp_track *t, const char *v)
 
 static void put_hex(struct sdp_track *t, const char *v)
 {
-    for (; hex_value((unsigned char)v[0]) >= 0 && hex_value((unsigned char)v[1]) >= 0 && t->config_n < 64; v += 2)
-        t->config[t->config_n++] = (uint8_t)(hex_value((unsigned char)v[0]) << 4 | hex_value((unsigned char)v[1]));
+    for (; hex_value((unsigned char)v[0]) >= 0 && hex_value((unsigned char)v[1]) >= 0 &&
+           t->config_n < 64;
+         v += 2)
+        t->config[t->config_n++] = (uint8_t)(hex_value((unsigned char)v[0]) << 4 |
+                                             hex_value((unsigned char)v[1]));
 }
 
 static void parse_fmtp(struct sdp_track *t, const char *v)
@@ -64,11 +74,13 @@ static void parse_fmtp(struct sdp_track *t, const char *v)
         v += strspn(v, " ;");
         size_t n = strcspn(v, "=;");
         const char *value = v[n] == '=' ? v + n + 1 : "";
-        if (n == 20 && strncasecmp(v, "sprop-parameter-sets", n) == 0 && t->format == SDP_H264 && t->config_n == 0)
+        if (n == 20 && strncasecmp(v, "sprop-parameter-sets", n) == 0 && t->format == SDP_H264 &&
+            t->config_n == 0)
             put_sprop(t, value);
         else if (n == 18 && strncasecmp(v, "packetization-mode", n) == 0)
             t->mode = (unsigned)strtoul(value, NULL, 10);
-        else if (n == 6 && strncasecmp(v, "config", n) == 0 && t->format == SDP_AAC && t->config_n == 0)
+        else if (n == 6 && strncasecmp(v, "config", n) == 0 && t->format == SDP_AAC &&
+                 t->config_n == 0)
             put_hex(t, value);
         else if (n == 10 && strncasecmp(v, "sizelength", n) == 0)
             t->size_bits = (unsigned)strtoul(value, NULL, 10);
@@ -85,7 +97,8 @@ static void parse_rtpmap(struct sdp_track *t, const char *v)
     static const struct {
         const char *name;
         enum sdp_format format;
-    } known[] = {{"H264", SDP_H264}, {"MPEG4-GENERIC", SDP_AAC}, {"PCMA", SDP_PCMA}, {"PCMU", SDP_PCMU}};
+    } known[] = {
+        {"H264", SDP_H264}, {"MPEG4-GENERIC", SDP_AAC}, {"PCMA", SDP_PCMA}, {"PCMU", SDP_PCMU}};
     v += strcspn(v, " ");
     v += strspn(v, " ");
     size_t n = strcspn(v, "/");
@@ -110,7 +123,8 @@ static struct sdp_track *parse_media(struct sdp *out, const char *v)
     if (out->n == SDP_MAX_TRACKS)
         return NULL;
     struct sdp_track *t = &out->tracks[out->n++];
-    *t = (struct sdp_track){.is_video = strncasecmp(v, "video ", 6) == 0, .is_audio = strncasecmp(v, "audio ", 6) == 0,
+    *t = (struct sdp_track){.is_video = strncasecmp(v, "video ", 6) == 0,
+                            .is_audio = strncasecmp(v, "audio ", 6) == 0,
                             .clock = 90000};
     unsigned pt = 255;
     if (sscanf(v, "%*s %*s %*s %u", &pt) == 1)

@@ -15,16 +15,17 @@ enum sdp_format { SDP_OTHER = 0, SDP_H264, SDP_AAC, SDP_PCMA, SDP_PCMU };
 struct sdp_track {
     bool is_video, is_audio;
     enum sdp_format format;
-    char encoding[32];   /* as the camera names it: "H265" */
+    char encoding[32]; /* as the camera names it: "H265" */
     unsigned payload_type;
-    uint32_t clock;      /* RTP ticks a second */
-    uint32_t channels;   /* 0 = not told */
+    uint32_t clock;    /* RTP ticks a second */
+    uint32_t channels; /* 0 = not told */
     uint32_t fps_milli;
-    char control[512];   /* as told: absolute or relative URL, "" when none */
-    uint8_t config[SDP_CONFIG_BYTES]; /* H.264: parameter sets as Annex B; AAC: AudioSpecificConfig */
+    char control[512]; /* as told: absolute or relative URL, "" when none */
+    uint8_t
+        config[SDP_CONFIG_BYTES]; /* H.264: parameter sets as Annex B; AAC: AudioSpecificConfig */
     size_t config_n;
     unsigned size_bits, index_bits, delta_bits; /* AAC: access unit headers */
-    unsigned mode;       /* H.264 packetization-mode */
+    unsigned mode;                              /* H.264 packetization-mode */
 };
 
 struct sdp {

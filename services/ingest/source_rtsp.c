@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-WR_COUNTER(lost, "watchroom_ingest_rtp_lost_total", NULL, "Pictures left out because packets of them were lost");
+WR_COUNTER(lost, "watchroom_ingest_rtp_lost_total", NULL,
+           "Pictures left out because packets of them were lost");
 
 #define OPEN_US (10 * 1000000)
 #define TEARDOWN_US (500 * 1000)
@@ -35,7 +36,7 @@ struct camera {
     struct flow flow;
     struct sound *sound;
     AVPacket *packet;
-    int64_t skew;       /* added to the sound's time, in its ticks */
+    int64_t skew; /* added to the sound's time, in its ticks */
     int64_t began_us, last_video_us, alive_us;
     bool closing;
 };
@@ -59,7 +60,8 @@ static bool fail_with(struct camera *c, enum rtsp_result e)
 {
     switch (e) {
     case RTSP_REFUSED:
-        return fail(c, false, "the camera's host refuses the connection: is the port right, is it starting?");
+        return fail(c, false,
+                    "the camera's host refuses the connection: is the port right, is it starting?");
     case RTSP_UNREACHABLE:
         return fail(c, false, "the camera's host cannot be reached");
     case RTSP_NO_NAME:
@@ -82,8 +84,10 @@ static bool fail_with_status(struct camera *c, int status, const char *doing)
     if (status == 403)
         return fail(c, true, "the camera forbids it to this user (403)");
     if (status == 404)
-        return fail(c, true, "the camera has no such path (404): check the address behind the host");
-    snprintf(c->end->text, sizeof c->end->text, "the camera answered %s with status %d", doing, status);
+        return fail(c, true,
+                    "the camera has no such path (404): check the address behind the host");
+    snprintf(c->end->text, sizeof c->end->text, "the camera answered %s with status %d", doing,
+             status);
     return false;
 }
 
@@ -95,14 +99,18 @@ static void take_video(void *ctx, const struct rtp_frame *f)
     c->last_video_us = wr_mono_us();
     int64_t pts = f->pts * (int64_t)FLOW_VIDEO_SCALE / c->video->clock;
     uint32_t duration = (uint32_t)((uint64_t)f->duration * FLOW_VIDEO_SCALE / c->video->clock);
-    flow__video(&c->flow, &(struct flow_sample){.data = f->data, .dts = TIMELINE_NONE, .pts = pts, .duration = duration,
+    flow__video(&c->flow, &(struct flow_sample){.data = f->data,
+                                                .dts = TIMELINE_NONE,
+                                                .pts = pts,
+                                                .duration = duration,
                                                 .camera_us = f->camera_us});
 }
 
 static void take_coded_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration)
 {
     struct camera *c = ctx;
-    flow__audio(&c->flow, &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
+    flow__audio(&c->flow,
+                &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
 }
 
 /* Once both tracks told the camera's clock: a difference that one can hear is put right. */
@@ -142,9 +150,11 @@ static bool open_sound(struct camera *c, struct wr_errmsg *err)
         par->codec_type = AVMEDIA_TYPE_AUDIO;
         par->codec_id = c->audio->format == SDP_PCMA ? AV_CODEC_ID_PCM_ALAW : AV_CODEC_ID_PCM_MULAW;
         par->sample_rate = (int)c->audio->clock;
-        av_channel_layout_default(&par->ch_layout, c->audio->channels ? (int)c->audio->channels : 1);
+        av_channel_layout_default(&par->ch_layout,
+                                  c->audio->channels ? (int)c->audio->channels : 1);
         ok = sound__new(par, take_coded_sound, c, &c->sound, err) == WR_OK &&
-             flow__set_audio(&c->flow, sound__config(c->sound), SOUND_RATE, sound__channels(c->sound));
+             flow__set_audio(&c->flow, sound__config(c->sound), SOUND_RATE,
+                             sound__channels(c->sound));
     }
     avcodec_parameters_free(&par);
     return ok;
@@ -164,7 +174,10 @@ static void choose_sound(struct camera *c)
     if (!t)
         return;
     if (t->format == SDP_OTHER) {
-        wr_errmsg_set(&err, "the camera sends %s sound, which this version does not carry: set it to AAC or G.711", t->encoding);
+        wr_errmsg_set(
+            &err,
+            "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
+            t->encoding);
         leave_sound_out(c, err.text);
     } else if (t->format == SDP_AAC) {
         if (!flow__set_audio(&c->flow, wr_slice_of(t->config, t->config_n), 0, t->channels))
@@ -189,19 +202,22 @@ static enum chosen choose_tracks(struct camera *c)
 {
     c->video = first_track(&c->sdp, true);
     c->audio = first_track(&c->sdp, false);
-    bool odd_sound = c->audio && ((c->audio->format == SDP_AAC && (c->audio->size_bits == 0 || c->audio->config_n == 0)) ||
+    bool odd_sound = c->audio && ((c->audio->format == SDP_AAC &&
+                                   (c->audio->size_bits == 0 || c->audio->config_n == 0)) ||
                                   strcasecmp(c->audio->encoding, "MP4A-LATM") == 0);
     if (odd_sound || (c->video && c->video->format == SDP_H264 && c->video->mode > 1))
         return CHOSEN_FOREIGN;
     if (c->video && c->video->format != SDP_H264) {
         c->end->is_lasting = true;
         snprintf(c->end->text, sizeof c->end->text,
-                 "the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264",
+                 "the camera sends %s video, which this version does not carry: set the camera (or "
+                 "its substream) to H.264",
                  strcasecmp(c->video->encoding, "H265") == 0 ? "H.265 (hevc)" : c->video->encoding);
         return CHOSEN_NOTHING;
     }
     if (c->video)
-        flow__set_video(&c->flow, wr_slice_of(c->video->config, c->video->config_n), c->video->fps_milli);
+        flow__set_video(&c->flow, wr_slice_of(c->video->config, c->video->config_n),
+                        c->video->fps_milli);
     choose_sound(c);
     if (c->video || c->audio)
         return CHOSEN;
@@ -211,7 +227,8 @@ static enum chosen choose_tracks(struct camera *c)
 
 /* ---- the conversation --------------------------------------------------------------------------------------------- */
 
-static bool ask(struct camera *c, const char *method, const char *url, const char *headers, struct rtsp_answer *a)
+static bool ask(struct camera *c, const char *method, const char *url, const char *headers,
+                struct rtsp_answer *a)
 {
     enum rtsp_result e = rtsp__ask(&c->rtsp, method, url, headers, a, wr_mono_us() + OPEN_US);
     if (e == RTSP_UNABLE)
@@ -247,8 +264,10 @@ static bool setup(struct camera *c, const struct sdp_track *t, unsigned asked, u
     char url[1600], line[128];
     struct rtsp_answer a;
     if (!rtsp__resolve(c->base, t->control, url, sizeof url))
-        return fail(c, false, "the camera's session description has a control address that is too long");
-    snprintf(line, sizeof line, "Transport: RTP/AVP/TCP;unicast;interleaved=%u-%u\r\n", asked, asked + 1);
+        return fail(c, false,
+                    "the camera's session description has a control address that is too long");
+    snprintf(line, sizeof line, "Transport: RTP/AVP/TCP;unicast;interleaved=%u-%u\r\n", asked,
+             asked + 1);
     enum rtsp_result e = rtsp__ask(&c->rtsp, "SETUP", url, line, &a, wr_mono_us() + OPEN_US);
     if (e != RTSP_OK)
         return fail_with(c, e);
@@ -295,7 +314,8 @@ static bool play(struct camera *c)
 {
     struct rtsp_answer a;
     char url[1100];
-    if (!rtsp__resolve(c->base, c->sdp.control, url, sizeof url) || !ask(c, "PLAY", url, "Range: npt=0.000-\r\n", &a))
+    if (!rtsp__resolve(c->base, c->sdp.control, url, sizeof url) ||
+        !ask(c, "PLAY", url, "Range: npt=0.000-\r\n", &a))
         return false;
     rtp__init(&c->video_rtp, c->video, take_video, c);
     rtp__init(&c->audio_rtp, c->audio, take_audio, c);
@@ -334,7 +354,8 @@ static bool is_flowing(struct camera *c, int64_t now)
         return fail(c, false, "the camera sends sound but no picture any more");
     if (c->video && c->flow.epoch == 0 && now - c->began_us > NO_KEY_US)
         stream__set_state(c->s, STREAM_STARTING,
-                          "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s (it may use intra refresh)");
+                          "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s "
+                          "(it may use intra refresh)");
     return true;
 }
 
@@ -344,7 +365,8 @@ static void read_packets(struct camera *c)
     struct wr_slice p;
     c->began_us = c->last_video_us = c->alive_us = wr_mono_us();
     for (;;) {
-        enum rtsp_result e = rtsp__packet(&c->rtsp, &channel, &p, wr_mono_us() + c->s->no_packet_us);
+        enum rtsp_result e = rtsp__packet(&c->rtsp, &channel, &p,
+                                          wr_mono_us() + c->s->no_packet_us);
         if (e == RTSP_TIMEOUT)
             snprintf(c->end->text, sizeof c->end->text, "no packet from the camera for %lld s",
                      (long long)(c->s->no_packet_us / 1000000));
