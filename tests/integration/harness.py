@@ -89,7 +89,8 @@ class Process:
     def start(self, wait_ready=True):
         read_fd, write_fd = os.pipe()
         env = {k: v for k, v in os.environ.items() if not k.startswith("WATCHROOM_")}
-        env |= self.env | {"WATCHROOM_READY_FD": str(write_fd)}
+        # PARENT: it ends when the tests do, however they end.
+        env |= self.env | {"WATCHROOM_READY_FD": str(write_fd), "WATCHROOM_PARENT": str(os.getpid())}
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen([BINARY, *self.args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
                                           pass_fds=[write_fd], start_new_session=True)
@@ -250,7 +251,13 @@ class Room:
             self.env["WATCHROOM_INGEST_STREAM_PORT"] = str(self.base + 20)
         Room.live.append(self)
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                for p in self.processes.values():
+                    if p.alive():
+                        p.kill()
+                raise
 
     def flags(self, gateway=None):
         flags = ["--data", self.data]
