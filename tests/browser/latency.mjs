@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Measures what a viewer of the demo stream sees, in Chromium: capture to presented over a minute, stalls, and how long a
+// picture takes after joining a stream that runs. For bench/run; prints one line of JSON.
+//
+//     WATCHROOM_BIN=build/release/watchroom node tests/browser/latency.mjs [--seconds 60] [--joins 10]
+import { parseArgs } from 'node:util'
+import { enter, launch, person, player, playing } from './browser.mjs'
+import { clockAges, quantile, watchClock } from './clock.mjs'
+import { Server } from './server.mjs'
+
+const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '60' }, joins: { type: 'string', default: '10' } } })
+process.env.WATCHROOM_BIN ??= process.env.WATCHROOM
+
+const server = await Server.start()
+const browser = await launch()
+try {
+  const page = await enter(await person(browser), server, 'demo')
+  await playing(page, 50)
+  await page.waitForTimeout(5000) // the controller settles; what is measured is the steady state
+  const before = await player(page)
+  await watchClock(page)
+  await page.waitForTimeout(Number(values.seconds) * 1000)
+  const now = await player(page)
+  const ages = await clockAges(page)
+  const joins = []
+  for (let i = 0; i < Number(values.joins); i += 1) {
+    const context = await person(browser)
+    const joiner = await enter(context, server, 'demo')
+    await playing(joiner, 1)
+    joins.push((await player(joiner)).firstFrameMs)
+    await context.close()
+  }
+  joins.sort((a, b) => a - b)
+  console.log(
+    JSON.stringify({
+      latency_ms_p50: quantile(ages, 0.5),
+      latency_ms_p95: quantile(ages, 0.95),
+      latency_ms_max: ages[ages.length - 1],
+      frames: ages.length,
+      stalls: now.stalls - before.stalls,
+      target_ms: now.targetMs,
+      join_ms_p50: quantile(joins, 0.5),
+      join_ms_p95: quantile(joins, 0.95),
+    }),
+  )
+} finally {
+  await browser.close()
+  await server.stop()
+}
