@@ -4,6 +4,7 @@
  * them in the opposite order within a hard deadline. */
 #include "host.h"
 
+#include "wr_clock.h"
 #include "wr_log.h"
 #include "wr_service.h"
 
@@ -132,13 +133,26 @@ static struct {
     bool asked; /* a first signal has come: the next one means it */
 } force;
 
+/* A signal, or -1 at the deadline. A debugger or a leak checker that stops the threads is neither. */
+static int wait_signal(int64_t until_us)
+{
+    int64_t left_us;
+    while ((left_us = until_us - wr_mono_us()) > 0) {
+        struct timespec left = {.tv_sec = left_us / 1000000, .tv_nsec = left_us % 1000000 * 1000};
+        int sig = sigtimedwait(&force.signals, NULL, &left);
+        if (sig > 0)
+            return sig;
+    }
+    return -1;
+}
+
 static void *end_by_force(void *arg)
 {
-    struct timespec left = {.tv_sec = STOP_DEADLINE_S};
+    int64_t until_us = wr_mono_us() + STOP_DEADLINE_S * INT64_C(1000000);
     (void)arg;
-    int sig = sigtimedwait(&force.signals, NULL, &left);
+    int sig = wait_signal(until_us);
     if (sig > 0 && !force.asked) /* the first, while a failed start is being undone */
-        sig = sigtimedwait(&force.signals, NULL, &left);
+        sig = wait_signal(until_us);
     if (sig > 0)
         host_say("ended at once, on a second signal");
     else
