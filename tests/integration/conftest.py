@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness import Room  # noqa: E402
 
-names = (f"own-{i}" for i in itertools.count(1))  # no test writes such a name itself
+names = (f"own-{i}-" for i in itertools.count(1))  # with an end, so that name + "2" is nobody else's
 
 
 @pytest.fixture(scope="session", params=["all", "split"])
