@@ -87,6 +87,11 @@ bool fs_lanes_accept(struct fs_upload *u, struct fs_op *op)
         return false;
     }
     bool is_ahead = op->offset > u->queued_end;
+    if (is_ahead && op->fence == u->failed_fence) {
+        op->code = u->failed_code;
+        op->text = u->failed_why;
+        return false;
+    }
     if ((is_ahead && u->num_ahead >= FS_AHEAD_MAX) ||
         atomic_load(&u->store->queued) + op->data.n > FS_QUEUED_MAX) {
         wr_count(&writes_refused, 1);
@@ -271,6 +276,9 @@ static void turn_write(struct fs_job *job)
             pass_on(u, op, &done);
         } else {
             snprintf(why, sizeof why, "%s", op->text.text);
+            u->failed_fence = op->fence;
+            u->failed_code = e;
+            u->failed_why = op->text;
             fs_list_add(&failed, op);
             fs_lanes_drop_writes(u, &failed);
         }

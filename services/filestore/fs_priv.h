@@ -158,6 +158,11 @@ struct fs_upload {
     enum fs_state state;
     unsigned busy;  /* lanes and (bit 31) an `alone` operation that have a job queued or running */
     uint64_t fence; /* 0 = nobody may write */
+    /* A write under this fence failed: what was sent behind it and comes only now is refused for the same reason, instead
+     * of waiting for bytes that nobody will send. 0 = none. */
+    uint64_t failed_fence;
+    wr_err failed_code;
+    struct wr_errmsg failed_why;
     uint8_t nonce[FS_NONCE_MAX];
     size_t nonce_n;
     uint64_t queued_end; /* end of writes in order */
