@@ -48,8 +48,12 @@ static void tell(struct wr_bus_service *s, const char *instance, enum wr_instanc
         wr_info("bus.instance_up", "service=%s instance=%s", s->name, instance);
     else
         wr_warn("bus.instance_down", "service=%s instance=%s", s->name, instance);
-    if (s->on_change)
-        s->on_change(s->change_ctx, instance, state);
+    pthread_mutex_lock(&s->lock);
+    wr_bus_change_fn fn = s->on_change;
+    void *ctx = s->change_ctx;
+    pthread_mutex_unlock(&s->lock);
+    if (fn)
+        fn(ctx, instance, state);
 }
 
 static void described(void *ctx, const struct wr_answer *a)

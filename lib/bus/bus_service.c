@@ -355,8 +355,10 @@ void wr_bus_service_each(struct wr_bus_service *s,
 
 void wr_bus_service_on_change(struct wr_bus_service *s, wr_bus_change_fn fn, void *ctx)
 {
+    pthread_mutex_lock(&s->lock);
     s->change_ctx = ctx;
     s->on_change = fn;
+    pthread_mutex_unlock(&s->lock);
 }
 
 bool wr_bus_service_is_up(struct wr_bus_service *s)

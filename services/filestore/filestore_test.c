@@ -439,6 +439,8 @@ static void test_floor_of_free_space_is_kept(void **s)
     assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
     atomic_store(&disk.space, 1003);
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_ERR_NO_SPACE);
+    /* What was sent behind it and comes late does not wait for it. */
+    assert_int_equal(write_text(ID, f, 6, "world", true), WR_ERR_NO_SPACE);
     assert_int_equal(create("abcdefghij0123456789abcdez", 11, ""), WR_ERR_NO_SPACE);
     struct seen st;
     assert_int_equal(stat_of("abcdefghij0123456789abcdez", false, &st),
