@@ -22,7 +22,8 @@ struct wr_msg {
     void *foreign;
 };
 
-/* Headroom that the bus needs in front of a call's or event's body to write its envelope without a copy. */
+/* Headroom for whoever puts a head in front of a body without a copy (a MediaFrame's fields, a Files/Write's). The bus needs none:
+ * inproc:// has no envelope, and NNG's messages are built beside the body. */
 #define WR_MSG_HEADROOM 320
 
 /* `len` bytes of unset content after `headroom`. NULL only when memory is out. */

@@ -73,7 +73,7 @@ WR_API WR_MUST_USE wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, b
                                           struct wr_bus_pub **out, struct wr_errmsg *err);
 WR_API const char *wr_bus_pub_url(const struct wr_bus_pub *p);
 /* Sends topic, 0x00 and the encoded Event. Never blocks; a subscriber whose queue is full loses the oldest.
- * Moves `event`, which needs WR_MSG_HEADROOM in front and must not be changed any more; the caller may hold references. */
+ * Moves `event`, which must not be changed any more; the caller may hold references. */
 WR_API void wr_bus_publish(struct wr_bus_pub *p, const char *topic, struct wr_msg *event);
 WR_API void wr_bus_pub_close(struct wr_bus_pub **p);
 
@@ -98,7 +98,7 @@ struct wr_answer {
 typedef void (*wr_bus_done_fn)(void *ctx, const struct wr_answer *answer);
 
 /* Calls one instance: that which rendezvous hashing of route_key over the live ones names, or the least busy when
- * route_key is NULL. Moves body (encoded request with WR_MSG_HEADROOM; NULL = empty). `done` runs exactly once, later:
+ * route_key is NULL. Moves body (the encoded request; NULL = empty). `done` runs exactly once, later:
  * with the answer, or UNAVAILABLE (no live instance within the deadline), TIMEOUT, TOO_BIG, BUSY (queue full), CLOSED.
  * The call may reach the service twice (resent after a lost connection): methods are idempotent.
  * done == NULL: fire and forget. Any thread, never blocks. */
