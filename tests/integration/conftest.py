@@ -56,3 +56,10 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for r in Room.live:
             report.sections.append((f"logs of {r.shape}", r.logs()))
+
+
+def pytest_runtest_logreport(report):
+    """A failure is told when it happens: a run that is cut off later has said it."""
+    if report.failed:
+        sys.stderr.write(f"\n--- {report.nodeid} failed at {report.when} ---\n{report.longreprtext}\n")
+        sys.stderr.flush()

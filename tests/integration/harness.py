@@ -3,6 +3,7 @@
 
 A test talks to a `Room` (the running whole): all services in one process, or four processes on TCP with two gateways.
 Nothing here sleeps for luck: readiness is the byte that a service writes when it accepts work and /healthz of a gateway."""
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -72,6 +73,11 @@ def memory_kb(pid, field="VmRSS"):
     return 0
 
 
+# One thread starts all processes: the kernel takes the end of the thread that forked for the end of the parent
+# (PR_SET_PDEATHSIG), so what a test's short-lived thread had started would end with that thread.
+forker = concurrent.futures.ThreadPoolExecutor(1)
+
+
 class Process:
     """One watchroom process."""
 
@@ -92,8 +98,8 @@ class Process:
         # PARENT: it ends when the tests do, however they end.
         env |= self.env | {"WATCHROOM_READY_FD": str(write_fd), "WATCHROOM_PARENT": str(os.getpid())}
         with open(self.log, "ab") as log:
-            self.popen = subprocess.Popen([BINARY, *self.args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
-                                          pass_fds=[write_fd], start_new_session=True)
+            self.popen = forker.submit(subprocess.Popen, [BINARY, *self.args], stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log, env=env, pass_fds=[write_fd], start_new_session=True).result()
         self.killed = False
         os.close(write_fd)
         self.ready_fd = read_fd
