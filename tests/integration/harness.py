@@ -159,8 +159,11 @@ class Gateway:
         self.ws = f"ws://127.0.0.1:{port}"
         self.centrifuge = f"{self.ws}/connection/websocket"
 
+    def request(self, method, path, **kw):
+        return requests.request(method, self.http + path, timeout=kw.pop("timeout", 10 * SLOW), **kw)
+
     def get(self, path, **kw):
-        return requests.get(self.http + path, timeout=kw.pop("timeout", 10 * SLOW), **kw)
+        return self.request("GET", path, **kw)
 
     def api(self, what):
         r = self.get(f"/api/v1/{what}")

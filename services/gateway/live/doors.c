@@ -34,16 +34,18 @@ static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
     bool was_told = l->was_told;
     pthread_mutex_unlock(&l->lock);
     if (s)
-        wr_http_error(r, 404,
-                      "stream %s has no format .%s here: see gateway.muxers in the configuration",
-                      s->name, dot + 1);
+        wr_http_error_with(
+            r, 404, LIVE_CORS_LINES,
+            "stream %s has no format .%s here: see gateway.muxers in the configuration", s->name,
+            dot + 1);
     else if (was_told)
-        wr_http_error(r, 404,
-                      "there is no stream at %s: GET /api/v1/streams lists them, streams: in the "
-                      "configuration adds them",
-                      r->path);
+        wr_http_error_with(
+            r, 404, LIVE_CORS_LINES,
+            "there is no stream at %s: GET /api/v1/streams lists them, streams: in the "
+            "configuration adds them",
+            r->path);
     else
-        wr_http_error_with(r, 503, "Retry-After: 2\r\n",
+        wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
                            "the ingest service has not answered yet: is it running?");
     return NULL;
 }
@@ -54,7 +56,8 @@ static void adopt(struct wr_live *l, struct wr_http_req *r, const struct wr_conn
     size_t n = 0;
     int fd;
     if (wr_http_detach(r, &fd, &early, &n) != WR_OK) {
-        wr_http_error(r, 500, "the connection could not be taken over; try again");
+        wr_http_error_with(r, 500, LIVE_CORS_LINES,
+                           "the connection could not be taken over; try again");
         free(opts->user);
         return;
     }
@@ -63,24 +66,40 @@ static void adopt(struct wr_live *l, struct wr_http_req *r, const struct wr_conn
     free(early);
 }
 
+/* A player that sends a header of its own, such as Range, asks first whether it may (CORS preflight). */
+static void answer_options(struct wr_http_req *r)
+{
+    wr_http_reply(r, 204, NULL,
+                  LIVE_CORS_LINES "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+                                  "Access-Control-Allow-Headers: Authorization, Range\r\n"
+                                  "Access-Control-Max-Age: 86400\r\n"
+                                  "Allow: GET, HEAD, OPTIONS\r\n",
+                  (struct wr_slice){NULL, 0});
+}
+
 static void handle_live(void *ctx, struct wr_http_req *r)
 {
     struct wr_live *l = ctx;
+    if (r->method == WR_OPTIONS) {
+        answer_options(r);
+        return;
+    }
     struct live_output *o = find_door(l, r);
     if (!o)
         return;
     if (atomic_load(&l->draining)) {
-        wr_http_error_with(r, 503, "Retry-After: 2\r\n", "the gateway is shutting down; try again");
+        wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
+                           "the gateway is shutting down; try again");
         return;
     }
     if (r->method == WR_HEAD) {
-        wr_http_reply(r, 200, o->plugin->content_type, "Cache-Control: no-store\r\n",
-                      (struct wr_slice){NULL, 0});
+        wr_http_reply(r, 200, o->plugin->content_type,
+                      LIVE_CORS_LINES "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
         return;
     }
     struct viewer *v = calloc(1, sizeof *v);
     if (!v) {
-        wr_http_error(r, 503, "out of memory");
+        wr_http_error_with(r, 503, LIVE_CORS_LINES, "out of memory");
         return;
     }
     v->out = o;
@@ -151,7 +170,7 @@ wr_err doors__add(struct wr_live *l)
 {
     wr_err e = wr_http_add(l->env.http, &(struct wr_http_route){.path = "/live/",
                                                                 .is_prefix = true,
-                                                                .methods = WR_GET,
+                                                                .methods = WR_GET | WR_OPTIONS,
                                                                 .handler = handle_live,
                                                                 .ctx = l});
     return e != WR_OK ? e

@@ -32,6 +32,9 @@
 #define LIVE_HELD_FRAMES 512u
 #define LIVE_SOUND_US (120 * 1000) /* sound waits at most so long for a picture to ride with */
 
+/* Header lines of every answer under /live/: a player in a page of another origin may read it. */
+#define LIVE_CORS_LINES "Access-Control-Allow-Origin: *\r\n"
+
 /* Classes of the members of a group. */
 enum live_class { LIVE_WS = 1, LIVE_RAW = 2 };
 

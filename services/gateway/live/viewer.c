@@ -65,7 +65,7 @@ static void send_head(struct wr_conn *c, const struct viewer *v)
     char head[400];
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
-                     "no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                     "no-store\r\nX-Content-Type-Options: nosniff\r\n" LIVE_CORS_LINES
                      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
                      v->out->plugin->content_type);
     send_keep(c, wr_slice_of(head, (size_t)n));
@@ -108,7 +108,7 @@ static void answer_error(struct wr_conn *c, const char *why)
     wr_buf_str(&body, "}}");
     wr_buf_fmt(&all,
                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "
-               "application/json\r\nContent-Length: %zu\r\n"
+               "application/json\r\nContent-Length: %zu\r\n" LIVE_CORS_LINES
                "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n",
                body.n);
     wr_buf_add(&all, body.p, body.n);
