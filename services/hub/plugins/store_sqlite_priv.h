@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside store `sqlite`: its state, its statements, and what its files call of each other. */
+#ifndef STORE_SQLITE_PRIV_H
+#define STORE_SQLITE_PRIV_H
+
+#include "wr_map.h"
+#include "wr_store.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <sqlite3.h>
+
+enum {
+    READERS = 4,
+    /* Size of the log at which housekeeping moves it into the database: 16 MiB. A page that changed a hundred times is
+     * moved once, so seldom is cheap; one batch in some hundreds waits some milliseconds for it. */
+    CHECKPOINT_PAGES = 4000,
+    /* The same inside append, should nobody do housekeeping: 64 MiB. */
+    CHECKPOINT_HARD_PAGES = 16384,
+};
+
+/* clang-format off */
+#define WRITER_SQL(X)                                                                                                  \
+    X(W_BEGIN, "BEGIN IMMEDIATE")                                                                                      \
+    X(W_COMMIT, "COMMIT")                                                                                              \
+    X(W_ROOM, "SELECT id, epoch, top, first, last_ms FROM rooms WHERE name = ?1")                                      \
+    X(W_ROOM_NEW, "INSERT INTO rooms(name, epoch) VALUES(?1, ?2)")                                                     \
+    X(W_ROOM_TOP, "UPDATE rooms SET top = ?2, last_ms = ?3 WHERE id = ?1")                                             \
+    X(W_INSERT, "INSERT INTO entries(room, offset, kind, time_ms, key, info, data) VALUES(?1,?2,?3,?4,?5,?6,?7)"       \
+                " ON CONFLICT(room, key) WHERE key IS NOT NULL DO NOTHING")                                            \
+    X(W_BY_KEY, "SELECT offset, time_ms FROM entries WHERE room = ?1 AND key = ?2")                                    \
+    X(W_NEXT_ROOM, "SELECT id, name, first, top FROM rooms WHERE id > ?1 AND top >= first ORDER BY id LIMIT 1")        \
+    X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE room = ?1 AND offset >= ?2 AND offset < ?3 AND time_ms >= ?4"   \
+                     " ORDER BY offset LIMIT 1")                                                                       \
+    X(W_DROP, "DELETE FROM entries WHERE room = ?1 AND offset <= ?2")                                                  \
+    X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")
+
+#define READER_SQL(X)                                                                                                  \
+    X(R_ROOM, "SELECT id, epoch, top, last_ms FROM rooms WHERE name = ?1")                                             \
+    X(R_ROOMS, "SELECT name, epoch, top, last_ms FROM rooms WHERE top > 0")                                            \
+    X(R_FORWARD, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
+                 " WHERE room = ?1 AND offset > ?2 AND offset <= ?3 ORDER BY offset LIMIT ?4")                         \
+    X(R_REVERSE, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
+                 " WHERE room = ?1 AND offset < ?2 AND offset > ?3 ORDER BY offset DESC LIMIT ?4")
+/* clang-format on */
+
+#define X(id, sql) id,
+enum writer_stmt { WRITER_SQL(X) W_COUNT };
+enum reader_stmt { READER_SQL(X) R_COUNT };
+#undef X
+
+/* What the writer knows of a room. `top` and `last_ms` are committed and read under cache_lock; the rest is the
+ * writer's own. */
+struct room {
+    int64_t id;
+    uint64_t top, first;
+    int64_t last_ms;
+    char epoch[9];
+    bool made;    /* in the transaction that runs: forgotten when it fails */
+    bool touched; /* in the list of the transaction that runs */
+    bool crowded; /* in the list of rooms that hold more than retention wants */
+    uint64_t new_top;
+    int64_t new_last_ms;
+    struct room *next_touched, *next_crowded;
+    const struct wr_store_keep *keep;
+    size_t name_n;
+    char name[];
+};
+
+struct reader {
+    sqlite3 *db;
+    sqlite3_stmt *stmt[R_COUNT];
+    bool busy;
+};
+
+struct sqlite_store {
+    uint32_t magic;
+    char file[PATH_MAX];
+    int lock_fd;
+    struct wr_store_opts opts;
+
+    pthread_mutex_t
+        write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
+    sqlite3 *db;
+    sqlite3_stmt *stmt[W_COUNT];
+    int wal_pages, wal_pages_tried;
+    struct room *touched, *crowded;
+    int64_t scan_id, scan_after_ms;
+
+    pthread_mutex_t cache_lock; /* guards cache and the committed fields of its rooms */
+    struct wr_map cache;
+
+    pthread_mutex_t pool_lock; /* guards busy of readers */
+    pthread_cond_t pool_cond;
+    struct reader readers[READERS];
+};
+
+/* ---- statements (inline: each entry passes them several times) --------------------------------------------------- */
+
+static inline void sqlite__bind_text(sqlite3_stmt *st, int at, struct wr_slice v)
+{
+    sqlite3_bind_text(st, at, (const char *)v.p, (int)v.n, SQLITE_STATIC);
+}
+
+/* Empty is NULL: the unique index over keys leaves NULLs out. */
+static inline void sqlite__bind_blob(sqlite3_stmt *st, int at, struct wr_slice v)
+{
+    if (v.n)
+        sqlite3_bind_blob(st, at, v.p, (int)v.n, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(st, at);
+}
+
+static inline struct wr_slice sqlite__column(sqlite3_stmt *st, int at)
+{
+    const void *p = sqlite3_column_blob(
+        st, at); /* before _bytes: see the SQLite manual on conversions */
+    return wr_slice_of(p, (size_t)sqlite3_column_bytes(st, at));
+}
+
+static inline void sqlite__column_epoch(sqlite3_stmt *st, int at, char epoch[9])
+{
+    struct wr_slice v = sqlite__column(st, at);
+    size_t n = WR_MIN(v.n, (size_t)8);
+    if (n)
+        memcpy(epoch, v.p, n);
+    epoch[n] = '\0';
+}
+
+/* Runs a statement that gives no rows. */
+static inline int sqlite__run(sqlite3_stmt *st)
+{
+    int rc = sqlite3_step(st);
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* ---- errors: store_sqlite_err.c ----------------------------------------------------------------------------------- */
+
+bool sqlite__is_full_errno(int e);
+
+/* Maps an SQLite error to ours, with a sentence that names the file. `db` may be NULL. */
+wr_err sqlite__fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr_errmsg *err);
+
+/* ---- the writer, under write_lock: store_sqlite_write.c ----------------------------------------------------------- */
+
+/* Whether commits wait for the disk. Only while no transaction runs. */
+void sqlite__set_synced(struct sqlite_store *s, bool synced);
+
+/* Begins a transaction; may forget all rooms. Returns SQLite's code. */
+int sqlite__begin(struct sqlite_store *s);
+
+/* Finds, loads or makes the room, within a transaction, and lists it as touched. Returns SQLite's code. */
+int sqlite__touch_room(struct sqlite_store *s, struct wr_slice name, struct room **out);
+
+/* Ends the transaction that sqlite__begin() started, by the result so far: what the touched rooms became is what
+ * everybody sees, or is forgotten. */
+wr_err sqlite__finish(struct sqlite_store *s, int rc, struct wr_errmsg *err);
+
+const struct wr_store_keep *sqlite__keep_of(const struct sqlite_store *s, struct wr_slice name);
+
+void sqlite__forget_rooms(struct sqlite_store *s);
+
+/* Holds so many more than retention wants that a trim is worth it. */
+static inline bool sqlite__is_crowded(const struct room *r)
+{
+    uint64_t n = r->top + 1 - r->first, keep = r->keep->count;
+    return keep != 0 && n > keep + keep / 8 + 64;
+}
+
+/* Makes the room that has no entry yet, or finds the one that somebody made meanwhile. Takes write_lock.
+ * store_sqlite_append.c */
+wr_err sqlite__make_empty_room(struct sqlite_store *s, struct wr_slice room,
+                               struct wr_store_top *out, struct wr_errmsg *err);
+
+/* ---- housekeeping, under write_lock: store_sqlite_trim.c ---------------------------------------------------------- */
+
+/* Moves the log into the database, as far as readers let it. */
+void sqlite__checkpoint(struct sqlite_store *s);
+
+/* SQLite's hook after a commit; `arg` is the store. */
+int sqlite__on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages);
+
+/* ---- the plugin's slots ------------------------------------------------------------------------------------------- */
+
+wr_err sqlite__append(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
+wr_err sqlite__trim(void *state, bool *more, struct wr_errmsg *err);
+wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_range *range,
+                       wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err);
+wr_err sqlite__top(void *state, struct wr_slice room, struct wr_store_top *out,
+                   struct wr_errmsg *err);
+wr_err sqlite__rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err);
+
+#endif
