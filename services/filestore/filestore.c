@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The service plugin `filestore`: reads its configuration, opens the blob plugin, serves watchroom.v1.Files, tells rooms
- * about finished files. Uploads are in fs_store.c, the way of their bytes in fs_lanes.c. */
+ * about finished files. Uploads are opened in fs_store.c, the way of their bytes in fs_lanes.c. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -215,7 +215,7 @@ struct fs_store {
     void *blob_state;
     struct fs_pool pool;
     char boot_id[40];
-    pthread_mutex_t lock;  /* guards uploads and num_unfinished */
+    pthread_mutex_t lock;  /* guards uploads */
     struct wr_map uploads; /* id -> struct fs_upload, one reference each */
     atomic_size_t queued;  /* bytes */
     atomic_uint jobs;
@@ -243,7 +243,19 @@ void fs_upload_tell(struct fs_upload *u, Watchroom__V1__Upload *out, uint8_t sha
 
 /* ---- between the store's own files ---- */
 
+/* Whom the door gives an operation to. fs_read: op->u is the upload. */
+void fs_create(struct fs_store *s, struct fs_op *op);
+void fs_read(struct fs_upload *u, struct fs_op *op);
+
 struct fs_upload *fs_upload_new(struct fs_store *s, const char *id);
+/* Under s->lock: into the table, which takes over the reference; false when there is no memory for it. */
+WR_MUST_USE bool fs_upload_put(struct fs_store *s, struct fs_upload *u);
+/* Out of the table, and the table's reference is let go. */
+void fs_upload_forget(struct fs_upload *u);
+/* At the end: answers what still waits with CLOSED, and empties the table. */
+void fs_uploads_free(struct fs_store *s);
+/* Tells the result, exactly once: runs done, and lets op->u go. With a sentence: fs_op_finish. */
+void fs_op_end(struct fs_op *op, wr_err code);
 void fs_op_finish(struct fs_op *op, wr_err code, const char *fmt, ...) WR_PRINTF(3, 4);
 /* Finishes all; text as one operation's. */
 void fs_list_finish(struct fs_list *l, wr_err code, const char *text);
@@ -272,5 +284,6 @@ struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct 
 
 /* Points in the code where a test may make the process die: WATCHROOM_FAILPOINT=name[:count]. Costs a load when unset. */
 void fs_failpoint(const char *name);
+void fs_failpoint_read(void);
 
 #endif
