@@ -133,7 +133,7 @@ static void measure_load(struct wr_bus *bus, int64_t now_us)
 }
 
 /* What a thread walks through without bus->lock: members are only added in front, and none leaves while `walking` is
- * not 0 (bus__unwalked). */
+ * not 0. */
 struct walk {
     struct wr_bus_service *services;
     struct wr_bus_server *servers;
@@ -154,11 +154,27 @@ static void walk_end(struct wr_bus *bus)
         pthread_cond_broadcast(&bus->walked);
 }
 
-void bus__unwalked(struct wr_bus *bus)
-{
-    while (bus->walking)
-        pthread_cond_wait(&bus->walked, &bus->lock);
-}
+#define DEFINE_LIST(type, list)                                \
+    void bus__join_##list(struct wr_bus *bus, struct type *m)  \
+    {                                                          \
+        pthread_mutex_lock(&bus->lock);                        \
+        m->next = bus->list;                                   \
+        bus->list = m;                                         \
+        pthread_mutex_unlock(&bus->lock);                      \
+    }                                                          \
+    void bus__leave_##list(struct wr_bus *bus, struct type *m) \
+    {                                                          \
+        struct type **at = &bus->list;                         \
+        pthread_mutex_lock(&bus->lock);                        \
+        while (bus->walking)                                   \
+            pthread_cond_wait(&bus->walked, &bus->lock);       \
+        while (*at && *at != m)                                \
+            at = &(*at)->next;                                 \
+        if (*at)                                               \
+            *at = m->next;                                     \
+        pthread_mutex_unlock(&bus->lock);                      \
+    }
+BUS_LISTS(DEFINE_LIST)
 
 static void *keep_house(void *arg)
 {

@@ -47,7 +47,7 @@ struct wr_bus {
     struct wr_bus_service *services;
     struct wr_bus_sub *subs;
     struct bus_op *failed; /* waiting for the housekeeper to tell their callers */
-    unsigned walking;      /* threads that walk the lists without the lock */
+    unsigned walking;      /* threads that walk the four lists without the lock */
     pthread_cond_t walked; /* walking became 0 */
     bool draining, closing, kicked;
     int64_t cpu_at_us, cpu_us; /* for the load figure */
@@ -62,8 +62,18 @@ struct wr_bus {
 struct wr_msg *bus__describe(struct wr_bus *bus);
 /* Tells the callers of ops that failed inside wr_bus_call. No lock held. */
 void bus__run_failed(struct wr_bus *bus);
-/* Waits until no thread walks the bus's lists; bus->lock held on entry and return. Before a member is taken out. */
-void bus__unwalked(struct wr_bus *bus);
+/* What is opened on a bus stands in one of its lists from bus__join_LIST to bus__leave_LIST, which waits for threads that
+ * walk the lists: afterwards none of them knows the member. No lock held; not by a thread that walks. */
+#define BUS_LISTS(X)            \
+    X(wr_bus_server, servers)   \
+    X(wr_bus_pub, pubs)         \
+    X(wr_bus_service, services) \
+    X(wr_bus_sub, subs)
+#define X(type, list)                                          \
+    void bus__join_##list(struct wr_bus *bus, struct type *m); \
+    void bus__leave_##list(struct wr_bus *bus, struct type *m);
+BUS_LISTS(X)
+#undef X
 /* Makes the housekeeper look now. */
 void bus__kick(struct wr_bus *bus);
 
@@ -94,6 +104,8 @@ bool bus__topic_matches(const char *const *prefixes, struct wr_slice topic);
 
 enum bus_scheme { BUS_SCHEME_BAD, BUS_SCHEME_INPROC, BUS_SCHEME_TCP, BUS_SCHEME_IPC };
 enum bus_scheme bus__scheme(const char *url);
+/* The same, and says what an address looks like when it is BAD. */
+enum bus_scheme bus__scheme_or_say(const char *url, struct wr_errmsg *err);
 /* Host and port of tcp://host:port or tcp://[v6]:port. */
 bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size_t port_n);
 /* Calls fn with "tcp://address:port" for each address of the name; false when it cannot be resolved now. */

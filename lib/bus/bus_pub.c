@@ -15,13 +15,9 @@ WR_COUNTER(refused, "watchroom_bus_events_refused_total", NULL,
 wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane, struct wr_bus_pub **out,
                        struct wr_errmsg *err)
 {
-    enum bus_scheme scheme = bus__scheme(url);
-    if (scheme == BUS_SCHEME_BAD) {
-        wr_errmsg_set(
-            err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
-            url);
+    enum bus_scheme scheme = bus__scheme_or_say(url, err);
+    if (scheme == BUS_SCHEME_BAD)
         return WR_ERR_INVALID;
-    }
     struct wr_bus_pub *p = calloc(1, sizeof *p);
     if (!p)
         return WR_ERR_BUSY;
@@ -34,10 +30,7 @@ wr_err wr_bus_pub_open(struct wr_bus *bus, const char *url, bool lane, struct wr
         free(p);
         return e;
     }
-    pthread_mutex_lock(&bus->lock);
-    p->next = bus->pubs;
-    bus->pubs = p;
-    pthread_mutex_unlock(&bus->lock);
+    bus__join_pubs(bus, p);
     *out = p;
     return WR_OK;
 }
@@ -64,14 +57,7 @@ void wr_bus_pub_close(struct wr_bus_pub **pp)
     if (!p)
         return;
     *pp = NULL;
-    pthread_mutex_lock(&p->bus->lock);
-    bus__unwalked(p->bus);
-    for (struct wr_bus_pub **at = &p->bus->pubs; *at; at = &(*at)->next)
-        if (*at == p) {
-            *at = p->next;
-            break;
-        }
-    pthread_mutex_unlock(&p->bus->lock);
+    bus__leave_pubs(p->bus, p);
     p->ops->close(p);
     free(p);
 }

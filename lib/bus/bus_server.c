@@ -65,13 +65,9 @@ void wr_call_fail(struct wr_call *call, wr_err code, const char *fmt, ...)
 wr_err wr_bus_serve(struct wr_bus *bus, const char *url, wr_bus_handler_fn handler, void *ctx,
                     struct wr_bus_server **out, struct wr_errmsg *err)
 {
-    enum bus_scheme scheme = bus__scheme(url);
-    if (scheme == BUS_SCHEME_BAD) {
-        wr_errmsg_set(
-            err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
-            url);
+    enum bus_scheme scheme = bus__scheme_or_say(url, err);
+    if (scheme == BUS_SCHEME_BAD)
         return WR_ERR_INVALID;
-    }
     struct wr_bus_server *s = calloc(1, sizeof *s);
     if (!s)
         return WR_ERR_BUSY;
@@ -85,10 +81,7 @@ wr_err wr_bus_serve(struct wr_bus *bus, const char *url, wr_bus_handler_fn handl
         free(s);
         return e;
     }
-    pthread_mutex_lock(&bus->lock);
-    s->next = bus->servers;
-    bus->servers = s;
-    pthread_mutex_unlock(&bus->lock);
+    bus__join_servers(bus, s);
     *out = s;
     return WR_OK;
 }
@@ -104,14 +97,7 @@ void wr_bus_server_close(struct wr_bus_server **sp)
     if (!s)
         return;
     *sp = NULL;
-    pthread_mutex_lock(&s->bus->lock);
-    bus__unwalked(s->bus);
-    for (struct wr_bus_server **at = &s->bus->servers; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
-    pthread_mutex_unlock(&s->bus->lock);
+    bus__leave_servers(s->bus, s);
     s->ops->stop(s);
     /* Answers that are still owed hold the server. A service that never answers is a bug of its own: leave its memory. */
     for (int i = 0; atomic_load(&s->owed) && i < 500; i++)

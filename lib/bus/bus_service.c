@@ -306,12 +306,7 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     s->pending_tail = &s->pending;
     pthread_mutex_init(&s->lock, NULL);
     for (char *u = strtok_r(list, ", ", &save); u; u = strtok_r(NULL, ", ", &save)) {
-        enum bus_scheme scheme = bus__scheme(u);
-        if (scheme == BUS_SCHEME_BAD) {
-            wr_errmsg_set(
-                err,
-                "%s: %s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
-                name, u);
+        if (bus__scheme_or_say(u, err) == BUS_SCHEME_BAD) {
             for (size_t i = 0; i < s->num_urls; i++)
                 free(s->urls[i]);
             free(s->urls);
@@ -329,12 +324,8 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     for (size_t i = 0; i < s->num_urls; i++)
         if (bus__scheme(s->urls[i]) != BUS_SCHEME_TCP || bus__is_numeric_host(s->urls[i]))
             want(s, s->urls[i]);
-    pthread_mutex_lock(&bus->lock);
-    s->next = bus->services;
-    bus->services = s;
-    bus->kicked = true;
-    pthread_cond_broadcast(&bus->wake);
-    pthread_mutex_unlock(&bus->lock);
+    bus__join_services(bus, s);
+    bus__kick(bus);
     *out = s;
     return WR_OK;
 }
@@ -441,14 +432,7 @@ void wr_bus_service_close(struct wr_bus_service **sp)
         return;
     *sp = NULL;
     struct wr_bus *bus = s->bus;
-    pthread_mutex_lock(&bus->lock);
-    bus__unwalked(bus);
-    for (struct wr_bus_service **at = &bus->services; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
-    pthread_mutex_unlock(&bus->lock);
+    bus__leave_services(bus, s);
 
     pthread_mutex_lock(&s->lock);
     s->closing = true;

@@ -34,14 +34,6 @@ static void sub_free(struct wr_bus_sub *s)
     free(s);
 }
 
-static void remember(struct wr_bus *bus, struct wr_bus_sub *s)
-{
-    pthread_mutex_lock(&bus->lock);
-    s->next = bus->subs;
-    bus->subs = s;
-    pthread_mutex_unlock(&bus->lock);
-}
-
 void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes, size_t n)
 {
     for (struct wr_bus_sub *sub = s->subs; sub; sub = sub->next_of_service)
@@ -63,7 +55,7 @@ wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *pre
         return e;
     }
     sub->service = s;
-    remember(s->bus, sub);
+    bus__join_subs(s->bus, sub);
     pthread_mutex_lock(&s->lock);
     sub->next_of_service = s->subs;
     s->subs = sub;
@@ -80,11 +72,9 @@ wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *con
                             wr_bus_event_fn fn, void *ctx, struct wr_bus_sub **out,
                             struct wr_errmsg *err)
 {
-    enum bus_scheme scheme = bus__scheme(url);
-    if (scheme == BUS_SCHEME_BAD) {
-        wr_errmsg_set(err, "%s is not a bus address", url);
+    enum bus_scheme scheme = bus__scheme_or_say(url, err);
+    if (scheme == BUS_SCHEME_BAD)
         return WR_ERR_INVALID;
-    }
     struct wr_bus_sub *sub = sub_new(bus, prefixes, fn, ctx, scheme, BUS_MEDIA_QUEUE);
     wr_err e = sub->ops->open(sub);
     if (e == WR_OK) {
@@ -97,7 +87,7 @@ wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *con
         sub_free(sub);
         return e;
     }
-    remember(bus, sub);
+    bus__join_subs(bus, sub);
     *out = sub;
     return WR_OK;
 }
@@ -108,14 +98,7 @@ void wr_bus_sub_close(struct wr_bus_sub **sp)
     if (!s)
         return;
     *sp = NULL;
-    pthread_mutex_lock(&s->bus->lock);
-    bus__unwalked(s->bus);
-    for (struct wr_bus_sub **at = &s->bus->subs; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
-    pthread_mutex_unlock(&s->bus->lock);
+    bus__leave_subs(s->bus, s);
     if (s->service) {
         pthread_mutex_lock(&s->service->lock);
         for (struct wr_bus_sub **at = &s->service->subs; *at; at = &(*at)->next_of_service)

@@ -22,6 +22,16 @@ enum bus_scheme bus__scheme(const char *url)
     return BUS_SCHEME_BAD;
 }
 
+enum bus_scheme bus__scheme_or_say(const char *url, struct wr_errmsg *err)
+{
+    enum bus_scheme scheme = bus__scheme(url);
+    if (scheme == BUS_SCHEME_BAD)
+        wr_errmsg_set(
+            err, "%s is not a bus address: write inproc://name, tcp://host:port or ipc:///path",
+            url);
+    return scheme;
+}
+
 bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size_t port_n)
 {
     if (strncmp(url, "tcp://", 6) != 0)
