@@ -382,8 +382,9 @@ static wr_err local_sub_open(struct wr_bus_sub *s)
     return e;
 }
 
-static wr_err local_sub_add(struct wr_bus_sub *s, const char *url)
+static wr_err local_sub_add(struct wr_bus_sub *s, const char *url, const char *peer_url)
 {
+    (void)peer_url; /* an inproc:// address is no name, and never forgotten */
     struct local_sub *l = s->impl;
     wr_err code = WR_ERR_BUSY;
     pthread_mutex_lock(&registry_lock);

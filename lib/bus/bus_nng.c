@@ -182,6 +182,15 @@ void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us
     (void)!bus_nng__dial(s, d, url);
 }
 
+bool bus_nng__dialer_retire(struct bus_nng_dialer *d)
+{
+    if (d->pipes)
+        return false;
+    if (d->dialled)
+        nng_dialer_close(d->dialer);
+    return true;
+}
+
 void bus_nng__dialer_pipe(struct bus_nng_dialer *d, nng_pipe_ev ev)
 {
     if (ev == NNG_PIPE_EV_ADD_POST) {

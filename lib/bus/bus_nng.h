@@ -34,6 +34,8 @@ struct bus_nng_dialer {
 };
 wr_err bus_nng__dial(nng_socket s, struct bus_nng_dialer *d, const char *url);
 void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us);
+/* Closes it for good, unless it has a connection: false then. */
+bool bus_nng__dialer_retire(struct bus_nng_dialer *d);
 /* A pipe of this dialer came or went. */
 void bus_nng__dialer_pipe(struct bus_nng_dialer *d, nng_pipe_ev ev);
 

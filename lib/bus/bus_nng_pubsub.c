@@ -76,14 +76,23 @@ static void relisten_pub(struct wr_bus_pub *p)
 const struct bus_pub_ops bus_nng_pub_ops = {
     .open = open_pub, .publish = publish, .close = close_pub, .relisten = relisten_pub};
 
+WR_GAUGE(lanes_followed, "watchroom_bus_lanes", NULL,
+         "Addresses of other processes whose events this one follows");
+
+struct lane {
+    struct bus_nng_dialer dialer;
+    char peer_url[BUS_URL_BYTES];
+    bool leaving; /* its instance is gone: closed once it has no connection */
+};
+
 struct nng_sub {
     struct wr_bus_sub *s;
     nng_socket sock;
     pthread_t thread;
     atomic_bool stopping;
-    pthread_mutex_t lock; /* guards dialers */
-    struct bus_nng_dialer *dialers;
-    size_t num_dialers;
+    pthread_mutex_t lock; /* guards lanes */
+    struct lane *lanes;
+    size_t num_lanes;
 };
 
 static void *deliver(void *arg)
@@ -111,9 +120,9 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     struct nng_sub *n = arg;
     nng_dialer d = nng_pipe_dialer(pipe);
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_dialers; i++)
-        if (nng_dialer_id(n->dialers[i].dialer) == nng_dialer_id(d))
-            bus_nng__dialer_pipe(&n->dialers[i], ev);
+    for (size_t i = 0; i < n->num_lanes; i++)
+        if (nng_dialer_id(n->lanes[i].dialer.dialer) == nng_dialer_id(d))
+            bus_nng__dialer_pipe(&n->lanes[i].dialer, ev);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -121,8 +130,16 @@ static void tick_sub(struct wr_bus_sub *s, int64_t now_us)
 {
     struct nng_sub *n = s->impl;
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_dialers; i++)
-        bus_nng__dialer_tick(n->sock, &n->dialers[i], now_us);
+    for (size_t i = 0; i < n->num_lanes;) {
+        struct lane *l = &n->lanes[i];
+        if (l->leaving && bus_nng__dialer_retire(&l->dialer)) {
+            *l = n->lanes[--n->num_lanes];
+            wr_gauge_add(&lanes_followed, -1);
+            continue;
+        }
+        bus_nng__dialer_tick(n->sock, &l->dialer, now_us);
+        i++;
+    }
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -165,27 +182,44 @@ static wr_err open_sub(struct wr_bus_sub *s)
     return e;
 }
 
-static wr_err add_url(struct wr_bus_sub *s, const char *url)
+static wr_err add_lane(struct wr_bus_sub *s, const char *url, const char *peer_url)
 {
     struct nng_sub *n = s->impl;
     wr_err e = WR_OK;
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_dialers; i++)
-        if (strcmp(n->dialers[i].url, url) == 0)
+    struct lane *l = NULL;
+    for (size_t i = 0; i < n->num_lanes && !l; i++)
+        if (strcmp(n->lanes[i].dialer.url, url) == 0)
+            l = &n->lanes[i];
+    if (!l) {
+        struct lane *more = realloc(n->lanes, (n->num_lanes + 1) * sizeof *more);
+        if (!more) {
+            e = WR_ERR_BUSY;
             goto out;
-    struct bus_nng_dialer *more = realloc(n->dialers, (n->num_dialers + 1) * sizeof *more);
-    if (!more) {
-        e = WR_ERR_BUSY;
-        goto out;
+        }
+        n->lanes = more;
+        l = &more[n->num_lanes];
+        *l = (struct lane){0};
+        e = bus_nng__dial(n->sock, &l->dialer, url);
+        if (e != WR_OK)
+            goto out;
+        n->num_lanes++;
+        wr_gauge_add(&lanes_followed, 1);
     }
-    n->dialers = more;
-    more[n->num_dialers] = (struct bus_nng_dialer){0};
-    e = bus_nng__dial(n->sock, &more[n->num_dialers], url);
-    if (e == WR_OK)
-        n->num_dialers++;
+    snprintf(l->peer_url, sizeof l->peer_url, "%s", peer_url);
+    l->leaving = false;
 out:
     pthread_mutex_unlock(&n->lock);
     return e;
+}
+
+static void drop_lanes(struct wr_bus_sub *s, const char *peer_url)
+{
+    struct nng_sub *n = s->impl;
+    pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < n->num_lanes; i++)
+        n->lanes[i].leaving = n->lanes[i].leaving || strcmp(n->lanes[i].peer_url, peer_url) == 0;
+    pthread_mutex_unlock(&n->lock);
 }
 
 static void close_sub(struct wr_bus_sub *s)
@@ -194,12 +228,13 @@ static void close_sub(struct wr_bus_sub *s)
     atomic_store(&n->stopping, true);
     bool closed = bus_nng__close(n->sock, n);
     pthread_join(n->thread, NULL);
+    wr_gauge_add(&lanes_followed, -(int64_t)n->num_lanes);
     if (!closed)
         return;
     pthread_mutex_destroy(&n->lock);
-    free(n->dialers);
+    free(n->lanes);
     free(n);
 }
 
 const struct bus_sub_ops bus_nng_sub_ops = {
-    .open = open_sub, .add = add_url, .tick = tick_sub, .close = close_sub};
+    .open = open_sub, .add = add_lane, .drop = drop_lanes, .tick = tick_sub, .close = close_sub};

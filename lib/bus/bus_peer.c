@@ -66,7 +66,7 @@ static void described(void *ctx, const struct wr_answer *a)
 
     pthread_mutex_lock(&s->lock);
     p->describing = false;
-    if (info && !s->closing) {
+    if (info && !s->closing && !p->forgotten) {
         bool other = strcmp(p->instance, info->instance) != 0;
         if (p->up && other)
             snprintf(before, sizeof before, "%s", p->instance);

@@ -207,6 +207,7 @@ struct bus_peer {
     atomic_bool connected_anew, lost; /* set by the transport, taken by the housekeeper */
     /* guarded by the service's lock: */
     bool up, describing, wanted;
+    bool forgotten; /* out of the list: what it says now comes too late */
     int64_t last_ok_us, describe_at_us;
     char instance[96];
     struct wr_msg *info;
@@ -256,13 +257,18 @@ struct wr_bus_sub {
 };
 struct bus_sub_ops {
     wr_err (*open)(struct wr_bus_sub *s);
-    wr_err (*add)(struct wr_bus_sub *s, const char *url); /* also when it is there already */
-    void (*tick)(struct wr_bus_sub *s, int64_t now_us);   /* housekeeper; may be NULL */
-    void (*close)(struct wr_bus_sub *s);                  /* waits for fn */
+    /* Also when it is there already. `peer_url`: whose lane it is, "" = the subscriber's own choice. */
+    wr_err (*add)(struct wr_bus_sub *s, const char *url, const char *peer_url);
+    /* That instance is gone for good: what was added for it goes too. May be NULL. */
+    void (*drop)(struct wr_bus_sub *s, const char *peer_url);
+    void (*tick)(struct wr_bus_sub *s, int64_t now_us); /* housekeeper; may be NULL */
+    void (*close)(struct wr_bus_sub *s);                /* waits for fn */
 };
 extern const struct bus_sub_ops bus_local_sub_ops, bus_nng_sub_ops;
 /* A peer told its lanes. Service lock held. */
 void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes, size_t n);
+/* A peer's address was forgotten. Service lock held. */
+void bus__sub_drop(struct wr_bus_service *s, const char *peer_url);
 
 /* ---- bus_probe.c ------------------------------------------------------------------------------------------------ */
 

@@ -279,6 +279,8 @@ void bus__service_resolve(struct wr_bus_service *s, int64_t now_us)
                 continue;
             }
             *at = p->next;
+            p->forgotten = true;
+            bus__sub_drop(s, p->url);
             p->next = gone;
             gone = p;
         }

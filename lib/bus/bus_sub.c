@@ -40,8 +40,15 @@ void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes
         for (size_t i = 0; i < n; i++) {
             char url[BUS_URL_BYTES];
             if (wr_bus_resolve_url(lanes[i], peer_url, url, sizeof url))
-                (void)!sub->ops->add(sub, url);
+                (void)!sub->ops->add(sub, url, peer_url);
         }
+}
+
+void bus__sub_drop(struct wr_bus_service *s, const char *peer_url)
+{
+    for (struct wr_bus_sub *sub = s->subs; sub; sub = sub->next_of_service)
+        if (sub->ops->drop)
+            sub->ops->drop(sub, peer_url);
 }
 
 wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *prefixes,
@@ -78,7 +85,7 @@ wr_err wr_bus_subscribe_url(struct wr_bus *bus, const char *url, const char *con
     struct wr_bus_sub *sub = sub_new(bus, prefixes, fn, ctx, scheme, BUS_MEDIA_QUEUE);
     wr_err e = sub->ops->open(sub);
     if (e == WR_OK) {
-        e = sub->ops->add(sub, url);
+        e = sub->ops->add(sub, url, "");
         if (e != WR_OK)
             sub->ops->close(sub);
     }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "bus_priv.h"
+#include "wr_metrics.h"
 
 /* ---- a service that does what the method says ------------------------------------------------------------------- */
 
@@ -532,6 +535,69 @@ static void test_events_of_a_service_arrive_in_order_and_by_topic(void **state)
     events_of_a_service("tcp://127.0.0.1:0", "tcp://127.0.0.1:0");
 }
 
+/* The bus asks this one for names: "moves.test" is where moves_to says. */
+static _Atomic(const char *) moves_to;
+
+WR_API int getaddrinfo(const char *restrict name, const char *restrict port,
+                       const struct addrinfo *restrict hints, struct addrinfo **restrict all)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    return next(name && strcmp(name, "moves.test") == 0 ? moves_to : name, port, hints, all);
+}
+
+static bool metric_is(const char *line)
+{
+    struct wr_buf out = {0};
+    wr_metrics_write(&out);
+    wr_buf_char(&out, '\0');
+    bool is = strstr((const char *)out.p, line) != NULL;
+    wr_buf_free(&out);
+    return is;
+}
+
+static void service_with_lane(struct service *s, const char *address, int port,
+                              struct wr_bus_pub **lane)
+{
+    char url[64];
+    struct wr_errmsg err;
+    snprintf(url, sizeof url, "tcp://%s:%d", address, port);
+    service_start(s, url);
+    snprintf(url, sizeof url, "tcp://%s:0", address);
+    assert_int_equal(wr_bus_pub_open(s->bus, url, true, lane, &err), WR_OK);
+}
+
+static void test_lane_of_an_instance_that_moved_away_is_let_go(void **state)
+{
+    (void)state;
+    struct service first, second;
+    struct caller c;
+    struct wr_bus_pub *lane;
+    struct wr_bus_sub *sub;
+    struct listener l = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    const char *const prefixes[] = {"room/", NULL};
+    char url[64];
+    int port = free_port();
+    wr_cond_init(&l.changed);
+    moves_to = "127.0.0.2";
+    service_with_lane(&first, moves_to, port, &lane);
+    snprintf(url, sizeof url, "tcp://moves.test:%d", port);
+    caller_start(&c, url);
+    assert_int_equal(wr_bus_subscribe_service(c.service, prefixes, on_event, &l, &sub), WR_OK);
+    uint32_t n = publish_until_heard(lane, "room/1", &l, 0);
+    assert_true(metric_is("\nwatchroom_bus_lanes 1\n"));
+
+    wr_bus_close(&first.bus);
+    moves_to = "127.0.0.3";
+    service_with_lane(&second, moves_to, port, &lane);
+    publish_until_heard(lane, "room/1", &l, n);
+    while (!metric_is("\nwatchroom_bus_lanes 1\n"))
+        usleep(1000);
+    wr_bus_close(&c.bus);
+    assert_true(metric_is("\nwatchroom_bus_lanes 0\n"));
+    wr_bus_close(&second.bus);
+}
+
 static void test_inproc_event_is_passed_by_reference(void **state)
 {
     (void)state;
@@ -677,6 +743,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
+        cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_listener_survives_fin_then_reset_in_the_handshake),
         cmocka_unit_test(test_hostile_bytes_do_not_harm_the_others),
     };
