@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Publishing. Messages wait in lanes, a sender's always in the same one; a lane has one Hub/Publish call under way, and
- * what arrives meanwhile goes as the next call: batches form by themselves and a sender's order is kept. Each message
- * has an idempotency key, so a call that got no answer is simply made again, until the message's time is over. */
+ * Publishing. One Hub/Publish call is under way, and what arrives meanwhile goes as the next one: batches form by
+ * themselves and a sender's order is kept. Each message has an idempotency key, so a call that got no answer is simply
+ * made again, until the message's time is over. */
 #include "rooms_priv.h"
 #include "wr_pb.h"
 #include <stdlib.h>
 
 #define BATCH_ITEMS 512u
 #define BATCH_BYTES (1u << 20)
+#define HOLD_MAX_US 1000
 
 static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
 {
@@ -59,56 +60,57 @@ static uint8_t *write_item(uint8_t *at, const struct rooms__publish *p)
     return wr_pb_bytes(at, 15, p->data);
 }
 
-static struct wr_msg *batch_body(const struct rooms__lane *l)
+static struct wr_msg *batch_body(const struct rooms__outbox *o)
 {
     size_t bytes = 0;
-    for (const struct rooms__publish *p = l->sent; p; p = p->next)
+    for (const struct rooms__publish *p = o->sent; p; p = p->next)
         bytes += item_bytes(p);
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, bytes);
     if (!m)
         abort();
     uint8_t *at = m->data;
-    for (const struct rooms__publish *p = l->sent; p; p = p->next)
+    for (const struct rooms__publish *p = o->sent; p; p = p->next)
         at = write_item(at, p);
     m->len = (size_t)(at - m->data);
     return m;
 }
 
 /* Moves what collected into the next call. */
-static void lane_load(struct rooms__lane *l)
+static void load(struct rooms__outbox *o)
 {
-    struct rooms__publish **last = &l->sent;
+    struct rooms__publish **last = &o->sent;
     size_t bytes = 0;
-    while (l->first && l->nsent < BATCH_ITEMS &&
-           (!l->nsent || bytes + item_bytes(l->first) <= BATCH_BYTES)) {
-        struct rooms__publish *p = l->first;
-        l->first = p->next;
+    while (o->first && o->nsent < BATCH_ITEMS &&
+           (!o->nsent || bytes + item_bytes(o->first) <= BATCH_BYTES)) {
+        struct rooms__publish *p = o->first;
+        o->first = p->next;
         p->next = NULL;
         bytes += item_bytes(p);
         *last = p;
         last = &p->next;
-        l->nsent++;
+        o->nsent++;
+        o->waiting--;
     }
-    if (!l->first)
-        l->last = &l->first;
+    if (!o->first)
+        o->last = &o->first;
 }
 
-static void finish_all(struct wr_rooms *rs, struct rooms__lane *l, wr_err code,
+static void finish_all(struct wr_rooms *rs, struct rooms__outbox *o, wr_err code,
                        struct wr_slice text)
 {
-    while (l->sent) {
-        struct rooms__publish *p = l->sent;
-        l->sent = p->next;
+    while (o->sent) {
+        struct rooms__publish *p = o->sent;
+        o->sent = p->next;
         answer(rs, p, code, text, 0, 0);
         publish_free(rs, p);
     }
-    l->nsent = 0;
+    o->nsent = 0;
 }
 
-static void expire(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, struct wr_slice text,
+static void expire(struct wr_rooms *rs, struct rooms__outbox *o, wr_err code, struct wr_slice text,
                    int64_t now_us)
 {
-    struct rooms__publish **at = &l->sent;
+    struct rooms__publish **at = &o->sent;
     while (*at) {
         struct rooms__publish *p = *at;
         if (p->deadline_us > now_us) {
@@ -116,7 +118,7 @@ static void expire(struct wr_rooms *rs, struct rooms__lane *l, wr_err code, stru
             continue;
         }
         *at = p->next;
-        l->nsent--;
+        o->nsent--;
         answer(rs, p, code, text, 0, 0);
         publish_free(rs, p);
     }
@@ -148,89 +150,118 @@ static bool parse_result(struct wr_slice body, struct result *out)
     return !r.bad;
 }
 
-static void take_results(struct wr_rooms *rs, struct rooms__lane *l, struct wr_slice body)
+static void take_results(struct wr_rooms *rs, struct rooms__outbox *o, struct wr_slice body)
 {
     struct wr_pb_reader r;
     struct wr_pb_field f;
     struct result res;
     wr_pb_read(&r, body);
-    while (l->sent && wr_pb_next(&r, &f)) {
+    while (o->sent && wr_pb_next(&r, &f)) {
         if (f.number != 1 || f.wire != 2 || !parse_result(f.bytes, &res))
             continue;
-        struct rooms__publish *p = l->sent;
-        l->sent = p->next;
-        l->nsent--;
+        struct rooms__publish *p = o->sent;
+        o->sent = p->next;
+        o->nsent--;
         answer(rs, p, res.code, res.text, res.offset, res.time_ms);
         publish_free(rs, p);
     }
-    if (l->sent) { /* fewer results than messages: a hub that is not ours, or broken */
+    if (o->sent) { /* fewer results than messages: a hub that is not ours, or broken */
         wr_count(&rooms__m_bad_bus, 1);
-        finish_all(rs, l, WR_ERR_INTERNAL, wr_slice_str("the hub gave a malformed answer"));
+        finish_all(rs, o, WR_ERR_INTERNAL, wr_slice_str("the hub gave a malformed answer"));
     }
+}
+
+/* The senders that were just answered often have their next message ready at once. If the next call left now with what
+ * waits already, they would sit out a whole sync and pay another one of their own: two groups taking turns, each waiting
+ * twice. So the call is held until as many messages are there as senders are known to be busy, or for as long as the last
+ * call took, at most HOLD_MAX_US. One sender alone is never held. */
+static void hold(struct rooms__outbox *o, size_t answered)
+{
+    int64_t now = wr_mono_us();
+    o->want = answered + o->waiting;
+    o->hold_us = now + WR_MIN(now - o->sent_us, HOLD_MAX_US);
+}
+
+static bool is_held(const struct rooms__outbox *o, int64_t now_us)
+{
+    return o->waiting < o->want && now_us < o->hold_us;
 }
 
 static void on_published(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
 {
-    struct rooms__lane *l = ctx;
-    l->in_flight = false;
+    (void)ctx;
+    struct rooms__outbox *o = &rs->outbox;
+    o->in_flight = false;
     if (a->code == WR_OK) {
-        take_results(rs, l, a->body);
+        size_t answered = o->nsent;
+        take_results(rs, o, a->body);
+        hold(o, answered);
     } else if (a->code == WR_ERR_UNAVAILABLE || a->code == WR_ERR_TIMEOUT ||
                a->code == WR_ERR_CLOSED || a->code == WR_ERR_BUSY) {
-        expire(rs, l, a->code, a->text, wr_mono_us() + ROOMS__RETRY_MS * 1000);
-        if (l->sent)
-            l->retry_ms = wr_mono_ms() + ROOMS__RETRY_MS;
+        expire(rs, o, a->code, a->text, wr_mono_us() + ROOMS__RETRY_MS * 1000);
+        if (o->sent)
+            o->retry_ms = wr_mono_ms() + ROOMS__RETRY_MS;
     } else {
-        finish_all(rs, l, a->code, a->text);
+        finish_all(rs, o, a->code, a->text);
     }
     outbox__run(rs, wr_mono_ms());
 }
 
-static void lane_send(struct wr_rooms *rs, struct rooms__lane *l, bool again)
+static void send_batch(struct wr_rooms *rs, bool again)
 {
-    int64_t left = (l->sent->deadline_us - wr_mono_us()) / 1000;
-    l->in_flight = true;
-    l->retry_ms = 0;
+    struct rooms__outbox *o = &rs->outbox;
+    int64_t left = (o->sent->deadline_us - wr_mono_us()) / 1000;
+    o->in_flight = true;
+    o->sent_us = wr_mono_us();
+    o->retry_ms = 0;
     if (again)
         wr_count(&rooms__m_publish_retries, 1);
-    rooms__call(rs, NULL, "watchroom.v1.Hub/Publish", batch_body(l), (uint32_t)WR_MAX(left, 50),
-                on_published, l);
+    rooms__call(rs, NULL, "watchroom.v1.Hub/Publish", batch_body(o), (uint32_t)WR_MAX(left, 50),
+                on_published, NULL);
 }
 
 void outbox__run(struct wr_rooms *rs, int64_t now_ms)
 {
-    for (uint32_t i = 0; i < ROOMS__LANES; i++) {
-        struct rooms__lane *l = &rs->lanes[i];
-        if (l->in_flight)
-            continue;
-        if (l->sent) {
-            if (now_ms >= l->retry_ms)
-                lane_send(rs, l, true);
-        } else if (l->first) {
-            lane_load(l);
-            lane_send(rs, l, false);
-        }
+    struct rooms__outbox *o = &rs->outbox;
+    if (o->in_flight)
+        return;
+    if (o->sent) {
+        if (now_ms >= o->retry_ms)
+            send_batch(rs, true);
+    } else if (o->first && !is_held(o, wr_mono_us())) {
+        load(o);
+        send_batch(rs, false);
     }
+}
+
+size_t outbox__wants(const struct wr_rooms *rs, int64_t *until_us)
+{
+    const struct rooms__outbox *o = &rs->outbox;
+    if (o->in_flight || o->sent)
+        return SIZE_MAX;
+    if (!is_held(o, wr_mono_us()))
+        return 1;
+    if (o->waiting || o->want > 1)
+        *until_us = WR_MIN(*until_us, o->hold_us);
+    return o->want - o->waiting;
 }
 
 void outbox__add(struct wr_rooms *rs, struct rooms__publish *p)
 {
-    uint64_t h = p->conn.v * UINT64_C(0x9e3779b97f4a7c15);
-    struct rooms__lane *l = &rs->lanes[(h >> 32) % ROOMS__LANES];
+    struct rooms__outbox *o = &rs->outbox;
     p->next = NULL;
-    *l->last = p;
-    l->last = &p->next;
+    *o->last = p;
+    o->last = &p->next;
+    o->waiting++;
 }
 
 void outbox__free(struct wr_rooms *rs)
 {
-    for (uint32_t i = 0; i < ROOMS__LANES; i++) {
-        struct rooms__lane *l = &rs->lanes[i];
-        while (l->sent || l->first) {
-            struct rooms__publish **from = l->sent ? &l->sent : &l->first;
-            struct rooms__publish *p = *from;
-            *from = p->next;
-            publish_free(rs, p);
-        }
+    struct rooms__outbox *o = &rs->outbox;
+    while (o->sent || o->first) {
+        struct rooms__publish **from = o->sent ? &o->sent : &o->first;
+        struct rooms__publish *p = *from;
+        *from = p->next;
+        publish_free(rs, p);
     }
 }

@@ -64,17 +64,27 @@ struct rooms__job *rooms__job_new(enum rooms__job_kind kind)
     return j;
 }
 
+/* Messages that could not leave anyhow, because a call is under way or held, do not wake the thread one by one. */
+static bool has_work(const struct wr_rooms *rs)
+{
+    return rs->urgent || rs->npublishes >= rs->wake_publishes;
+}
+
 static bool post(struct wr_rooms *rs, struct rooms__job *j)
 {
     pthread_mutex_lock(&rs->lock);
     bool ok = j->kind != JOB_EVENT || rs->nevents < ROOMS__EVENTS;
     if (ok) {
-        bool first = !rs->jobs;
+        bool had_work = has_work(rs);
         rs->nevents += j->kind == JOB_EVENT;
+        if (j->kind == JOB_PUBLISH)
+            rs->npublishes++;
+        else
+            rs->urgent = true;
         j->next = NULL;
         *rs->jobs_last = j;
         rs->jobs_last = &j->next;
-        if (first)
+        if (!had_work && has_work(rs))
             pthread_cond_signal(&rs->wake);
     }
     pthread_mutex_unlock(&rs->lock);
@@ -176,14 +186,18 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
 static struct rooms__job *take_jobs(struct wr_rooms *rs, bool *ended)
 {
     int64_t until = WR_MIN(wr_mono_ms() + TICK_MS, presence__due_ms(rs)) * 1000;
+    size_t wake_publishes = outbox__wants(rs, &until);
     pthread_mutex_lock(&rs->lock);
-    while (!rs->jobs && (!rs->ended || atomic_load(&rs->calls)))
+    rs->wake_publishes = wake_publishes;
+    while (!has_work(rs) && (!rs->ended || atomic_load(&rs->calls)))
         if (!wr_cond_wait_until(&rs->wake, &rs->lock, until))
             break;
     struct rooms__job *j = rs->jobs;
     rs->jobs = NULL;
     rs->jobs_last = &rs->jobs;
     rs->nevents = 0;
+    rs->npublishes = 0;
+    rs->urgent = false;
     rs->ending = rs->ended;
     *ended = rs->ended && !j && atomic_load(&rs->calls) == 0;
     pthread_mutex_unlock(&rs->lock);
@@ -259,8 +273,7 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     rs->jobs_last = &rs->jobs;
     rs->presence.last = &rs->presence.first;
     rs->presence.asks_last = &rs->presence.asks;
-    for (uint32_t i = 0; i < ROOMS__LANES; i++)
-        rs->lanes[i].last = &rs->lanes[i].first;
+    rs->outbox.last = &rs->outbox.first;
     pthread_mutex_init(&rs->lock, NULL);
     wr_cond_init(&rs->wake);
     wr_random(rs->boot, sizeof rs->boot);

@@ -13,7 +13,6 @@
 #include <stdatomic.h>
 
 #define ROOMS__CODECS 8u
-#define ROOMS__LANES 4u         /* of the outbox: a sender's messages keep their order within one */
 #define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
@@ -199,15 +198,22 @@ void room__timer(struct wr_rooms *rs, int64_t now_ms);
 void room__free_all(struct wr_rooms *rs);
 
 /* ---- outbox ---- */
-struct rooms__lane {
+struct rooms__outbox {
     struct rooms__publish *first, **last;
+    size_t waiting;              /* messages in first..last */
     struct rooms__publish *sent; /* the call under way, or to be sent again */
     size_t nsent;
     bool in_flight;
     int64_t retry_ms;
+    int64_t sent_us; /* when the last call left */
+    size_t want;     /* with fewer waiting the next call is held back until hold_us */
+    int64_t hold_us;
 };
 void outbox__add(struct wr_rooms *rs, struct rooms__publish *p);
 void outbox__run(struct wr_rooms *rs, int64_t now_ms); /* sends what can be sent */
+/* How many more messages are worth a wake-up of the thread: none while a call is under way, whose answer wakes it.
+ * *until_us becomes earlier when it has to run again before that. */
+size_t outbox__wants(const struct wr_rooms *rs, int64_t *until_us);
 void outbox__free(struct wr_rooms *rs);
 
 /* ---- presence ---- */
@@ -264,15 +270,18 @@ struct wr_rooms {
     struct wr_bus_sub *events;
     pthread_t thread;
     bool has_thread;
-    pthread_mutex_t lock; /* guards jobs, nevents, ended */
+    pthread_mutex_t lock; /* guards jobs and their counts, ended */
     pthread_cond_t wake;
     struct rooms__job *jobs, **jobs_last;
     uint32_t nevents;
+    size_t npublishes; /* jobs that wait until there are wake_publishes of them ... */
+    size_t wake_publishes;
+    bool urgent; /* ... or another kind of job is there */
     bool ended;
     atomic_uint calls; /* of ours that the bus still owes an answer */
     /* [rooms] */
     struct wr_map rooms; /* name -> struct rooms__room */
-    struct rooms__lane lanes[ROOMS__LANES];
+    struct rooms__outbox outbox;
     struct rooms__presence presence;
     int64_t timer_ms;
     bool ending; /* nothing new is asked of the hub; what is under way is waited for */
