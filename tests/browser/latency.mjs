@@ -9,7 +9,32 @@ import { clockAges, quantile, watchClock } from './clock.mjs'
 import { Server } from './server.mjs'
 
 const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '60' }, joins: { type: 'string', default: '10' } } })
-process.env.WATCHROOM_BIN ??= process.env.WATCHROOM
+
+/** Somebody who takes the bytes and looks at none. */
+class Watcher {
+  static async start(server) {
+    const watcher = new Watcher()
+    watcher.abort = new AbortController()
+    const { body } = await fetch(`${server.url}/live/demo.mp4`, { signal: watcher.abort.signal })
+    const reader = body.getReader()
+    await reader.read()
+    watcher.done = watcher.drain(reader)
+    return watcher
+  }
+
+  async drain(reader) {
+    try {
+      for (let end = false; !end; ) end = (await reader.read()).done
+    } catch (error) {
+      if (error.name !== 'AbortError') throw error
+    }
+  }
+
+  async stop() {
+    this.abort.abort()
+    await this.done
+  }
+}
 
 const server = await Server.start()
 const browser = await launch()
@@ -22,6 +47,8 @@ try {
   await page.waitForTimeout(Number(values.seconds) * 1000)
   const now = await player(page)
   const ages = await clockAges(page)
+  await page.context().close()
+  const watching = await Watcher.start(server) // keeps the stream running, and decodes nothing beside the one who joins
   const joins = []
   for (let i = 0; i < Number(values.joins); i += 1) {
     const context = await person(browser)
@@ -30,6 +57,7 @@ try {
     joins.push((await player(joiner)).firstFrameMs)
     await context.close()
   }
+  await watching.stop()
   joins.sort((a, b) => a - b)
   console.log(
     JSON.stringify({
