@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The registry of metrics and the text writer. Lists only grow; registering takes a lock, reading and updating do not. */
+ * The registry of metrics and the text writer. Registering and writing take a lock, updating does not. */
 #include "wr_metrics.h"
 
 #include <dirent.h>
@@ -14,31 +14,31 @@ static struct wr_counter *counters;
 static struct wr_gauge *gauges;
 static struct wr_histogram *histograms;
 
-#define REGISTER(list, m)                                                     \
-    do {                                                                      \
-        pthread_mutex_lock(&lock);                                            \
-        if (!atomic_load_explicit(&(m)->registered, memory_order_relaxed)) {  \
-            (m)->next = (list);                                               \
-            (list) = (m);                                                     \
-            atomic_store_explicit(&(m)->registered, 1, memory_order_release); \
-        }                                                                     \
-        pthread_mutex_unlock(&lock);                                          \
-    } while (0)
-
-void wr_counter_register(struct wr_counter *c)
-{
-    REGISTER(counters, c);
-}
-
-void wr_gauge_register(struct wr_gauge *g)
-{
-    REGISTER(gauges, g);
-}
-
-void wr_histogram_register(struct wr_histogram *h)
-{
-    REGISTER(histograms, h);
-}
+#define DEFINE_REGISTRY(type, list)                                         \
+    void wr_##type##_register(struct wr_##type *m)                          \
+    {                                                                       \
+        pthread_mutex_lock(&lock);                                          \
+        if (!atomic_load_explicit(&m->registered, memory_order_relaxed)) {  \
+            m->next = list;                                                 \
+            list = m;                                                       \
+            atomic_store_explicit(&m->registered, 1, memory_order_release); \
+        }                                                                   \
+        pthread_mutex_unlock(&lock);                                        \
+    }                                                                       \
+    void wr_##type##_unregister(struct wr_##type *m)                        \
+    {                                                                       \
+        struct wr_##type **at = &list;                                      \
+        pthread_mutex_lock(&lock);                                          \
+        while (*at && *at != m)                                             \
+            at = &(*at)->next;                                              \
+        if (*at)                                                            \
+            *at = m->next;                                                  \
+        atomic_store_explicit(&m->registered, 0, memory_order_release);     \
+        pthread_mutex_unlock(&lock);                                        \
+    }
+DEFINE_REGISTRY(counter, counters)
+DEFINE_REGISTRY(gauge, gauges)
+DEFINE_REGISTRY(histogram, histograms)
 
 void wr_observe_us(struct wr_histogram *h, int64_t us)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "wr_filter.h"
+#include "wr_metrics.h"
 #include "wr_plugins.h"
 
 struct seen {
@@ -110,6 +111,31 @@ static void test_second_plugin_of_a_name_is_refused(void **state)
     wr_plugins_free(&p);
 }
 
+static unsigned times_in_metrics(const char *what)
+{
+    unsigned n = 0;
+    struct wr_buf b = {0};
+    wr_metrics_write(&b);
+    wr_buf_char(&b, '\0');
+    for (const char *at = (const char *)b.p; (at = strstr(at, what)); at++)
+        n++;
+    wr_buf_free(&b);
+    return n;
+}
+
+/* All files in the folders have the same counter. */
+static void test_metrics_of_a_refused_plugin_leave_with_it(void **state)
+{
+    (void)state;
+    struct wr_plugins *p = NULL;
+    char path[1024];
+    snprintf(path, sizeof path, "%s/good:%s/again:%s/slot", WR_TEST_BAD_PLUGINS,
+             WR_TEST_BAD_PLUGINS, WR_TEST_BAD_PLUGINS);
+    assert_int_equal(wr_plugins_load(path, &p), WR_OK);
+    assert_int_equal(times_in_metrics("\nwatchroom_test_bad_plugin_total 0\n"), 1);
+    wr_plugins_free(&p);
+}
+
 static void test_folder_that_is_named_twice_is_read_once(void **state)
 {
     (void)state;
@@ -166,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_undefined_symbol_is_named),
         cmocka_unit_test(test_missing_table_is_told),
         cmocka_unit_test(test_second_plugin_of_a_name_is_refused),
+        cmocka_unit_test(test_metrics_of_a_refused_plugin_leave_with_it),
         cmocka_unit_test(test_folder_that_is_named_twice_is_read_once),
         cmocka_unit_test(test_other_abi_is_refused),
         cmocka_unit_test(test_table_shorter_than_its_required_slots_is_refused),

@@ -545,13 +545,9 @@ void *hub__writer(void *arg)
 
 struct hub_batch *hub__batch_new(struct hub *h)
 {
-    struct wr_counter *const counters[] = {&published,  &duplicates, &refused,    &filtered,
-                                           &not_stored, &batches,    &trim_failed};
     struct hub_batch *b = calloc(1, sizeof *b);
     if (b)
         b->hub = h;
-    for (size_t i = 0; i < WR_ARRAY_LEN(counters); i++)
-        wr_count(counters[i], 0); /* shown from the start */
     return b;
 }
 

@@ -2,6 +2,9 @@
  *
  * Plugins that do not fit, one per WR_BAD_* definition: the loader's test builds each and expects its refusal. */
 #include "wr_filter.h"
+#include "wr_metrics.h"
+
+WR_COUNTER(seen, "watchroom_test_bad_plugin_total", NULL, "Never counted");
 
 #if defined(WR_BAD_SYMBOL)
 extern int wr_there_is_no_such_function(void);

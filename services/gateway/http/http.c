@@ -12,17 +12,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct wr_counter http__m_requests = {.name = "watchroom_http_requests_total",
-                                      .help = "HTTP requests"};
-struct wr_counter http__m_errors = {.name = "watchroom_http_errors_total",
-                                    .help = "HTTP requests answered with an error"};
-struct wr_counter http__m_upgrades = {.name = "watchroom_http_upgrades_total",
-                                      .help = "WebSocket handshakes accepted"};
-struct wr_counter http__m_detach_failed = {
-    .name = "watchroom_http_detach_failed_total",
-    .help = "Requests whose socket was not found for the hand-over"};
-struct wr_gauge http__g_busy = {.name = "watchroom_http_busy_workers",
-                                .help = "HTTP workers that run a handler"};
+WR_SHARED_COUNTER(http__m_requests, "watchroom_http_requests_total", NULL, "HTTP requests");
+WR_SHARED_COUNTER(http__m_errors, "watchroom_http_errors_total", NULL,
+                  "HTTP requests answered with an error");
+WR_SHARED_COUNTER(http__m_upgrades, "watchroom_http_upgrades_total", NULL,
+                  "WebSocket handshakes accepted");
+WR_SHARED_COUNTER(http__m_detach_failed, "watchroom_http_detach_failed_total", NULL,
+                  "Requests whose socket was not found for the hand-over");
+WR_SHARED_GAUGE(http__g_busy, "watchroom_http_busy_workers", NULL,
+                "HTTP workers that run a handler");
 
 static const struct wr_http_route *route_find(const struct wr_http *h, struct wr_http_req *req)
 {

@@ -3,8 +3,8 @@
  * What the plane counts. */
 #include "plane_priv.h"
 
-#define C(v, n, t) struct wr_counter v = {.name = (n), .labels = NULL, .help = (t)}
-#define G(v, n, t) struct wr_gauge v = {.name = (n), .labels = NULL, .help = (t)}
+#define C(v, n, t) WR_SHARED_COUNTER(v, n, NULL, t)
+#define G(v, n, t) WR_SHARED_GAUGE(v, n, NULL, t)
 
 G(plane__g_conns, "watchroom_plane_connections", "Sockets that the plane holds");
 G(plane__g_inbox, "watchroom_plane_inbox_sends",

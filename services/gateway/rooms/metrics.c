@@ -3,8 +3,8 @@
  * What the rooms count. */
 #include "rooms_priv.h"
 
-#define C(v, n, t) struct wr_counter v = {.name = (n), .labels = NULL, .help = (t)}
-#define G(v, n, t) struct wr_gauge v = {.name = (n), .labels = NULL, .help = (t)}
+#define C(v, n, t) WR_SHARED_COUNTER(v, n, NULL, t)
+#define G(v, n, t) WR_SHARED_GAUGE(v, n, NULL, t)
 
 G(rooms__g_rooms, "watchroom_gateway_rooms", "Rooms that this gateway follows");
 G(rooms__g_subs, "watchroom_gateway_members", "Memberships of clients in rooms");
@@ -41,7 +41,5 @@ C(rooms__m_bad_bus, "watchroom_gateway_bad_bus_messages_total",
   "Malformed events and answers from the bus");
 C(rooms__m_duplicates, "watchroom_gateway_duplicate_publications_total",
   "Publications that came twice and were skipped");
-struct wr_histogram rooms__h_publish = {
-    .name = "watchroom_gateway_publish_seconds",
-    .labels = NULL,
-    .help = "Time from a client's publish to the hub's acknowledgement"};
+WR_SHARED_HISTOGRAM(rooms__h_publish, "watchroom_gateway_publish_seconds", NULL,
+                    "Time from a client's publish to the hub's acknowledgement");
