@@ -46,8 +46,10 @@ def test_services_are_listed_as_up(room, shape):
 def test_health_and_metrics_on_both_doors(room):
     for g in room.gateways:
         for port in (g.port, g.health):
-            r = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
-            assert r.status_code == 200 and r.text.strip() == "ok"
+            # A gateway is ready with its hub; until the other services are found, it says that it lacks them.
+            until(lambda port=port: requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).text.strip() == "ok",
+                  what="a gateway that lacks nothing")
+            assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).status_code == 200
             r = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
             assert r.status_code == 200 and r.headers["Content-Type"].startswith("text/plain")
             seen = set()
