@@ -386,7 +386,7 @@ def as_the_docs_say(stack, what, folder):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_backup_while_running_comes_back_on_a_new_machine(stack, tmp_path):
+def test_backup_while_running_comes_back_here_and_on_a_new_machine(stack, tmp_path):
     def say(text):
         with text_client(stack, "kept") as person:
             person.ws.send(text)
@@ -401,6 +401,15 @@ def test_backup_while_running_comes_back_on_a_new_machine(stack, tmp_path):
     say("after the backup")
     with sqlite3.connect(tmp_path / "room.db") as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+
+    # Here, with somebody who stays and has heard more than the backup holds.
+    with text_client(stack, "kept") as stays:
+        say("heard and forgotten")
+        stays.hear("heard and forgotten")
+        as_the_docs_say(stack, "restore", tmp_path)
+        until(lambda: texts_of_history(stack, "kept") == ["before the backup"], 60, "the log as it was")
+        say("number two once more")
+        stays.hear("number two once more")
 
     stack.compose("down", "-v")
     as_the_docs_say(stack, "restore", tmp_path)
