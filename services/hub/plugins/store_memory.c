@@ -2,12 +2,10 @@
  *
  * Store `memory`: a ring of the newest entries a room, gone with the process. For tests and for rooms whose talk must
  * not reach a disk. Under one lock: nothing here waits for anything. */
-#include "wr_clock.h"
-#include "wr_id.h"
-#include "wr_map.h"
-#include "wr_store.h"
+#include "store_table.h"
 
-#include <pthread.h>
+#include "wr_clock.h"
+
 #include <stdlib.h>
 
 enum { MOST_ENTRIES = 1000000 }; /* a room's bound where retention names none */
@@ -21,7 +19,7 @@ struct entry {
 };
 
 struct room {
-    struct wr_store_top top;
+    struct store_room head;
     struct wr_store_keep keep;
     struct entry **ring; /* entry of offset o at ring[o % cap] */
     size_t cap, n;
@@ -29,10 +27,12 @@ struct room {
 };
 
 struct memory_store {
-    pthread_mutex_t lock; /* guards rooms and everything below */
+    struct store_table table; /* its lock guards everything below */
     struct wr_store_opts opts;
-    struct wr_map rooms; /* name to struct room */
 };
+
+_Static_assert(offsetof(struct room, head) == 0, "the table's rooms are these");
+_Static_assert(offsetof(struct memory_store, table) == 0, "the table serves two of the slots");
 
 static struct wr_slice key_of(const struct entry *e)
 {
@@ -41,21 +41,23 @@ static struct wr_slice key_of(const struct entry *e)
 
 static struct entry *at_offset(const struct room *r, uint64_t offset)
 {
-    return offset <= r->top.offset && offset + r->n > r->top.offset ? r->ring[offset % r->cap]
-                                                                    : NULL;
+    return offset <= r->head.top.offset && offset + r->n > r->head.top.offset
+               ? r->ring[offset % r->cap]
+               : NULL;
 }
 
 static void drop_oldest(struct room *r)
 {
-    struct entry *e = at_offset(r, r->top.offset - r->n + 1);
+    struct entry *e = at_offset(r, r->head.top.offset - r->n + 1);
     if (e->key_n)
         wr_map_del(&r->keys, key_of(e));
     free(e);
     r->n--;
 }
 
-static void free_room(struct room *r)
+static void free_room(struct store_room *head)
 {
+    struct room *r = WR_CONTAINER_OF(head, struct room, head);
     while (r->n)
         drop_oldest(r);
     wr_map_free(&r->keys);
@@ -63,46 +65,32 @@ static void free_room(struct room *r)
     free(r);
 }
 
-static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
+/* What retention says of the room, within what memory bears. */
+static void room_made(struct store_table *t, struct wr_slice name, struct store_room *head)
 {
-    struct memory_store *s = state;
-    (void)err;
-    s->opts = *opts;
-    pthread_mutex_init(&s->lock, NULL);
-    return WR_OK;
-}
-
-static void close_store(void *state)
-{
-    struct memory_store *s = state;
-    size_t at = 0;
-    void *r;
-    while (wr_map_next(&s->rooms, &at, NULL, &r))
-        free_room(r);
-    wr_map_free(&s->rooms);
-    pthread_mutex_destroy(&s->lock);
-}
-
-static struct room *room_named(struct memory_store *s, struct wr_slice name)
-{
-    struct room *r = wr_map_get(&s->rooms, name);
-    if (r)
-        return r;
-    r = calloc(1, sizeof *r);
-    if (!r)
-        return NULL;
-    wr_id_random(r->top.epoch, 8);
+    const struct memory_store *s = WR_CONTAINER_OF(t, struct memory_store, table);
+    struct room *r = WR_CONTAINER_OF(head, struct room, head);
     r->keep = s->opts.keep;
     for (size_t i = 0; i < s->opts.num_rooms; i++)
         if (wr_slice_is(name, s->opts.rooms[i].room))
             r->keep = s->opts.rooms[i];
     if (r->keep.count == 0 || r->keep.count > MOST_ENTRIES)
         r->keep.count = MOST_ENTRIES;
-    if (!wr_map_put(&s->rooms, name, r)) {
-        free(r);
-        return NULL;
-    }
-    return r;
+}
+
+static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    (void)err;
+    s->opts = *opts;
+    store_table__init(&s->table, sizeof(struct room), room_made);
+    return WR_OK;
+}
+
+static void close_store(void *state)
+{
+    struct memory_store *s = state;
+    store_table__fini(&s->table, free_room);
 }
 
 /* Doubles the ring, up to what the room keeps. */
@@ -113,7 +101,7 @@ static bool grow(struct room *r)
     struct entry **ring = calloc(cap, sizeof(struct entry *));
     if (!ring)
         return false;
-    for (uint64_t o = r->top.offset - r->n + 1; o <= r->top.offset; o++)
+    for (uint64_t o = r->head.top.offset - r->n + 1; o <= r->head.top.offset; o++)
         ring[o % cap] = r->ring[o % r->cap];
     free(r->ring);
     r->ring = ring;
@@ -143,10 +131,11 @@ static struct entry *new_entry(const struct wr_store_item *it)
 
 static bool append_one(struct memory_store *s, struct wr_store_item *it)
 {
-    struct room *r = room_named(s, it->room);
-    if (!r)
+    struct store_room *head = store_table__room(&s->table, it->room);
+    if (!head)
         return false;
-    memcpy(it->epoch, r->top.epoch, sizeof it->epoch);
+    struct room *r = WR_CONTAINER_OF(head, struct room, head);
+    memcpy(it->epoch, r->head.top.epoch, sizeof it->epoch);
     it->code = WR_OK;
     struct entry *e = it->key.n ? wr_map_get(&r->keys, it->key) : NULL;
     it->duplicate = e != NULL;
@@ -159,8 +148,8 @@ static bool append_one(struct memory_store *s, struct wr_store_item *it)
         }
         if (r->n == r->cap)
             drop_oldest(r);
-        e->offset = ++r->top.offset;
-        r->top.last_time_ms = e->time_ms;
+        e->offset = ++r->head.top.offset;
+        r->head.top.last_time_ms = e->time_ms;
         r->ring[e->offset % r->cap] = e;
         r->n++;
     }
@@ -172,14 +161,14 @@ static bool append_one(struct memory_store *s, struct wr_store_item *it)
 /* Takes back what a failed batch has added: the newest entry of the item's room. */
 static void undo_one(struct memory_store *s, const struct wr_store_item *it)
 {
-    struct room *r = wr_map_get(&s->rooms, it->room);
+    struct room *r = wr_map_get(&s->table.rooms, it->room);
     if (it->duplicate || !r)
         return;
     struct entry *e = at_offset(r, it->offset);
     if (e->key_n)
         wr_map_del(&r->keys, key_of(e));
     free(e);
-    r->top.offset--;
+    r->head.top.offset--;
     r->n--;
 }
 
@@ -187,13 +176,13 @@ static wr_err append(void *state, struct wr_store_item *items, size_t n, struct 
 {
     struct memory_store *s = state;
     size_t done = 0;
-    pthread_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->table.lock);
     while (done < n && append_one(s, &items[done]))
         done++;
     bool ok = done == n;
     while (!ok && done > 0)
         undo_one(s, &items[--done]);
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->table.lock);
     if (!ok)
         wr_errmsg_set(err, "out of memory");
     return ok ? WR_OK : WR_ERR_BUSY;
@@ -216,12 +205,13 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
                       wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err)
 {
     struct memory_store *s = state;
-    pthread_mutex_lock(&s->lock);
-    const struct room *r = wr_map_get(&s->rooms, name);
+    pthread_mutex_lock(&s->table.lock);
+    const struct room *r = wr_map_get(&s->table.rooms, name);
     if (!r)
         wr_errmsg_set(err, "no room of that name");
     if (r) {
-        uint64_t first = r->top.offset - r->n + 1, last = r->top.offset, left = range->limit;
+        uint64_t first = r->head.top.offset - r->n + 1, last = r->head.top.offset,
+                 left = range->limit;
         if (range->reverse && range->has_since)
             last = WR_MIN(last, range->since ? range->since - 1 : 0);
         if (!range->reverse && range->has_since && range->since >= first)
@@ -232,37 +222,8 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
             if (!give(at_offset(r, range->reverse ? last - i : first + i), fn, ctx))
                 break;
     }
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->table.lock);
     return r ? WR_OK : WR_ERR_NOT_FOUND;
-}
-
-static wr_err top(void *state, struct wr_slice name, struct wr_store_top *out,
-                  struct wr_errmsg *err)
-{
-    struct memory_store *s = state;
-    pthread_mutex_lock(&s->lock);
-    const struct room *r = room_named(s, name);
-    if (r)
-        *out = r->top;
-    pthread_mutex_unlock(&s->lock);
-    if (!r)
-        wr_errmsg_set(err, "out of memory");
-    return r ? WR_OK : WR_ERR_BUSY;
-}
-
-static wr_err rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err)
-{
-    struct memory_store *s = state;
-    size_t at = 0;
-    struct wr_slice name;
-    void *r;
-    (void)err;
-    pthread_mutex_lock(&s->lock);
-    while (wr_map_next(&s->rooms, &at, &name, &r))
-        if (((const struct room *)r)->top.offset)
-            fn(ctx, name, &((const struct room *)r)->top);
-    pthread_mutex_unlock(&s->lock);
-    return WR_OK;
 }
 
 static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
@@ -273,14 +234,14 @@ static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
     int64_t now = wr_wall_ms();
     (void)err;
     *more = false;
-    pthread_mutex_lock(&s->lock);
-    while (wr_map_next(&s->rooms, &at, NULL, &value)) {
+    pthread_mutex_lock(&s->table.lock);
+    while (wr_map_next(&s->table.rooms, &at, NULL, &value)) {
         struct room *r = value;
         while (r->keep.age_ms && r->n &&
-               at_offset(r, r->top.offset - r->n + 1)->time_ms < now - r->keep.age_ms)
+               at_offset(r, r->head.top.offset - r->n + 1)->time_ms < now - r->keep.age_ms)
             drop_oldest(r);
     }
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->table.lock);
     return WR_OK;
 }
 
@@ -292,7 +253,7 @@ WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
     .close = close_store,
     .append = append,
     .history = history,
-    .top = top,
-    .rooms = rooms,
+    .top = store_table__top,
+    .rooms = store_table__rooms,
     .trim = trim,
 };
