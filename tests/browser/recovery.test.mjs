@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // kill -9 under the page's feet: it says so in words, comes back by itself, and nothing that was acknowledged is missing or double.
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { clean, enter, launch, online, person, player, playing, say, shows, texts } from './browser.mjs'
 import { Server } from './server.mjs'
@@ -98,4 +100,20 @@ test('written while the server was away, then reloaded: it is still sent, once',
   await online(ann)
   await shows(ann, 'do not lose me')
   assert.deepEqual(await texts(ann), ['do not lose me'])
+})
+
+test('another log was put in the place of the old one: the page shows that one, and goes on with it', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'anew')
+  const bob = await enter(await person(browser, { name: 'Bob' }), server, 'anew')
+  for (const text of ['old one', 'old two', 'old three']) await say(ann, text)
+  await shows(bob, 'old three')
+  await server.kill('SIGTERM')
+  rmSync(join(server.folder, 'data', 'hub'), { recursive: true })
+  await server.run()
+  await Promise.all([online(ann, 20_000), online(bob, 20_000)])
+  await say(ann, 'new one')
+  await shows(bob, 'new one')
+  await shows(ann, 'new one')
+  for (const page of [ann, bob]) assert.deepEqual(await texts(page), ['new one'])
+  clean(ann, bob)
 })
