@@ -279,11 +279,7 @@ static void local_peer_expire(struct bus_peer *p, int64_t now_us)
         late = op;
     }
     pthread_mutex_unlock(&lp->lock);
-    while (late) {
-        struct bus_op *op = late;
-        late = op->next;
-        bus__op_fail(op, WR_ERR_TIMEOUT, "the service did not answer in time");
-    }
+    bus__ops_fail(late, WR_ERR_TIMEOUT, "the service did not answer in time");
 }
 
 static void local_peer_close(struct bus_peer *p)
@@ -297,11 +293,7 @@ static void local_peer_close(struct bus_peer *p)
         left = op;
     }
     pthread_mutex_unlock(&lp->lock);
-    while (left) {
-        struct bus_op *op = left;
-        left = op->next;
-        bus__op_fail(op, WR_ERR_CLOSED, "the bus is closing");
-    }
+    bus__ops_fail(left, WR_ERR_CLOSED, "the bus is closing");
     /* Handlers still hold calls that point here; each answers in the end. */
     pthread_mutex_lock(&lp->lock);
     while (lp->unanswered)

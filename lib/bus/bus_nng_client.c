@@ -31,7 +31,7 @@ struct nng_peer {
     unsigned num_slots;
     struct slot *free;
     struct bus_op *head, **tail;
-    unsigned queued;
+    size_t queued;
     bool closing;
 };
 
@@ -232,29 +232,12 @@ static bool call(struct bus_peer *p, struct bus_op *op)
 static void expire(struct bus_peer *p, int64_t now_us)
 {
     struct nng_peer *n = p->impl;
-    struct bus_op *late = NULL;
     pthread_mutex_lock(&n->lock);
     if (!n->closing)
         bus_nng__dialer_tick(n->sock, &n->dialer, now_us);
-    struct bus_op **at = &n->head;
-    while (*at) {
-        struct bus_op *op = *at;
-        if (op->deadline_us > now_us) {
-            at = &op->next;
-            continue;
-        }
-        *at = op->next;
-        n->queued--;
-        op->next = late;
-        late = op;
-    }
-    n->tail = at;
+    struct bus_op *late = bus__ops_take_late(&n->head, &n->tail, &n->queued, now_us);
     pthread_mutex_unlock(&n->lock);
-    while (late) {
-        struct bus_op *op = late;
-        late = op->next;
-        bus__op_fail(op, WR_ERR_TIMEOUT, "the service did not take the call in time");
-    }
+    bus__ops_fail(late, WR_ERR_TIMEOUT, "the service did not take the call in time");
 }
 
 static void close_peer(struct bus_peer *p)
@@ -267,11 +250,7 @@ static void close_peer(struct bus_peer *p)
     n->tail = &n->head;
     n->queued = 0;
     pthread_mutex_unlock(&n->lock);
-    while (left) {
-        struct bus_op *op = left;
-        left = op->next;
-        bus__op_fail(op, WR_ERR_CLOSED, "the bus is closing");
-    }
+    bus__ops_fail(left, WR_ERR_CLOSED, "the bus is closing");
     p->impl = NULL;
     /* Ends what is in flight: every callback has run when stop returns. */
     for (unsigned i = 0; i < n->num_slots; i++)

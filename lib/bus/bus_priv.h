@@ -184,6 +184,10 @@ struct bus_op {
 /* Runs done and frees. Slices of `a` are borrowed. */
 void bus__op_finish(struct bus_op *op, const struct wr_answer *a);
 void bus__op_fail(struct bus_op *op, wr_err code, const char *text);
+void bus__ops_fail(struct bus_op *all, wr_err code, const char *text);
+/* Takes those past their deadline out of a queue, under its lock. */
+struct bus_op *bus__ops_take_late(struct bus_op **head, struct bus_op ***tail, size_t *n,
+                                  int64_t now_us);
 /* The same from the housekeeper's thread: for failures found inside wr_bus_call. `text` is static. */
 void bus__op_fail_later(struct bus_op *op, wr_err code, const char *text);
 

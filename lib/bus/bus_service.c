@@ -57,6 +57,34 @@ void bus__op_fail_later(struct bus_op *op, wr_err code, const char *text)
     pthread_mutex_unlock(&bus->lock);
 }
 
+struct bus_op *bus__ops_take_late(struct bus_op **head, struct bus_op ***tail, size_t *n,
+                                  int64_t now_us)
+{
+    struct bus_op *late = NULL, **at = head;
+    while (*at) {
+        struct bus_op *op = *at;
+        if (op->deadline_us > now_us) {
+            at = &op->next;
+            continue;
+        }
+        *at = op->next;
+        (*n)--;
+        op->next = late;
+        late = op;
+    }
+    *tail = at;
+    return late;
+}
+
+void bus__ops_fail(struct bus_op *all, wr_err code, const char *text)
+{
+    while (all) {
+        struct bus_op *op = all;
+        all = op->next;
+        bus__op_fail(op, code, text);
+    }
+}
+
 /* Service lock held. A reference to the instance that a call goes to, NULL when none is up. */
 static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key)
 {
@@ -159,29 +187,13 @@ void bus__service_flush(struct wr_bus_service *s)
 
 static void expire_pending(struct wr_bus_service *s, int64_t now_us)
 {
-    struct bus_op *late = NULL;
+    char text[160];
+    snprintf(text, sizeof text, "no instance of the %s service answered", s->name);
     pthread_mutex_lock(&s->lock);
-    struct bus_op **at = &s->pending;
-    while (*at) {
-        struct bus_op *op = *at;
-        if (op->deadline_us > now_us) {
-            at = &op->next;
-            continue;
-        }
-        *at = op->next;
-        s->num_pending--;
-        op->next = late;
-        late = op;
-    }
-    s->pending_tail = at;
+    struct bus_op *late = bus__ops_take_late(&s->pending, &s->pending_tail, &s->num_pending,
+                                             now_us);
     pthread_mutex_unlock(&s->lock);
-    while (late) {
-        struct bus_op *op = late;
-        late = op->next;
-        char text[160];
-        snprintf(text, sizeof text, "no instance of the %s service answered", s->name);
-        bus__op_fail(op, WR_ERR_UNAVAILABLE, text);
-    }
+    bus__ops_fail(late, WR_ERR_UNAVAILABLE, text);
 }
 
 /* References to all peers, taken under the lock, so that they can be worked on without it. */
@@ -443,11 +455,7 @@ void wr_bus_service_close(struct wr_bus_service **sp)
     s->pending_tail = &s->pending;
     struct bus_peer *peers = s->peers;
     pthread_mutex_unlock(&s->lock);
-    while (pending) {
-        struct bus_op *op = pending;
-        pending = op->next;
-        bus__op_fail(op, WR_ERR_CLOSED, "the bus is closing");
-    }
+    bus__ops_fail(pending, WR_ERR_CLOSED, "the bus is closing");
     for (struct bus_peer *p = peers; p; p = p->next)
         p->ops->close(p);
     bus__run_failed(bus);
