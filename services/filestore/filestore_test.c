@@ -275,17 +275,24 @@ static wr_err read_file(const char *id, uint64_t offset, uint32_t n, char *out, 
 #define ID "abcdefghij0123456789abcdef"
 #define SHA_HELLO_WORLD "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"
 
+/* Makes the upload ID and takes its write side; returns the fence. */
+static uint64_t create_and_acquire(uint64_t length, const char *room)
+{
+    uint64_t fence;
+    assert_int_equal(create(ID, length, room), WR_OK);
+    assert_int_equal(acquire(ID, 0, "n", &fence), WR_OK);
+    return fence;
+}
+
 /* ---- claims --------------------------------------------------------------------------------------------------------- */
 
 static void test_upload_completes_with_its_hash_and_is_read_back(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
     char buf[64];
     size_t n;
-    assert_int_equal(create(ID, 11, "demo"), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n1", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "demo");
     assert_int_equal(write_text(ID, f, 0, "hello ", false), WR_OK);
     assert_int_equal(read_file(ID, 0, 10, buf, &n), WR_ERR_CONFLICT);
     assert_int_equal(write_text(ID, f, 6, "world", true), WR_OK);
@@ -329,10 +336,8 @@ static void test_create_is_idempotent_and_ids_are_not_shared(void **s)
 static void test_writes_in_any_order_become_one(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     struct waited *c = writing(ID, f, 8, "rld", 3, true), *b = writing(ID, f, 4, "o wo", 4, false),
                   *a = writing(ID, f, 0, "hell", 4, false);
     op_start(c);
@@ -351,10 +356,8 @@ static void test_writes_in_any_order_become_one(void **s)
 static void test_a_resent_write_is_written_once(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     assert_int_equal(write_text(ID, f, 0, "hello", false), WR_OK);
     assert_int_equal(write_text(ID, f, 0, "hello", false), WR_OK);
     assert_int_equal(write_text(ID, f, 3, "lo wo", false), WR_OK); /* overlaps */
@@ -366,9 +369,7 @@ static void test_a_resent_write_is_written_once(void **s)
 static void test_bytes_past_the_length_are_refused(void **s)
 {
     (void)s;
-    uint64_t f;
-    assert_int_equal(create(ID, 4, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(4, "");
     assert_int_equal(write_text(ID, f, 0, "hello", false), WR_ERR_INVALID);
     assert_int_equal(write_text(ID, f, UINT64_MAX, "hello", false), WR_ERR_INVALID);
     assert_int_equal(write_text(ID, f, 5, "", false), WR_ERR_INVALID);
@@ -398,10 +399,8 @@ static void test_a_new_writer_fences_off_the_old_one(void **s)
 static void test_stat_tells_only_what_is_synced(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     assert_int_equal(write_text(ID, f, 0, "hello ", false), WR_OK);
     assert_int_equal(atomic_load(&disk.syncs), 0);
     assert_int_equal(stat_of(ID, false, &st), WR_OK);
@@ -414,10 +413,8 @@ static void test_stat_tells_only_what_is_synced(void **s)
 static void test_full_disk_refuses_and_goes_on_when_there_is_room(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     atomic_store(&disk.writes_left, 1);
     assert_int_equal(write_text(ID, f, 0, "hello ", false), WR_OK);
     assert_int_equal(write_text(ID, f, 6, "world", true), WR_ERR_NO_SPACE);
@@ -434,9 +431,7 @@ static void test_full_disk_refuses_and_goes_on_when_there_is_room(void **s)
 static void test_floor_of_free_space_is_kept(void **s)
 {
     (void)s;
-    uint64_t f;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     atomic_store(&disk.space, 1003);
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_ERR_NO_SPACE);
     /* What was sent behind it and comes late does not wait for it. */
@@ -453,10 +448,8 @@ static void test_floor_of_free_space_is_kept(void **s)
 static void test_record_that_cannot_be_written_completes_nothing(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, "demo"), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "demo");
     atomic_store(&disk.fail_put, 1);
     assert_int_equal(write_text(ID, f, 0, "hello world", true), WR_ERR_NO_SPACE);
     assert_int_equal(stat_of(ID, false, &st), WR_OK);
@@ -473,10 +466,8 @@ static void test_record_that_cannot_be_written_completes_nothing(void **s)
 static void test_after_a_full_disk_the_told_offset_is_taken(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, "demo"), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "demo");
     assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
     atomic_store(&disk.fail_put, 1);
     assert_int_equal(write_text(ID, f, 5, " WO", true), WR_ERR_NO_SPACE);
@@ -493,10 +484,8 @@ static void test_after_a_full_disk_the_told_offset_is_taken(void **s)
 static void test_failed_sync_ends_the_upload_for_good(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     atomic_store(&disk.fail_sync, 1);
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_ERR_GONE);
     atomic_store(&disk.fail_sync, 0);
@@ -509,10 +498,8 @@ static void test_failed_sync_ends_the_upload_for_good(void **s)
 static void test_deleted_upload_is_not_found(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, "demo"), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "demo");
     assert_int_equal(write_text(ID, f, 0, "hello ", false), WR_OK);
     assert_int_equal(run(op_new(FS_OP_DELETE, ID)), WR_OK);
     assert_int_equal(run(op_new(FS_OP_DELETE, ID)), WR_ERR_NOT_FOUND);
@@ -545,9 +532,7 @@ static void test_untouched_uploads_expire_and_files_do_not(void **s)
 static void test_late_holes_are_given_up(void **s)
 {
     (void)s;
-    uint64_t f;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     struct waited *w = writing(ID, f, 6, "world", 5, false);
     w->op.deadline_us = wr_mono_us() - 1;
     op_start(w);
@@ -560,10 +545,8 @@ static void test_late_holes_are_given_up(void **s)
 static void test_writes_before_a_hole_are_bounded(void **s)
 {
     (void)s;
-    uint64_t f;
     struct waited *w[FS_AHEAD_MAX];
-    assert_int_equal(create(ID, 1000, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(1000, "");
     for (unsigned i = 0; i < FS_AHEAD_MAX; i++) {
         w[i] = writing(ID, f, 2 + i, "x", 1, false);
         op_start(w[i]);
@@ -587,10 +570,8 @@ static void reopen(void)
 static void test_restart_keeps_told_bytes_and_the_hash_comes_out_right(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, "demo"), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "demo");
     assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
     reopen();
     assert_int_equal(write_text(ID, f, 5, " world", true),
@@ -626,10 +607,8 @@ static void append_to_blob(const char *text)
 static void test_bytes_after_the_told_offset_stay_under_the_same_kernel(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
     fs_store_fini(&store);
     append_to_blob(" wo");
@@ -659,11 +638,9 @@ static void test_bytes_after_the_told_offset_stay_under_the_same_kernel(void **s
 static void test_lost_bytes_put_the_offset_back(void **s)
 {
     (void)s;
-    uint64_t f;
     struct seen st;
     char path[256];
-    assert_int_equal(create(ID, 11, ""), WR_OK);
-    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    uint64_t f = create_and_acquire(11, "");
     assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
     fs_store_fini(&store);
     snprintf(path, sizeof path, "%s/" ID ".blob", folder);

@@ -410,46 +410,64 @@ static Watchroom__V1__PresenceResponse *presence(struct kit *k, char *room, bool
     return res;
 }
 
+/* A request that says who entered or left: client c-1 in room demo, under the lease gateway-1. */
+struct one_member {
+    Watchroom__V1__MembersRequest req;
+    Watchroom__V1__Member one, *list[1];
+    Watchroom__V1__ClientInfo info;
+    char lease[16], room[8], client[8];
+};
+
+/* It enters, with the lease's first message. */
+static void one_member_enters(struct one_member *m, uint32_t ttl_ms)
+{
+    *m = (struct one_member){.req = WATCHROOM__V1__MEMBERS_REQUEST__INIT,
+                             .one = WATCHROOM__V1__MEMBER__INIT,
+                             .info = WATCHROOM__V1__CLIENT_INFO__INIT,
+                             .lease = "gateway-1",
+                             .room = "demo",
+                             .client = "c-1"};
+    m->info.client = m->client;
+    m->one.room = m->room;
+    m->one.info = &m->info;
+    m->list[0] = &m->one;
+    m->req.lease = m->lease;
+    m->req.ttl_ms = ttl_ms;
+    m->req.seq = 1;
+    m->req.enter = m->list;
+    m->req.n_enter = 1;
+}
+
 static void test_members_come_and_go(void **state)
 {
     struct kit *k = *state;
-    Watchroom__V1__MembersRequest req = WATCHROOM__V1__MEMBERS_REQUEST__INIT;
-    Watchroom__V1__Member one = WATCHROOM__V1__MEMBER__INIT, *list[] = {&one};
-    Watchroom__V1__ClientInfo info = WATCHROOM__V1__CLIENT_INFO__INIT;
-    char lease[] = "gateway-1", room[] = "demo", client[] = "c-1";
+    struct one_member m;
     size_t at = 0;
-    info.client = client;
-    one.room = room;
-    one.info = &info;
-    req.lease = lease;
-    req.ttl_ms = 6000;
-    req.seq = 1;
-    req.enter = list;
-    req.n_enter = 1;
-    assert_false(tell_members(k, &req).known); /* a lease begins with a full list */
-    req.full = 1;
-    assert_true(tell_members(k, &req).known);
+    one_member_enters(&m, 6000);
+    assert_false(tell_members(k, &m.req).known); /* a lease begins with a full list */
+    m.req.full = 1;
+    assert_true(tell_members(k, &m.req).known);
     const Watchroom__V1__RoomEvent *e = kit_next(k, &at, KIT_MEMBERS);
     assert_int_equal(e->n_joined, 1);
     assert_string_equal(e->joined[0]->client, "c-1");
     assert_int_equal(e->num_clients, 1);
     assert_string_equal(e->epoch, "");
-    Watchroom__V1__PresenceResponse *p = presence(k, room, false);
+    Watchroom__V1__PresenceResponse *p = presence(k, m.room, false);
     assert_int_equal(p->num_clients, 1);
     assert_int_equal(p->num_users, 1);
     assert_int_equal(p->n_clients, 1);
     assert_string_equal(p->clients[0]->client, "c-1");
     watchroom__v1__presence_response__free_unpacked(p, NULL);
-    p = presence(k, room, true);
+    p = presence(k, m.room, true);
     assert_int_equal(p->num_clients, 1);
     assert_int_equal(p->n_clients, 0);
     watchroom__v1__presence_response__free_unpacked(p, NULL);
-    req.full = 0;
-    req.seq = 2;
-    req.n_enter = 0;
-    req.leave = list;
-    req.n_leave = 1;
-    assert_true(tell_members(k, &req).known);
+    m.req.full = 0;
+    m.req.seq = 2;
+    m.req.n_enter = 0;
+    m.req.leave = m.list;
+    m.req.n_leave = 1;
+    assert_true(tell_members(k, &m.req).known);
     e = kit_next(k, &at, KIT_MEMBERS);
     assert_int_equal(e->n_left, 1);
     assert_true(e->has_num_clients);
@@ -459,30 +477,20 @@ static void test_members_come_and_go(void **state)
 static void test_members_of_a_silent_gateway_leave(void **state)
 {
     struct kit *k = *state;
-    Watchroom__V1__MembersRequest req = WATCHROOM__V1__MEMBERS_REQUEST__INIT;
-    Watchroom__V1__Member one = WATCHROOM__V1__MEMBER__INIT, *list[] = {&one};
-    Watchroom__V1__ClientInfo info = WATCHROOM__V1__CLIENT_INFO__INIT;
-    char lease[] = "gateway-1", room[] = "demo", client[] = "c-1";
+    struct one_member m;
     size_t at = 0;
-    info.client = client;
-    one.room = room;
-    one.info = &info;
-    req.lease = lease;
-    req.ttl_ms = 1000;
-    req.seq = 1;
-    req.full = 1;
-    req.enter = list;
-    req.n_enter = 1;
-    assert_true(tell_members(k, &req).known);
+    one_member_enters(&m, 1000);
+    m.req.full = 1;
+    assert_true(tell_members(k, &m.req).known);
     assert_int_equal(kit_next(k, &at, KIT_MEMBERS)->n_joined, 1);
     const Watchroom__V1__RoomEvent *e = kit_next(k, &at,
                                                  KIT_MEMBERS); /* waits for the lease's end */
     assert_int_equal(e->n_left, 1);
     assert_string_equal(e->left[0]->client, "c-1");
-    req.full = 0;
-    req.n_enter = 0;
-    req.seq = 2;
-    assert_false(tell_members(k, &req).known);
+    m.req.full = 0;
+    m.req.n_enter = 0;
+    m.req.seq = 2;
+    assert_false(tell_members(k, &m.req).known);
 }
 
 static void test_beats_repeat_the_top(void **state)

@@ -186,6 +186,22 @@ static void wait_state(struct fixture *x, Watchroom__V1__StreamState state)
 
 #define DEMO "streams:\n  demo: { url: 'synthetic:', linger: 1s }\n"
 
+/* The demo stream, subscribed to, after its first `n` frames. */
+static struct fixture *start_and_wait(size_t n)
+{
+    struct fixture *x = start_with(DEMO);
+    subscribe(x, "demo");
+    wait_frames(x, n);
+    return x;
+}
+
+static Watchroom__V1__WatchResponse *watched(struct fixture *x)
+{
+    Watchroom__V1__WatchResponse *r = NULL;
+    assert_int_equal(watch(x, "demo", true, &r), WR_OK);
+    return r;
+}
+
 /* ---- claims ------------------------------------------------------------------------------------------------------- */
 
 static void test_unknown_stream_is_not_found(void **state)
@@ -200,9 +216,7 @@ static void test_unknown_stream_is_not_found(void **state)
 static void test_frames_are_numbered_and_timed(void **state)
 {
     (void)state;
-    struct fixture *x = start_with(DEMO);
-    subscribe(x, "demo");
-    wait_frames(x, 120);
+    struct fixture *x = start_and_wait(120);
     uint64_t epoch = 0, seq = 0;
     int64_t last[3] = {-1, -1, -1};
     unsigned keys = 0, pictures = 0;
@@ -235,11 +249,8 @@ static void test_frames_are_numbered_and_timed(void **state)
 static void test_first_answer_has_tracks_and_the_current_group(void **state)
 {
     (void)state;
-    struct fixture *x = start_with(DEMO);
-    subscribe(x, "demo");
-    wait_frames(x, 20);
-    Watchroom__V1__WatchResponse *r = NULL;
-    assert_int_equal(watch(x, "demo", true, &r), WR_OK);
+    struct fixture *x = start_and_wait(20);
+    Watchroom__V1__WatchResponse *r = watched(x);
     assert_int_equal(r->info->state, WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE);
     assert_int_equal(r->info->n_tracks, 2);
     assert_int_equal(r->info->tracks[0]->width, 1280);
@@ -260,11 +271,8 @@ static void test_first_answer_has_tracks_and_the_current_group(void **state)
 static void test_picture_shows_the_wall_clock_to_machines(void **state)
 {
     (void)state;
-    struct fixture *x = start_with(DEMO);
-    subscribe(x, "demo");
-    wait_frames(x, 30);
-    Watchroom__V1__WatchResponse *r = NULL;
-    assert_int_equal(watch(x, "demo", true, &r), WR_OK);
+    struct fixture *x = start_and_wait(30);
+    Watchroom__V1__WatchResponse *r = watched(x);
     AVCodecContext *c = avcodec_alloc_context3(avcodec_find_decoder(AV_CODEC_ID_H264));
     const Watchroom__V1__Track *t = r->info->tracks[0];
     c->extradata = av_mallocz(t->config.len + AV_INPUT_BUFFER_PADDING_SIZE);
@@ -304,9 +312,7 @@ static void test_picture_shows_the_wall_clock_to_machines(void **state)
 static void test_source_ends_after_the_linger_and_starts_again_with_a_new_epoch(void **state)
 {
     (void)state;
-    struct fixture *x = start_with(DEMO);
-    subscribe(x, "demo");
-    wait_frames(x, 5);
+    struct fixture *x = start_and_wait(5);
     struct wr_media_frame f;
     assert_int_equal(wr_media_event_read(wr_msg_slice(x->frames[0]), &f), WR_OK);
     uint64_t epoch = f.epoch;
