@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Claims about the base module: errors, messages, buffers, maps, protobuf wire format, names. */
+ * Claims about the base module: errors, messages, buffers, base64, maps, protobuf wire format, names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "watchroom/v1/hub.pb-c.h"
+#include "wr_base64.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
 #include "wr_err.h"
@@ -117,6 +118,34 @@ static void test_json_string_is_escaped_and_valid(void **s)
     wr_buf_free(&b);
 }
 
+static void test_base64_comes_back_and_ends_where_it_ends(void **s)
+{
+    (void)s;
+    const char *bytes[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar"};
+    const char *text[] = {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+    uint8_t out[8];
+    size_t n;
+    uint32_t rest;
+    for (size_t i = 0; i < WR_ARRAY_LEN(bytes); i++) { /* RFC 4648, section 10 */
+        struct wr_buf b = {0};
+        wr_base64_add(&b, bytes[i], strlen(bytes[i]));
+        assert_int_equal(b.n, strlen(text[i]));
+        assert_memory_equal(b.n ? (const void *)b.p : "", text[i], b.n);
+        assert_int_equal(wr_base64_decode(wr_slice_of(b.p, b.n), out, sizeof out, &n, &rest),
+                         strcspn(text[i], "="));
+        assert_int_equal(n, strlen(bytes[i]));
+        assert_memory_equal(out, bytes[i], n);
+        assert_int_equal(rest, 0);
+        wr_buf_free(&b);
+    }
+    assert_int_equal(wr_base64_decode(wr_slice_str("Zm9v;Zm9v"), out, sizeof out, &n, NULL), 4);
+    assert_int_equal(n, 3);
+    assert_int_equal(wr_base64_decode(wr_slice_str("Zm9vYmFy"), out, 4, &n, NULL), 6);
+    assert_int_equal(n, 4);
+    (void)wr_base64_decode(wr_slice_str("Zh"), out, sizeof out, &n, &rest);
+    assert_int_not_equal(rest, 0);
+}
+
 static void test_utf8_refuses_overlong_and_surrogates(void **s)
 {
     (void)s;
@@ -200,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_map_keeps_entries_through_growth_and_deletes),
         cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
         cmocka_unit_test(test_json_string_is_escaped_and_valid),
+        cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
         cmocka_unit_test(test_pb_length_past_the_end_is_bad),

@@ -3,39 +3,13 @@
  * See sdp.h. */
 #include "sdp.h"
 
+#include "wr_base64.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #define LINE_BYTES 4096
-
-static int base64_value(int c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
-/* Decodes up to `end` characters that are not base64; returns bytes written. */
-static size_t base64(const char *p, uint8_t *to, size_t room)
-{
-    uint32_t bits = 0;
-    unsigned have = 0;
-    size_t n = 0;
-    for (; base64_value((unsigned char)*p) >= 0; p++) {
-        bits = bits << 6 | (uint32_t)base64_value((unsigned char)*p);
-        have += 6;
-        if (have < 8)
-            continue;
-        have -= 8;
-        if (n < room)
-            to[n++] = (uint8_t)(bits >> have);
-    }
-    return n;
-}
 
 static int hex_value(int c)
 {
@@ -51,7 +25,9 @@ static void put_sprop(struct sdp_track *t, const char *v)
         if (t->config_n + 4 >= sizeof t->config)
             return;
         memcpy(t->config + t->config_n, "\0\0\0\1", 4);
-        size_t n = base64(v, t->config + t->config_n + 4, sizeof t->config - t->config_n - 4);
+        size_t n;
+        (void)wr_base64_decode(wr_slice_str(v), t->config + t->config_n + 4,
+                               sizeof t->config - t->config_n - 4, &n, NULL);
         t->config_n += n ? 4 + n : 0;
         v += strcspn(v, ",;");
         v += *v == ',';

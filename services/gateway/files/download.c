@@ -9,6 +9,7 @@
 
 #include "download_rules.h"
 #include "files_priv.h"
+#include "wr_base64.h"
 #include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_metrics.h"
@@ -248,19 +249,6 @@ static void send_small(struct wr_files *f, struct wr_http_req *r, const char *id
 
 /* ---- the head -------------------------------------------------------------------------------------------------------- */
 
-static void base64(const uint8_t *p, size_t n, struct wr_buf *out)
-{
-    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) |
-                     (i + 2 < n ? p[i + 2] : 0u);
-        wr_buf_char(out, set[v >> 18]);
-        wr_buf_char(out, set[v >> 12 & 63]);
-        wr_buf_char(out, i + 1 < n ? set[v >> 6 & 63] : '=');
-        wr_buf_char(out, i + 2 < n ? set[v & 63] : '=');
-    }
-}
-
 static void validators(struct wr_buf *b, const Watchroom__V1__Upload *up, const char *etag)
 {
     char date[32];
@@ -275,7 +263,7 @@ static void describe(struct wr_buf *b, const Watchroom__V1__Upload *up, bool sav
 {
     dl_describe(b, up->filename, up->filetype, save);
     wr_buf_str(b, "Repr-Digest: sha-256=:");
-    base64(up->sha256.data, up->sha256.len, b);
+    wr_base64_add(b, up->sha256.data, up->sha256.len);
     wr_buf_str(b, ":\r\n");
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "wr_base64.h"
 #include "wr_id.h"
 
 wr_err tus_parse_number(const char *s, uint64_t *out)
@@ -27,42 +28,19 @@ wr_err tus_parse_number(const char *s, uint64_t *out)
 
 /* ---- base64 --------------------------------------------------------------------------------------------------------- */
 
-static int sextet(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
 bool tus_base64(struct wr_slice in, uint8_t *out, size_t cap, size_t *n)
 {
-    *n = 0;
     unsigned pad = 0;
+    uint32_t rest;
+    *n = 0;
     while (pad < 2 && in.n && in.p[in.n - 1] == '=') {
         in.n--;
         pad++;
     }
     if (in.n % 4 == 1 || (pad && (in.n + pad) % 4 != 0))
         return false;
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        int v = sextet(in.p[i]);
-        if (v < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)v;
-        have += 6;
-        if (have < 8)
-            continue;
-        have -= 8;
-        if (*n == cap)
-            return false;
-        out[(*n)++] = (uint8_t)(bits >> have);
-    }
-    return (bits & ((1u << have) - 1)) == 0; /* one spelling for one value */
+    /* One spelling for one value: nothing behind the last byte. */
+    return wr_base64_decode(in, out, cap, n, &rest) == in.n && rest == 0;
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------------------- */
