@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Two pages, lobby and room, built into dist/ with absolute /assets/ links: the gateway serves index.html at / and
-// room.html at every /room/<name>. Nothing is inlined, so that the page lives under a strict Content-Security-Policy.
+// room.html at every /room/<name>. What their heads share is in src/head.html. Nothing is inlined, so that the page lives
+// under a strict Content-Security-Policy.
+import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vite'
 
 const server = process.env.WATCHROOM_URL ?? 'http://127.0.0.1:8000'
@@ -16,6 +18,13 @@ export default defineConfig({
   },
   server: { proxy: Object.fromEntries(passed.map((path) => [path, { target: server, ws: true }])) },
   plugins: [
+    {
+      name: 'head',
+      transformIndexHtml: {
+        order: 'pre',
+        handler: (html) => html.replace('<!-- head -->', () => readFileSync('src/head.html', 'utf8').trim()),
+      },
+    },
     {
       name: 'room-page',
       configureServer({ middlewares }) {
