@@ -100,6 +100,14 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
     return WR_OK;
 }
 
+void bus_nng__relisten(nng_socket s, char *url, nng_listener *l)
+{
+    struct wr_errmsg err = {""};
+    nng_listener_close(*l);
+    if (bus_nng__listen(s, url, l, &err) != WR_OK)
+        wr_error("bus.relisten", "%s", err.text);
+}
+
 struct closing {
     nng_socket sock;
     pthread_mutex_t lock;

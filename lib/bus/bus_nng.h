@@ -18,6 +18,8 @@ struct wr_msg *bus_nng__wrap(nng_msg *m);
 nng_msg *bus_nng__build(const uint8_t *head, size_t head_n, struct wr_slice body);
 /* Opens a listener; with port 0 the URL is rewritten to the port that was taken. */
 wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_errmsg *err);
+/* Opens a listener that is dead anew, on the same socket. By the prober's thread alone. */
+void bus_nng__relisten(nng_socket s, char *url, nng_listener *l);
 
 /* Closes a socket, for 2 s at the most: in NNG 1.5.2 nng_close can wait for ever for a pipe that is gone already. False:
  * the socket was abandoned, and whatever its callbacks point at (`keep`) must never be freed; it is remembered here. */

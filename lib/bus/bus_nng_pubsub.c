@@ -16,8 +16,7 @@ WR_COUNTER(bad_events, "watchroom_bus_bad_messages_total", "kind=\"event\"",
 
 struct nng_pub {
     nng_socket sock;
-    nng_listener listener;
-    pthread_mutex_t lock; /* guards listener */
+    nng_listener listener; /* once open, the prober's */
 };
 
 static wr_err open_pub(struct wr_bus_pub *p, struct wr_errmsg *err)
@@ -25,7 +24,6 @@ static wr_err open_pub(struct wr_bus_pub *p, struct wr_errmsg *err)
     struct nng_pub *n = calloc(1, sizeof *n);
     if (!n)
         return WR_ERR_BUSY;
-    pthread_mutex_init(&n->lock, NULL);
     int rv = nng_pub0_open(&n->sock);
     if (rv != 0) {
         wr_errmsg_set(err, "cannot open a bus socket: %s", nng_strerror(rv));
@@ -56,21 +54,14 @@ static void publish(struct wr_bus_pub *p, const char *topic, struct wr_msg *even
 static void close_pub(struct wr_bus_pub *p)
 {
     struct nng_pub *n = p->impl;
-    if (!bus_nng__close(n->sock, n))
-        return;
-    pthread_mutex_destroy(&n->lock);
-    free(n);
+    if (bus_nng__close(n->sock, n))
+        free(n);
 }
 
 static void relisten_pub(struct wr_bus_pub *p)
 {
     struct nng_pub *n = p->impl;
-    struct wr_errmsg err = {""};
-    pthread_mutex_lock(&n->lock);
-    nng_listener_close(n->listener);
-    if (bus_nng__listen(n->sock, p->url, &n->listener, &err) != WR_OK)
-        wr_error("bus.relisten", "%s", err.text);
-    pthread_mutex_unlock(&n->lock);
+    bus_nng__relisten(n->sock, p->url, &n->listener);
 }
 
 const struct bus_pub_ops bus_nng_pub_ops = {

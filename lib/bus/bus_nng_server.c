@@ -32,8 +32,7 @@ struct context {
 struct nng_server {
     struct wr_bus_server *s;
     nng_socket sock;
-    nng_listener listener;
-    pthread_mutex_t lock; /* guards listener */
+    nng_listener listener; /* once open, the prober's */
     struct context contexts[BUS_SERVER_CONTEXTS];
     unsigned num_contexts;
     atomic_bool refusing; /* answers CLOSED to new calls */
@@ -140,7 +139,6 @@ static void free_nng(struct wr_bus_server *s)
         return;
     for (unsigned i = 0; i < n->num_contexts; i++)
         nng_aio_free(n->contexts[i].aio);
-    pthread_mutex_destroy(&n->lock);
     free(n);
 }
 
@@ -151,7 +149,6 @@ static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
         return WR_ERR_BUSY;
     n->s = s;
     s->impl = n;
-    pthread_mutex_init(&n->lock, NULL);
     int rv = nng_rep0_open(&n->sock);
     if (rv != 0) {
         wr_errmsg_set(err, "cannot open a bus socket: %s", nng_strerror(rv));
@@ -186,12 +183,7 @@ static void stop_nng(struct wr_bus_server *s)
 static void relisten(struct wr_bus_server *s)
 {
     struct nng_server *n = s->impl;
-    struct wr_errmsg err = {""};
-    pthread_mutex_lock(&n->lock);
-    nng_listener_close(n->listener);
-    if (bus_nng__listen(n->sock, s->url, &n->listener, &err) != WR_OK)
-        wr_error("bus.relisten", "%s", err.text);
-    pthread_mutex_unlock(&n->lock);
+    bus_nng__relisten(n->sock, s->url, &n->listener);
 }
 
 const struct bus_server_ops bus_nng_server_ops = {
