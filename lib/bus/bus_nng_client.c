@@ -252,9 +252,14 @@ static void close_peer(struct bus_peer *p)
     pthread_mutex_unlock(&n->lock);
     bus__ops_fail(left, WR_ERR_CLOSED, "the bus is closing");
     p->impl = NULL;
-    /* Ends what is in flight: every callback has run when stop returns. */
-    for (unsigned i = 0; i < n->num_slots; i++)
-        nng_aio_stop(n->slots[i].aio);
+    /* Ends what is in flight: every callback has run when stop returns. One that was about to receive then has not called
+     * back: NNG refuses a stopped aio in silence. */
+    for (unsigned i = 0; i < n->num_slots; i++) {
+        struct slot *s = &n->slots[i];
+        nng_aio_stop(s->aio);
+        if (s->op)
+            fail(s, NNG_ECLOSED);
+    }
     if (!bus_nng__close(n->sock, n))
         return;
     for (unsigned i = 0; i < n->num_slots; i++)
