@@ -16,6 +16,7 @@ export function watchClock(page, every = 5) {
     const ages = (window.clockAges = [])
     let frames = 0
     const frame = (now) => {
+      if (window.clockAges !== ages) return
       video.requestVideoFrameCallback(frame)
       if (frames++ % n) return
       context.drawImage(video, 0, 0, 640, 20, 0, 0, 640, 20)
@@ -28,7 +29,12 @@ export function watchClock(page, every = 5) {
   }, every)
 }
 
-/** The ages collected so far, in ascending order. */
+/** Ends that, and gives the ages in ascending order. */
 export async function clockAges(page) {
-  return (await page.evaluate(() => window.clockAges)).sort((a, b) => a - b)
+  const ages = await page.evaluate(() => {
+    const { clockAges } = window
+    window.clockAges = null
+    return clockAges
+  })
+  return ages.sort((a, b) => a - b)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Measures what a viewer of the demo stream sees, in Chromium: capture to presented over a minute, stalls, and how long a
-// picture takes after joining a stream that runs. For bench/run; prints one line of JSON.
+// Measures what a viewer of the demo stream sees, in Chromium: capture to presented over a minute and stalls, silent as the
+// page begins and with sound; and how long a picture takes after joining a stream that runs. For bench/run; prints one line
+// of JSON.
 //
 //     WATCHROOM_BIN=build/release/watchroom node tests/browser/latency.mjs [--seconds 60] [--joins 10]
 import { parseArgs } from 'node:util'
@@ -36,17 +37,36 @@ class Watcher {
   }
 }
 
-const server = await Server.start()
-const browser = await launch()
-try {
-  const page = await enter(await person(browser), server, 'demo')
-  await playing(page, 50)
-  await page.waitForTimeout(5000) // the controller settles; what is measured is the steady state
+/** The controller settles first; what is measured is the steady state. */
+const SETTLE_MS = 10_000
+
+async function steady(page) {
   const before = await player(page)
   await watchClock(page)
   await page.waitForTimeout(Number(values.seconds) * 1000)
   const now = await player(page)
   const ages = await clockAges(page)
+  return {
+    latency_ms_p50: quantile(ages, 0.5),
+    latency_ms_p95: quantile(ages, 0.95),
+    latency_ms_max: ages[ages.length - 1],
+    frames: ages.length,
+    stalls: now.stalls - before.stalls,
+    target_ms: now.targetMs,
+  }
+}
+
+const server = await Server.start()
+const browser = await launch()
+try {
+  const page = await enter(await person(browser), server, 'demo')
+  await playing(page, 50)
+  await page.waitForTimeout(SETTLE_MS)
+  const silent = await steady(page)
+  await page.getByRole('button', { name: 'Turn the sound on' }).click()
+  await page.waitForFunction(() => document.querySelector('video').webkitAudioDecodedByteCount > 0)
+  await page.waitForTimeout(SETTLE_MS)
+  const sound = await steady(page)
   await page.context().close()
   const watching = await Watcher.start(server) // keeps the stream running, and decodes nothing beside the one who joins
   const joins = []
@@ -61,12 +81,8 @@ try {
   joins.sort((a, b) => a - b)
   console.log(
     JSON.stringify({
-      latency_ms_p50: quantile(ages, 0.5),
-      latency_ms_p95: quantile(ages, 0.95),
-      latency_ms_max: ages[ages.length - 1],
-      frames: ages.length,
-      stalls: now.stalls - before.stalls,
-      target_ms: now.targetMs,
+      ...silent,
+      ...Object.fromEntries(Object.entries(sound).map(([key, value]) => [`sound_${key}`, value])),
       join_ms_p50: quantile(joins, 0.5),
       join_ms_p95: quantile(joins, 0.95),
     }),

@@ -31,6 +31,24 @@ def test_ffprobe_sees_h264_and_aac_over_http(room, kind):
 
 
 @pytest.mark.parametrize("kind", ["mp4", "flv"])
+def test_the_picture_can_be_had_without_the_sound(room, kind):
+    url = f"{room.gateway.http}/live/demo.{kind}"
+    assert list(streams_of(url + "?tracks=video")) == ["video"]
+    assert decode(url + "?tracks=video", 2) >= 40
+    assert set(streams_of(url)) == {"video", "audio"}, "the other door of the same stream is not touched"
+    with connect(f"{room.gateway.ws}/live/demo.mp4?tracks=video", max_size=None) as v:
+        mime = v.recv(15 * SLOW)
+        assert mime.startswith('video/mp4; codecs="avc1.') and "mp4a" not in mime
+        assert len(find(v.recv(15 * SLOW), "moov/trak")) == 1
+        assert {track for _ in range(60) for track, *_ in trafs(v.recv(15 * SLOW))} == {1}
+
+
+def test_tracks_that_are_not_offered_are_refused_in_words(room):
+    r = room.gateway.get("/live/demo.mp4?tracks=smell")
+    assert r.status_code == 400 and "smell" in r.text and "video" in r.text
+
+
+@pytest.mark.parametrize("kind", ["mp4", "flv"])
 def test_ffmpeg_decodes_it_without_a_complaint(room, kind):
     assert decode(f"{room.gateways[-1].http}/live/demo.{kind}", 3) >= 50
 

@@ -1,30 +1,41 @@
 // SPDX-License-Identifier: MIT
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { EdgeController, TARGET_MAX_S, TARGET_MIN_S, TARGET_START_S, type Range } from '../src/player/edge'
+import { EdgeController, PICTURE, SOUND, TARGET_MAX_S, type Range } from '../src/player/edge'
 
 function at(edge: EdgeController, now: number, position: number, ...buffered: Range[]) {
   return edge.step({ now, position, buffered })
 }
 
 function joinedAt(position: number): EdgeController {
-  const edge = new EdgeController()
-  at(edge, 0, position, [0, position + TARGET_START_S])
+  const edge = new EdgeController(PICTURE)
+  at(edge, 0, position, [0, position + PICTURE.start])
   return edge
 }
 
 test('nothing buffered asks for nothing', () => {
-  assert.deepEqual(at(new EdgeController(), 0, 0), { rate: 1 })
+  assert.deepEqual(at(new EdgeController(PICTURE), 0, 0), { rate: 1 })
 })
 
-test('the first picture is at the edge less the target', () => {
-  const order = at(new EdgeController(), 0, 0, [10, 12])
-  assert.equal(order.why, 'join')
-  assert.ok(Math.abs((order.seek ?? 0) - (12 - TARGET_START_S)) < 1e-9)
+test('pictures alone begin where the backlog begins, and run through it', () => {
+  const edge = new EdgeController(PICTURE)
+  const order = at(edge, 0, 0, [10, 12])
+  assert.deepEqual([order.why, order.seek], ['join', 10])
+  const haste = at(edge, 0.02, 10, [10, 12])
+  assert.equal(haste.seek, undefined)
+  assert.equal(haste.rate, PICTURE.hasteMax)
+})
+
+test('with sound, or with a long backlog, the first picture is at the edge less the target', () => {
+  for (const [need, start] of [[SOUND, 10], [PICTURE, 0]] as const) {
+    const order = at(new EdgeController(need), 0, 0, [start, 12])
+    assert.equal(order.why, 'join')
+    assert.ok(Math.abs((order.seek ?? 0) - (12 - need.start)) < 1e-9)
+  }
 })
 
 test('joining never seeks before what is buffered', () => {
-  assert.equal(at(new EdgeController(), 0, 0, [10, 10.02]).seek, 10)
+  assert.equal(at(new EdgeController(PICTURE), 0, 0, [10, 10.02]).seek, 10)
 })
 
 test('it joins once', () => {
@@ -33,9 +44,9 @@ test('it joins once', () => {
 })
 
 test('far behind it jumps instead of running', () => {
-  const order = at(joinedAt(5), 0.1, 5, [0, 7])
+  const order = at(joinedAt(5), 9, 5, [0, 7])
   assert.equal(order.why, 'behind')
-  assert.ok(Math.abs((order.seek ?? 0) - 6.94) < 1e-9)
+  assert.ok(Math.abs((order.seek ?? 0) - (7 - PICTURE.start)) < 1e-9)
 })
 
 test('a little behind it plays faster, in proportion, and never wildly', () => {
@@ -47,7 +58,9 @@ test('a little behind it plays faster, in proportion, and never wildly', () => {
 
 test('just joined it hurries more', () => {
   assert.ok(at(joinedAt(5), 0.1, 5, [0, 5.2]).rate > at(joinedAt(5), 9, 5, [0, 5.2]).rate)
-  assert.equal(at(joinedAt(5), 0.1, 5, [0, 6]).rate, 2)
+  const sound = new EdgeController(SOUND)
+  at(sound, 0, 5, [0, 5 + SOUND.start])
+  assert.equal(at(sound, 0.1, 5, [0, 6.1]).rate, SOUND.hasteMax)
 })
 
 test('too close to the edge it plays slower', () => {
@@ -87,7 +100,7 @@ test('each stall raises the target, up to a limit, and less while a join settles
   joining.stalled(1)
   const later = joinedAt(5)
   later.stalled(9)
-  assert.ok(joining.target > TARGET_START_S && later.target > joining.target)
+  assert.ok(joining.target > PICTURE.start && later.target > joining.target)
   for (let i = 0; i < 100; i += 1) later.stalled(10 + i)
   assert.equal(later.target, TARGET_MAX_S)
 })
@@ -95,10 +108,10 @@ test('each stall raises the target, up to a limit, and less while a join settles
 test('with media to spare the target sinks to its limit; without, it stays', () => {
   const calm = joinedAt(5)
   for (let s = 3; s < 30; s += 0.1) at(calm, s, 5, [0, 5.06])
-  assert.ok(Math.abs(calm.target - TARGET_MIN_S) < 1e-9)
+  assert.ok(Math.abs(calm.target - PICTURE.min) < 1e-9)
   const tight = joinedAt(5)
   for (let i = 30; i < 300; i += 1) at(tight, i / 10, 5, [0, i % 20 === 0 ? 5.02 : 5.06])
-  assert.equal(tight.target, TARGET_START_S)
+  assert.equal(tight.target, PICTURE.start)
 })
 
 test('after stalls it waits longer before it dares less', () => {
@@ -111,6 +124,19 @@ test('after stalls it waits longer before it dares less', () => {
   assert.ok(shaken.target < raised)
 })
 
+test('a timeline with sound needs more ahead, and what was learnt on another is not its measure', () => {
+  const edge = joinedAt(5)
+  edge.rejoin(SOUND)
+  assert.equal(edge.target, SOUND.start)
+  at(edge, 0, 5, [0, 5 + SOUND.start])
+  for (let s = 3; s < 60; s += 0.1) at(edge, s, 5, [0, 5 + SOUND.min])
+  assert.ok(Math.abs(edge.target - SOUND.min) < 1e-9)
+  edge.stalled(61)
+  const learnt = edge.target
+  edge.rejoin(SOUND)
+  assert.equal(edge.target, learnt)
+})
+
 test('after a rejoin the edge is sought again', () => {
   const edge = joinedAt(5)
   edge.rejoin()
@@ -118,7 +144,7 @@ test('after a rejoin the edge is sought again', () => {
 })
 
 test('a simulated minute of steady frames ends near the target without a jump', () => {
-  const edge = new EdgeController()
+  const edge = new EdgeController(PICTURE)
   let position = 0
   let jumps = 0
   for (let now = 0; now < 60; now += 0.02) {

@@ -13,21 +13,37 @@
 /* ---- /live/ ------------------------------------------------------------------------------------------------------- */
 
 static struct live_output *find_output(struct wr_live *l, struct live_stream *s,
-                                       const char *extension)
+                                       const char *extension, bool picture_only)
 {
-    for (size_t i = 0; i < l->num_muxers; i++)
-        if (strcmp(l->muxers[i]->extension, extension) == 0)
+    for (size_t i = 0; i < l->num_outputs; i++)
+        if (strcmp(s->outs[i].plugin->extension, extension) == 0 &&
+            s->outs[i].picture_only == picture_only)
             return &s->outs[i];
     return NULL;
+}
+
+/* ?tracks=video leaves the sound out: a muted player needs none, and plays closer to the edge without. False: answered. */
+static bool read_tracks(struct wr_http_req *r, bool *picture_only)
+{
+    char tracks[32] = "";
+    *picture_only = wr_http_query(r, "tracks", tracks, sizeof tracks);
+    if (!*picture_only || strcmp(tracks, "video") == 0)
+        return true;
+    wr_http_error_with(r, 400, LIVE_CORS_LINES,
+                       "tracks: \"%s\" is not offered: video, or no tracks= for all", tracks);
+    return false;
 }
 
 /* NULL: the request was answered. */
 static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
 {
+    bool picture_only;
+    if (!read_tracks(r, &picture_only))
+        return NULL;
     const char *dot = strrchr(r->rest, '.');
     struct live_stream *s = dot ? live__find(l, wr_slice_of(r->rest, (size_t)(dot - r->rest)))
                                 : NULL;
-    struct live_output *o = s ? find_output(l, s, dot + 1) : NULL;
+    struct live_output *o = s ? find_output(l, s, dot + 1, picture_only) : NULL;
     if (o)
         return o;
     pthread_mutex_lock(&l->lock);

@@ -97,7 +97,7 @@ static void begin_epoch(struct live_stream *s)
     s->synced = false;
     s->base_us = s->end_us;
     forget_group(s);
-    for (size_t i = 0; i < s->live->num_muxers; i++)
+    for (size_t i = 0; i < s->live->num_outputs; i++)
         output__new_epoch(&s->outs[i]);
 }
 
@@ -108,7 +108,7 @@ static void end_epoch(struct live_stream *s)
     s->synced = false;
     forget_group(s);
     items__clear(&s->held);
-    for (size_t i = 0; i < s->live->num_muxers; i++)
+    for (size_t i = 0; i < s->live->num_outputs; i++)
         output__forget(&s->outs[i]);
 }
 
@@ -158,7 +158,7 @@ static void play(struct live_stream *s, const struct wr_media_frame *in, struct 
         forget_group(s);
         wr_count(&outgrown, 1);
     }
-    for (size_t i = 0; i < s->live->num_muxers; i++)
+    for (size_t i = 0; i < s->live->num_outputs; i++)
         if (s->outs[i].viewers > 0)
             output__frame(&s->outs[i], &f, msg, first);
     wr_count(&frames, 1);
@@ -258,7 +258,7 @@ void intake__set_state(struct live_stream *s, enum live_state state, const char 
     if (s->viewers == 0)
         return;
     if (state == LIVE_RETRYING)
-        for (size_t i = 0; i < s->live->num_muxers; i++)
+        for (size_t i = 0; i < s->live->num_outputs; i++)
             output__refuse_waiting(&s->outs[i], s->reason);
     if (!changed || !(state == LIVE_RETRYING || (state == LIVE_LIVE && s->told_retrying)))
         return;

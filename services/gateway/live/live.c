@@ -14,7 +14,7 @@
 
 static void stream_free(struct live_stream *s)
 {
-    for (size_t i = 0; s->outs && i < s->live->num_muxers; i++)
+    for (size_t i = 0; s->outs && i < s->live->num_outputs; i++)
         output__fini(&s->outs[i]);
     free(s->outs);
     wr_group_unref(&s->tell);
@@ -37,11 +37,11 @@ static struct live_stream *stream_new(struct wr_live *l, struct wr_slice name)
     s->live = l;
     pthread_mutex_init(&s->lock, NULL);
     s->name = strndup((const char *)name.p, name.n);
-    s->outs = calloc(l->num_muxers, sizeof *s->outs);
+    s->outs = calloc(l->num_outputs, sizeof *s->outs);
     s->tell = wr_group_new(l->env.plane);
     bool ok = s->name && s->outs && s->tell;
-    for (size_t i = 0; i < l->num_muxers && ok; i++)
-        ok = output__init(&s->outs[i], s, l->muxers[i]);
+    for (size_t i = 0; i < l->num_outputs && ok; i++)
+        ok = output__init(&s->outs[i], s, l->muxers[i / 2], i % 2 == 1);
     if (ok)
         return s;
     stream_free(s);
@@ -119,6 +119,7 @@ static wr_err find_muxers(struct wr_live *l, struct wr_errmsg *err)
             return WR_ERR_INVALID;
         }
         l->muxers[l->num_muxers++] = m;
+        l->num_outputs = 2 * l->num_muxers;
     }
     return WR_OK;
 }

@@ -84,6 +84,7 @@ struct live_build {
 struct live_output {
     struct live_stream *stream;
     const struct wr_muxer_plugin *plugin;
+    bool picture_only; /* the door with ?tracks=video */
     void *state;
     bool open;              /* the muxer is open for the stream's epoch */
     bool unfit;             /* the muxer refused the tracks of this epoch */
@@ -101,7 +102,7 @@ struct live_output {
 
 /* False when memory is out. */
 bool output__init(struct live_output *o, struct live_stream *s,
-                  const struct wr_muxer_plugin *plugin);
+                  const struct wr_muxer_plugin *plugin, bool picture_only);
 void output__fini(struct live_output *o);
 /* First viewer: opens the muxer and muxes the stream's current group. */
 void output__activate(struct live_output *o);
@@ -159,9 +160,10 @@ struct live_stream {
     struct wr_live *live;
     char *name;
 
-    pthread_mutex_t lock;     /* guards what follows */
-    struct live_output *outs; /* one a muxer */
-    struct wr_group *tell;    /* WebSocket viewers that take states as text */
+    pthread_mutex_t lock; /* guards what follows */
+    struct live_output
+        *outs; /* num_outputs: for each muxer one with all tracks, one with the picture alone */
+    struct wr_group *tell; /* WebSocket viewers that take states as text */
     size_t viewers;
 
     /* what ingest says */
@@ -216,7 +218,7 @@ void intake__handle_event(void *ctx, struct wr_slice topic, struct wr_slice even
 struct wr_live {
     struct wr_gateway_env env;
     const struct wr_muxer_plugin *muxers[LIVE_MAX_MUXERS];
-    size_t num_muxers;
+    size_t num_muxers, num_outputs;
     atomic_bool draining;
 
     pthread_mutex_t lock; /* guards streams (entries are never removed), poked, stopping, calls */

@@ -113,14 +113,30 @@ static void close_muxer(struct live_output *o)
     o->open = o->unfit = false;
 }
 
+static bool has_video(const struct live_stream *s)
+{
+    for (size_t i = 0; i < s->num_tracks; i++)
+        if (s->tracks[i].t.track == WR_TRACK_VIDEO)
+            return true;
+    return false;
+}
+
+/* A stream without a picture is heard at every door. */
+static bool carries(const struct live_output *o, uint32_t track)
+{
+    return !o->picture_only || track == WR_TRACK_VIDEO || !has_video(o->stream);
+}
+
 static bool open_muxer(struct live_output *o)
 {
     struct live_stream *s = o->stream;
     struct wr_track tracks[2];
+    size_t n = 0;
     close_muxer(o);
     for (size_t i = 0; i < s->num_tracks; i++)
-        tracks[i] = s->tracks[i].t;
-    o->open = o->plugin->open(o->state, tracks, s->num_tracks, &o->why) == WR_OK;
+        if (carries(o, s->tracks[i].t.track))
+            tracks[n++] = s->tracks[i].t;
+    o->open = o->plugin->open(o->state, tracks, n, &o->why) == WR_OK;
     o->unfit = !o->open;
     if (o->unfit) {
         wr_warn("live.unfit", "stream=%s format=%s %s", s->name, o->plugin->extension, o->why.text);
@@ -194,18 +210,12 @@ static int64_t frame_us(const struct live_stream *s, const struct wr_media_frame
     return 0;
 }
 
-static bool has_video(const struct live_stream *s)
-{
-    for (size_t i = 0; i < s->num_tracks; i++)
-        if (s->tracks[i].t.track == WR_TRACK_VIDEO)
-            return true;
-    return false;
-}
-
 static void mux(struct live_output *o, const struct wr_media_frame *f, struct wr_msg *msg,
                 bool begin, bool to_viewers)
 {
     struct live_build *b = &o->build;
+    if (!carries(o, f->track))
+        return;
     int64_t now_us = frame_us(o->stream, f);
     if (b->n == 0)
         b->first_us = now_us;
@@ -323,9 +333,9 @@ void output__refuse_waiting(struct live_output *o, const char *why)
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 bool output__init(struct live_output *o, struct live_stream *s,
-                  const struct wr_muxer_plugin *plugin)
+                  const struct wr_muxer_plugin *plugin, bool picture_only)
 {
-    *o = (struct live_output){.stream = s, .plugin = plugin};
+    *o = (struct live_output){.stream = s, .plugin = plugin, .picture_only = picture_only};
     o->build.sink = (struct wr_mux_sink){.bytes = build_bytes, .payload = build_payload};
     o->state = wr_plugin_state(&plugin->base);
     o->group = wr_group_new(s->live->env.plane);

@@ -21,8 +21,26 @@ export interface EdgeOrder {
   why?: 'join' | 'behind' | 'gap' | 'before'
 }
 
-export const TARGET_START_S = 0.06
-export const TARGET_MIN_S = 0.04
+/** What a timeline needs ahead of the shown picture, in seconds. */
+export interface Need {
+  /** The target to begin with, and the lowest that it may sink to. */
+  start: number
+  min: number
+  /** What the worst moment of the last seconds must have had left for the target to sink. */
+  spare: number
+  /** Just joined, the backlog of the group is worked off at once: nobody has got used to the pace yet. */
+  hasteMax: number
+  /** A backlog up to this many seconds is played through in haste: its first picture is there before its last is decoded. */
+  playThrough: number
+}
+
+/** Pictures alone play as they come. */
+export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, playThrough: 4 }
+/**
+ * With sound a browser holds some tens of milliseconds in the output, begins only with 200 ms in hand, and stretching sound
+ * to another pace takes a window of it: Chromium runs dry with 80 ms ahead at pace 1, with 110 ms at any other.
+ */
+export const SOUND: Need = { start: 0.2, min: 0.115, spare: 0.1, hasteMax: 2, playThrough: 0 }
 export const TARGET_MAX_S = 1.2
 const TARGET_STEP_S = 0.05
 const TARGET_JOIN_STEP_S = 0.02
@@ -31,8 +49,6 @@ const SHRINK_EVERY_S = 0.5
 /** How long it must be quiet after a stall before the target may sink; doubled by each stall. */
 const QUIET_S = 4
 const QUIET_MAX_S = 60
-/** What the worst moment must have had left. */
-const SPARE_S = 0.035
 const WINDOW_S = 0.6
 const LONG_WINDOW_S = 4
 const TOLERANCE_S = 0.03
@@ -40,13 +56,11 @@ const TOLERANCE_S = 0.03
 const JUMP_S = 1.5
 const RATE_MAX = 1.5
 const RATE_MIN = 0.92
-/** Just joined, the backlog of the group is worked off at once: nobody has got used to the pace yet. */
 const HASTE_S = 3
-const HASTE_RATE_MAX = 2
-const HASTE_GAIN = 4
+const HASTE_GAIN = 12
 
 export class EdgeController {
-  target = TARGET_START_S
+  target: number
   /** Distance to the edge now, and its lowest value in the window. */
   gap = 0
   margin = 0
@@ -56,6 +70,10 @@ export class EdgeController {
   private quiet = QUIET_S
   private sinkAt = 0
   private joinedAt = 0
+
+  constructor(private need: Need) {
+    this.target = need.start
+  }
 
   /** Playback ran dry. While the join settles, that says little about the line. */
   stalled(now: number): void {
@@ -67,7 +85,9 @@ export class EdgeController {
   }
 
   /** A new timeline, or the page comes back from the background: go to the edge once. */
-  rejoin(): void {
+  rejoin(need = this.need): void {
+    if (need !== this.need) this.target = need.start
+    this.need = need
     this.joined = false
     this.samples = []
     this.rate = 1
@@ -89,7 +109,8 @@ export class EdgeController {
     this.joined = true
     this.joinedAt = now
     this.samples = []
-    return this.jump(Math.max(last[0], last[1] - this.target), 'join')
+    const backlog = last[1] - last[0]
+    return this.jump(backlog <= this.need.playThrough ? last[0] : Math.max(last[0], last[1] - this.target), 'join')
   }
 
   private jump(seek: number, why: EdgeOrder['why']): EdgeOrder {
@@ -98,8 +119,10 @@ export class EdgeController {
     return { seek, rate: 1, why }
   }
 
-  private repair({ position, buffered }: EdgeInput, last: Range): EdgeOrder | null {
-    if (this.gap > Math.max(JUMP_S, this.target + 1)) return this.jump(Math.max(last[0], last[1] - this.target), 'behind')
+  private repair(input: EdgeInput, last: Range): EdgeOrder | null {
+    const { position, buffered } = input
+    const far = input.now - this.joinedAt < HASTE_S ? Math.max(JUMP_S, this.need.playThrough) : JUMP_S
+    if (this.gap > Math.max(far, this.target + 1)) return this.jump(Math.max(last[0], last[1] - this.target), 'behind')
     const inside = buffered.some(([start, end]) => position >= start - TOLERANCE_S && position < end - 0.001)
     if (inside) return null
     const next = buffered.find(([start]) => start > position)
@@ -121,7 +144,7 @@ export class EdgeController {
   private shrink(now: number): void {
     if (now < this.sinkAt || now - this.joinedAt < QUIET_S) return
     this.sinkAt = now + SHRINK_EVERY_S
-    if (this.lowest(now - LONG_WINDOW_S) > SPARE_S) this.target = Math.max(TARGET_MIN_S, this.target - SHRINK_STEP_S)
+    if (this.lowest(now - LONG_WINDOW_S) > this.need.spare) this.target = Math.max(this.need.min, this.target - SHRINK_STEP_S)
   }
 
   /** Proportional, in steps of 0.02, with a dead band: changing the rate at every frame is audible. */
@@ -129,7 +152,7 @@ export class EdgeController {
     const off = this.margin - this.target
     const band = this.rate === 1 ? 0.03 : 0.008
     if (Math.abs(off) <= band) this.rate = 1
-    else if (off > 0) this.rate = Math.min(haste ? HASTE_RATE_MAX : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
+    else if (off > 0) this.rate = Math.min(haste ? this.need.hasteMax : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
     else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
     return this.rate
   }

@@ -39,9 +39,11 @@ export class LiveSocket {
   private timer: ReturnType<typeof setTimeout> | undefined
   private running = false
 
+  /** With `sound` false the line carries the picture alone; it takes effect when the line is opened. */
   constructor(
     private readonly stream: string,
     private readonly events: LiveSocketEvents,
+    public sound = false,
   ) {}
 
   start(): void {
@@ -71,7 +73,7 @@ export class LiveSocket {
   }
 
   private open(): void {
-    const socket = new WebSocket(wsUrl(`/live/${encodeURIComponent(this.stream)}.mp4`))
+    const socket = new WebSocket(wsUrl(`/live/${encodeURIComponent(this.stream)}.mp4${this.sound ? '' : '?tracks=video'}`))
     socket.binaryType = 'arraybuffer'
     socket.onmessage = ({ data }) => this.message(data as string | ArrayBuffer)
     socket.onclose = ({ reason }) => this.closed(socket, reason)

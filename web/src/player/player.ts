@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The live player without its looks: socket to feed to video element, kept at the edge, rebuilt when the timeline changes or
 // breaks. It states what it is doing; the view puts that in words.
-import { EdgeController } from './edge'
+import { EdgeController, PICTURE, SOUND } from './edge'
 import { Feed, canPlay, mediaSourceClass } from './feed'
 import { LiveSocket, type SourceState } from './live-socket'
 
@@ -46,7 +46,7 @@ export interface PlayerEvents {
 export class Player {
   state: PlayerState = 'connecting'
   reason = ''
-  private readonly edge = new EdgeController()
+  private readonly edge = new EdgeController(PICTURE)
   private readonly socket: LiveSocket
   private feed: Feed | null = null
   private mime = ''
@@ -84,11 +84,19 @@ export class Player {
       return
     }
     this.begun = performance.now()
+    this.socket.sound = !this.video.muted
     this.lastData = this.begun
     this.set('connecting')
     this.socket.start()
     clearInterval(this.timer)
     this.timer = setInterval(() => this.step(), STEP_MS)
+  }
+
+  /** Sound is fetched once somebody listens: without it a player can be closer to the edge. */
+  listen(): void {
+    if (this.socket.sound) return
+    this.socket.sound = true
+    if (this.state !== 'paused' && this.state !== 'unsupported') this.socket.restart()
   }
 
   /** Stops watching altogether: the server may let the source rest. */
@@ -133,7 +141,7 @@ export class Player {
     this.events.hold()
     this.closeFeed()
     this.mime = mime
-    this.edge.rejoin()
+    this.edge.rejoin(mime.includes('mp4a') ? SOUND : PICTURE)
     this.feed = new Feed(this.video, mime, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
     this.set('buffering')
   }
@@ -146,6 +154,7 @@ export class Player {
 
   private media(data: ArrayBuffer): void {
     this.lastData = performance.now()
+    this.step() // the low point of what is ahead is the moment before more comes
     this.feed?.push(data)
   }
 

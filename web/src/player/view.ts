@@ -72,7 +72,10 @@ export class PlayerView {
   private listen(): void {
     for (const type of ['pointermove', 'pointerdown', 'focusin']) this.element.addEventListener(type, () => this.wake())
     document.addEventListener('fullscreenchange', () => this.update())
-    this.video.addEventListener('volumechange', () => this.update())
+    this.video.addEventListener('volumechange', () => {
+      if (!this.video.muted && this.info?.audio !== '') this.player.listen()
+      this.update()
+    })
     this.video.addEventListener('dblclick', () => void this.toggleFull())
     this.volume.addEventListener('input', () => this.setVolume(Number(this.volume.value) / 100))
     document.addEventListener('keydown', (event) => this.key(event))
