@@ -77,6 +77,7 @@ struct local_peer {
     pthread_cond_t empty;
     struct local_call *calls;
     unsigned unanswered; /* calls whose memory the server still holds */
+    bool closed;
 };
 
 static void *serve(void *arg)
@@ -213,7 +214,7 @@ static void local_peer_open(struct bus_peer *p)
 static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
 {
     struct local_peer *lp = p->impl;
-    struct local_call *c = lp ? calloc(1, sizeof *c) : NULL;
+    struct local_call *c = calloc(1, sizeof *c);
     if (!c)
         return false;
     struct wr_msg *msg = op->body ? wr_msg_ref(op->body) : NULL;
@@ -241,14 +242,17 @@ static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
 
     pthread_mutex_lock(&l->lock);
     bool full = l->queued >= BUS_SERVER_QUEUE || l->stopping;
-    if (!full) {
-        pthread_mutex_lock(&lp->lock);
+    pthread_mutex_lock(&lp->lock);
+    bool closed = lp->closed;
+    if (!full && !closed) {
         c->next = lp->calls;
         if (c->next)
             c->next->prev = c;
         lp->calls = c;
         lp->unanswered++;
-        pthread_mutex_unlock(&lp->lock);
+    }
+    pthread_mutex_unlock(&lp->lock);
+    if (!full && !closed) {
         *l->tail = c;
         l->tail = &c->queue_next;
         if (l->queued++ == 0)
@@ -256,13 +260,15 @@ static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
     }
     pthread_mutex_unlock(&l->lock);
     pthread_mutex_unlock(&registry_lock);
-    if (full) {
-        wr_count(&server_full, 1);
+    if (full || closed) {
         wr_msg_unref(msg);
         free(c);
+    }
+    if (full && !closed) {
+        wr_count(&server_full, 1);
         bus__op_fail_later(op, WR_ERR_BUSY, "the service's queue is full");
     }
-    return true;
+    return !closed;
 }
 
 static void local_peer_expire(struct bus_peer *p, int64_t now_us)
@@ -287,6 +293,7 @@ static void local_peer_close(struct bus_peer *p)
     struct local_peer *lp = p->impl;
     struct bus_op *left = NULL;
     pthread_mutex_lock(&lp->lock);
+    lp->closed = true;
     while (lp->calls) {
         struct bus_op *op = claim(lp->calls);
         op->next = left;
@@ -299,16 +306,21 @@ static void local_peer_close(struct bus_peer *p)
     while (lp->unanswered)
         pthread_cond_wait(&lp->empty, &lp->lock);
     pthread_mutex_unlock(&lp->lock);
+}
+
+static void local_peer_free(struct bus_peer *p)
+{
+    struct local_peer *lp = p->impl;
     pthread_mutex_destroy(&lp->lock);
     pthread_cond_destroy(&lp->empty);
     free(lp);
-    p->impl = NULL;
 }
 
 const struct bus_peer_ops bus_local_peer_ops = {.open = local_peer_open,
                                                 .call = local_peer_call,
                                                 .expire = local_peer_expire,
-                                                .close = local_peer_close};
+                                                .close = local_peer_close,
+                                                .free = local_peer_free};
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 

@@ -33,6 +33,9 @@ struct nng_peer {
     struct bus_op *head, **tail;
     size_t queued;
     bool closing;
+    unsigned starting; /* threads between taking a slot and NNG having its aio */
+    pthread_cond_t started;
+    bool abandoned; /* NNG did not let go of the socket: it may still call back */
 };
 
 static void start(struct slot *s, struct bus_op *op);
@@ -163,11 +166,12 @@ static void open_peer(struct bus_peer *p)
         return;
     n->p = p;
     n->tail = &n->head;
-    pthread_mutex_init(&n->lock, NULL);
     if (nng_req0_open(&n->sock) != 0) {
         free(n);
         return;
     }
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_cond_init(&n->started, NULL);
     bus_nng__socket_options(n->sock);
     /* A frozen instance: asked again after this, in case a restart went unnoticed. Deadlines end calls before. */
     nng_socket_set_ms(n->sock, NNG_OPT_REQ_RESENDTIME, 2000);
@@ -220,10 +224,15 @@ static bool call(struct bus_peer *p, struct bus_op *op)
             n->queued++;
         }
     }
+    n->starting += s != NULL;
     pthread_mutex_unlock(&n->lock);
-    if (s)
+    if (s) {
         start(s, op);
-    else if (full)
+        pthread_mutex_lock(&n->lock);
+        if (--n->starting == 0 && n->closing)
+            pthread_cond_broadcast(&n->started);
+        pthread_mutex_unlock(&n->lock);
+    } else if (full)
         bus__op_fail_later(op, WR_ERR_BUSY, "too many calls wait for the service");
     return true;
 }
@@ -249,9 +258,10 @@ static void close_peer(struct bus_peer *p)
     n->head = NULL;
     n->tail = &n->head;
     n->queued = 0;
+    while (n->starting)
+        pthread_cond_wait(&n->started, &n->lock);
     pthread_mutex_unlock(&n->lock);
     bus__ops_fail(left, WR_ERR_CLOSED, "the bus is closing");
-    p->impl = NULL;
     /* Ends what is in flight: every callback has run when stop returns. One that was about to receive then has not called
      * back: NNG refuses a stopped aio in silence. */
     for (unsigned i = 0; i < n->num_slots; i++) {
@@ -260,13 +270,20 @@ static void close_peer(struct bus_peer *p)
         if (s->op)
             fail(s, NNG_ECLOSED);
     }
-    if (!bus_nng__close(n->sock, n))
+    n->abandoned = !bus_nng__close(n->sock, n);
+}
+
+static void free_peer(struct bus_peer *p)
+{
+    struct nng_peer *n = p->impl;
+    if (n->abandoned)
         return;
     for (unsigned i = 0; i < n->num_slots; i++)
         nng_aio_free(n->slots[i].aio);
     pthread_mutex_destroy(&n->lock);
+    pthread_cond_destroy(&n->started);
     free(n);
 }
 
 const struct bus_peer_ops bus_nng_peer_ops = {
-    .open = open_peer, .call = call, .expire = expire, .close = close_peer};
+    .open = open_peer, .call = call, .expire = expire, .close = close_peer, .free = free_peer};

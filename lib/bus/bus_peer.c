@@ -29,6 +29,7 @@ void bus__peer_unref(struct bus_peer *p)
 {
     if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
         return;
+    p->ops->free(p);
     wr_msg_unref(p->info);
     free(p);
 }

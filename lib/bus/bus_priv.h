@@ -196,8 +196,10 @@ struct bus_peer_ops {
     /* Takes the op. False: nobody is there now, and the op is still the caller's. */
     bool (*call)(struct bus_peer *p, struct bus_op *op);
     void (*expire)(struct bus_peer *p,
-                   int64_t now_us);    /* fails ops past their deadline; may be NULL */
-    void (*close)(struct bus_peer *p); /* every op gets CLOSED before it returns */
+                   int64_t now_us); /* fails ops past their deadline; may be NULL */
+    /* Every op gets CLOSED before it returns; calls from then on are not taken. Once. */
+    void (*close)(struct bus_peer *p);
+    void (*free)(struct bus_peer *p); /* after close; nobody has a reference any more */
 };
 extern const struct bus_peer_ops bus_local_peer_ops, bus_nng_peer_ops;
 
