@@ -128,6 +128,9 @@ static void test_text_slows_a_fast_sender_and_says_what_failed(void **state)
     kit_say(&k, "lost");
     (void)kit_answer(&k, WR_ERR_NO_SPACE);
     assert_string_equal(kit_sent(&k), "(not sent: no space left on the disk)\n");
+    kit_say(&k, "unanswered");
+    (void)kit_answer(&k, WR_ERR_TIMEOUT);
+    assert_non_null(strstr(kit_sent(&k), "(not confirmed: "));
     k.refuse = WR_ERR_BUSY;
     kit_say(&k, "refused");
     assert_non_null(strstr(kit_sent(&k), "(not sent: "));

@@ -77,10 +77,17 @@ static void line_to_json(struct wr_slice line, struct wr_buf *flat, struct wr_bu
     wr_buf_char(out, '}');
 }
 
-static void not_sent(struct text_conn *t, const char *why)
+/* A call without an answer may have been stored all the same: that is not told as "not sent". */
+static const char *what_became(wr_err e)
+{
+    bool open = e == WR_ERR_TIMEOUT || e == WR_ERR_UNAVAILABLE || e == WR_ERR_CLOSED;
+    return open ? "not confirmed" : "not sent";
+}
+
+static void complain(struct text_conn *t, const char *what, const char *why)
 {
     char line[320];
-    int n = snprintf(line, sizeof line, "(not sent: %.200s)", why);
+    int n = snprintf(line, sizeof line, "(%s: %.200s)", what, why);
     t->api->send(t->c, wr_slice_of(line, (size_t)n), false);
 }
 
@@ -97,8 +104,9 @@ static void message(void *cs, struct wr_slice m, bool binary)
         wr_err e = t->api->publish(t->c, wr_slice_of(t->room, t->room_len),
                                    wr_slice_of(json.p, json.n), 0);
         if (e != WR_OK)
-            not_sent(t, e == WR_ERR_BUSY ? "too many messages wait; try again in a moment"
-                                         : wr_err_text(e));
+            complain(t, "not sent",
+                     e == WR_ERR_BUSY ? "too many messages wait; try again in a moment"
+                                      : wr_err_text(e));
     }
     wr_buf_free(&flat);
     wr_buf_free(&json);
@@ -120,7 +128,7 @@ static void result(void *cs, const struct wr_codec_result *r)
     if (r->op == WR_CODEC_SUBSCRIBE)
         t->api->close(t->c, 1013, "the room is not available now; try again");
     else
-        not_sent(t, r->message);
+        complain(t, what_became(r->code), r->message);
 }
 
 /* ---- out ---- */
