@@ -49,7 +49,7 @@ WR_API WR_MUST_USE wr_err wr_media_frame_read(struct wr_slice encoded, struct wr
 /* Parses an encoded Event that carries a MediaFrame. NOT_FOUND when it carries something else. */
 WR_API WR_MUST_USE wr_err wr_media_event_read(struct wr_slice event, struct wr_media_frame *out);
 
-/* Headroom that a payload message needs, so that wr_media_event_write and then the bus can write in front of it. */
+/* Headroom that a payload message needs, so that wr_media_event_write can write in front of it. */
 WR_API size_t wr_media_headroom(const char *instance, const char *stream);
 /* Makes `payload` (whose content is the frame's data; f->data is not read) an encoded Event in place. *media becomes the
  * encoded MediaFrame within it. Single reference, headroom as above; INVALID when there is less. */

@@ -103,9 +103,9 @@ static wr_err take_lock(struct disk *d, struct wr_errmsg *err)
         pid[n > 0 ? n : 0] = 0;
         pid[strcspn(pid, "\n")] = 0;
         wr_errmsg_set(err,
-                      "the files folder %s is in use by another filestore (process %s): end that "
-                      "one, or give this one a "
-                      "folder of its own with --data DIR",
+                      "the files folder %s is in use by another filestore (process %s): run one "
+                      "filestore a folder, end that one or name another folder by --data (several "
+                      "filestores on the same files need a shared store: S3, planned)",
                       d->path, pid[0] ? pid : "unknown");
         return WR_ERR_CONFLICT;
     }
