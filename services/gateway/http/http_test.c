@@ -164,6 +164,10 @@ static void test_routes_and_methods(void **state)
     gives(GET("/nothing", ""), 404);
     gives("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
           405);
+    gives("POST /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+          "Content-Length: 0\r\n\r\n",
+          405);
     gives(GET("/ws", ""), 426);
     assert_non_null(strstr(ask(GET("/ws", "")), "Upgrade: websocket\r\n"));
     const char *a = ask("DELETE /body HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -131,17 +131,17 @@ static bool has_token(const struct mg_request_info *ri, const char *name, const 
     return false;
 }
 
-/* RFC 6455, 4.2.1. */
+/* RFC 6455, 4.2.1. Another method than GET is no handshake: the route says which it takes. */
 static int upgrade_parse(const struct mg_request_info *ri, struct wr_http_req *req,
                          const char **why)
 {
-    if (!has_token(ri, "Upgrade", "websocket"))
+    if (req->method != WR_GET || !has_token(ri, "Upgrade", "websocket"))
         return 0;
     const char *version = NULL, *key = NULL;
-    if (req->method != WR_GET || !has_token(ri, "Connection", "upgrade") ||
+    if (!has_token(ri, "Connection", "upgrade") ||
         header_count(ri, "Sec-WebSocket-Key", &key) != 1 || strlen(key) != 24 ||
         strcmp(key + 22, "==") != 0) {
-        *why = "not a WebSocket handshake: GET, Connection: Upgrade and a Sec-WebSocket-Key of 16 "
+        *why = "not a WebSocket handshake: Connection: Upgrade and a Sec-WebSocket-Key of 16 "
                "bytes are needed";
         return 400;
     }
