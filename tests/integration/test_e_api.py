@@ -62,8 +62,15 @@ def test_health_and_metrics_on_both_doors(room):
             assert "watchroom_gateway_outbox_full_total" in seen, "a counter is there before it counts"
 
 
-def test_the_health_door_has_nothing_else(room):
-    assert requests.get(f"http://127.0.0.1:{room.gateway.health}/api/v1/rooms", timeout=10).status_code == 404
+def test_the_health_door_tells_rooms_and_services_and_nothing_else(room):
+    door = f"http://127.0.0.1:{room.gateway.health}"
+    for what in ("rooms", "services"):
+        r = requests.get(f"{door}/api/v1/{what}", timeout=10 * SLOW)
+        assert r.status_code == 200 and set(r.json()[what][0]) == set(room.gateway.api(what)[0])
+        r = requests.post(f"{door}/api/v1/{what}", timeout=10 * SLOW)
+        assert r.status_code == 405 and "GET" in r.headers["Allow"]
+    for path in ("/", "/ws", "/api/v1/streams", "/files/", "/live/demo.mp4"):
+        assert requests.get(door + path, timeout=10 * SLOW).status_code == 404, path
 
 
 def error_of(r):
@@ -82,14 +89,19 @@ def test_an_unknown_path_is_404(room, path):
         error_of(r)
 
 
+HANDSHAKE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+             "Sec-WebSocket-Version": "13"}
+
+
 @pytest.mark.parametrize("method, path, allow", [
     ("POST", "/api/v1/rooms", {"GET"}), ("DELETE", "/api/v1/streams", {"GET"}), ("PUT", "/", {"GET"}),
     ("POST", "/healthz", {"GET"}), ("POST", "/metrics", {"GET"}), ("POST", "/live/demo.mp4", {"GET"}),
-    ("DELETE", "/ws", {"GET"}), ("PUT", "/files/", {"OPTIONS", "POST"}), ("PUT", "/files/abc", {"GET", "HEAD", "PATCH", "DELETE"}),
+    ("DELETE", "/ws", {"GET"}), ("POST", "/ws", {"GET"}), ("PUT", "/files/", {"OPTIONS", "POST"}), ("PUT", "/files/abc", {"GET", "HEAD", "PATCH", "DELETE"}),
     ("POST", "/connection/websocket", {"GET"}),
 ])
-def test_a_method_that_is_not_offered_is_405_with_allow(room, method, path, allow):
-    r = requests.request(method, room.gateway.http + path, timeout=10 * SLOW)
+@pytest.mark.parametrize("headers", [{}, HANDSHAKE], ids=["plain", "handshake"])
+def test_a_method_that_is_not_offered_is_405_with_allow(room, method, path, allow, headers):
+    r = requests.request(method, room.gateway.http + path, headers=headers, timeout=10 * SLOW)
     assert r.status_code == 405, (r.status_code, r.text)
     assert allow <= {m.strip() for m in r.headers["Allow"].split(",")}
 

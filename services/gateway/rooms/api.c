@@ -216,9 +216,10 @@ wr_err wr_api_routes(struct wr_api *api, struct wr_http *health)
     };
     api->started_us = wr_mono_us();
     wr_err e = WR_OK;
-    for (size_t i = 0; e == WR_OK && i < WR_ARRAY_LEN(routes); i++)
+    for (size_t i = 0; e == WR_OK && i < WR_ARRAY_LEN(routes); i++) {
         e = wr_http_add(api->env.http, &routes[i]);
-    for (size_t i = 2; e == WR_OK && health && i < WR_ARRAY_LEN(routes); i++)
-        e = wr_http_add(health, &routes[i]);
+        if (e == WR_OK && health)
+            e = wr_http_add(health, &routes[i]);
+    }
     return e;
 }

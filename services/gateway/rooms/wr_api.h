@@ -12,7 +12,8 @@ struct wr_api {
     int64_t started_us;
     atomic_bool draining;
 };
-/* Adds the routes: all of them to the clients' server, /healthz and /metrics also to `health` (may be NULL). */
+/* Adds the routes to the clients' server and to `health` (may be NULL), whose few workers no client can take: an
+ * operator sees the rooms and services also while clients hold all of the others. */
 WR_MUST_USE wr_err wr_api_routes(struct wr_api *api, struct wr_http *health);
 
 #endif
