@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
 """What no well-behaved client sends, answered in the protocol's own words; and those who say nothing."""
+import contextlib
 import os
+import pathlib
 import socket
 import time
 
 import pytest
+import requests
 
 from harness import SLOW, memory_kb, until
 from test_c_centrifuge import Json
+from test_h_files import create, head, patch, url_of
 from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWebSocket, frame
 
+UPLOAD = b"POST /files/ HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n"
 DOORS = ["/ws?room=bad", "/connection/websocket"]
 
 
@@ -55,10 +60,20 @@ def test_a_message_over_64_kib_is_1009(room, door):
         assert w.close_code() == 1009
 
 
-def test_a_message_of_64_kib_is_taken(room, name):
+def test_a_line_of_64_kib_is_read_and_told_that_the_log_takes_less(room, name):
+    """The socket takes 65,536 bytes; the log takes as many for the line in its JSON."""
+    most = 65536 - len('{"text":""}')
     with RawWebSocket(room.gateway, f"/ws?room={name}") as w:
-        w.send(TEXT, b"y" * 65000)
-        assert w.recv() == (TEXT, b"y" * 65000)
+        for n, answer in ((most, b"y" * most), (most + 1, b"(not sent: too big)"), (65536, b"(not sent: too big)"), (1, b"y")):
+            w.send(TEXT, b"y" * n)
+            assert w.recv() == (TEXT, answer)
+
+
+def test_a_command_of_64_kib_is_taken(room):
+    with RawWebSocket(room.gateway, "/connection/websocket") as w:
+        w.send(TEXT, b'{"id":1,"connect":{}}'.ljust(65536))
+        op, answer = w.recv()
+        assert op == TEXT and b'"id":1' in answer and b"error" not in answer
 
 
 def test_fragments_over_64_kib_together_are_1009(room, door):
@@ -134,6 +149,26 @@ def test_half_a_frame_held_open_holds_nobody(room, name):
         w.close()
 
 
+def test_thousands_of_idle_sockets_cost_no_thread(fresh):
+    r = fresh(config="gateway: { http_threads: 16 }\n")
+    tasks = f"/proc/{r.process_of('gateway').pid}/task"
+
+    def names():
+        return sorted(pathlib.Path(tasks, t, "comm").read_text().strip() for t in os.listdir(tasks))
+
+    with contextlib.ExitStack() as held:
+        # A few first: what is started once, for the first of them, is there then.
+        for _ in range(50):
+            held.enter_context(RawWebSocket(r.gateway, "/ws?room=idle"))
+        works(r.gateway)
+        before = names()
+        for _ in range(2000):
+            held.enter_context(RawWebSocket(r.gateway, "/ws?room=idle"))
+        until(lambda: [x for x in r.gateway.api("rooms") if x["room"] == "idle" and x["members"] == 2050], 20, "all in the room")
+        assert names() == before
+        works(r.gateway)
+
+
 def test_half_a_handshake_held_open_is_ended(fresh):
     """As many as there are HTTP threads, saying nothing: they are cut in time, and the health door does not feel them."""
     r = fresh(config="gateway: { http_threads: 16 }\n")
@@ -176,37 +211,65 @@ def test_10000_handshakes_that_vanish(room):
     until(lambda: not [x for x in g.api("rooms") if x["room"] == "v" and x["members"]], 30, "members counted out")
 
 
-@pytest.mark.parametrize("request_bytes", [
-    b"\x00\x01\x02\x03\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GARBAGE / HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n", b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(5000)) + b"\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"z" * 100000 + b"\r\n\r\n",
-    b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-    b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-    b"POST /files/ HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
-    b"POST /files/ HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+@pytest.mark.parametrize("code, request_bytes", [
+    (400, b"\x00\x01\x02\x03\r\n\r\n"), (400, b"GET\r\n\r\n"), (505, b"GET / HTTP/9.9\r\n\r\n"),
+    (400, b"GARBAGE / HTTP/1.1\r\nHost: x\r\n\r\n"), (400, b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n"),
+    # A head of more than 16 KiB is not read to its end; one of 64 lines or more is, and told so.
+    (400, b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (400, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(5000)) + b"\r\n"),
+    (400, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"z" * 100000 + b"\r\n\r\n"),
+    (431, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(500)) + b"\r\n"),
+    (400, b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n"),
+    (400, b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+    (400, UPLOAD + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\nhello"),
+    (400, UPLOAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (400, UPLOAD + b"Transfer-Encoding: gzip\r\n\r\n"),
 ])
-def test_broken_requests_are_refused_and_the_connection_ended(room, request_bytes):
+def test_broken_requests_are_refused_and_the_connection_ended(room, code, request_bytes):
     with room.gateway.raw() as s:
-        s.settimeout(20 * SLOW)
-        answer = b""
-        try:
+        with contextlib.suppress(OSError):  # the answer may come, and the end with it, before all is sent
             s.sendall(request_bytes)
             s.shutdown(socket.SHUT_WR)
-            while chunk := s.recv(65536):
-                answer += chunk
-        except (ConnectionError, socket.timeout) as e:
-            assert not isinstance(e, socket.timeout), "neither answered nor closed"
-    if answer:
-        assert 400 <= int(answer.split()[1]) < 600, answer[:200]
+        answer = to_the_end(s)
+    assert answer.split()[1] == b"%d" % code, answer[:200]
+    assert b"\r\nConnection: close\r\n" in answer and answer.count(b"HTTP/1.1 ") == 1
     works(room.gateway)
+
+
+def to_the_end(s):
+    """All that comes until the server ends the connection; what had come before a reset counts."""
+    s.settimeout(20 * SLOW)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := s.recv(65536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize("surplus", [b"more of the body\r\n\r\n", b"x" * 1000, b"\0" * 50, b"y" * 50_000],
+                         ids=["lines", "no end", "zeros", "long"])
+def test_what_follows_a_body_is_no_part_of_it(room, surplus):
+    """As much as Content-Length said is kept; the rest stands where the next request begins, and is none."""
+    g = room.gateway
+    rest = os.urandom(100_000)
+    url = url_of(g, create(g, 5 + len(rest)))
+    with g.raw() as s:
+        s.sendall(f"PATCH {url[len(g.http):]} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+                  f"Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\nhello".encode() + surplus)
+        first, second = to_the_end(s).split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"204 ") and b"\r\nUpload-Offset: 5\r\n" in first
+    assert second.startswith(b"400 ") and b"\r\nConnection: close\r\n" in second
+    assert head(url).headers["Upload-Offset"] == "5"
+    assert patch(url, 5, rest).status_code == 204
+    assert requests.get(url, timeout=10 * SLOW).content == b"hello" + rest
 
 
 def test_64_headers_do_not_hide_one(room):
     """civetweb keeps 64 headers and drops the rest in silence: a request with as many is refused."""
-    with room.gateway.raw() as s:
-        s.sendall(b"GET /api/v1/rooms HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(70)) + b"\r\n")
-        assert s.recv(100).split()[1] in (b"400", b"431")
+    for n, status in ((62, b"200"), (63, b"431"), (70, b"431")):
+        with room.gateway.raw() as s:
+            s.sendall(b"GET /api/v1/rooms HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(n)) + b"\r\n")
+            assert s.recv(100).split()[1] == status, n
 
 
 def test_a_reader_that_is_too_slow_is_closed_with_3008_and_nobody_waits(fresh):
