@@ -497,10 +497,12 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
     int fd = adopt(p, &s,
                    &(struct wr_conn_opts){
                        .policy = WR_QUEUE_MEDIA, .queue_bytes = 300000, .queue_ms = 100000});
-    for (unsigned i = 0; i < 60; i++) /* every tenth is a key frame; nobody reads */
+    send_media(g, 0, WR_FRAME_KEY, 50000);
+    assert_int_equal(frame_get(fd, &b), 2);
+    for (unsigned i = 1; i < 60; i++) /* every tenth is a key frame; nobody reads */
         send_media(g, i, i % 10 == 0 ? WR_FRAME_KEY : 0, 50000);
     send_media(g, 1000, WR_FRAME_KEEP, 100);
-    unsigned next = 0, got = 0;
+    unsigned next = 1, got = 0;
     for (bool kept = false; !kept;) {
         assert_int_equal(frame_get(fd, &b), 2);
         unsigned n = (unsigned)strtoul((char *)b.p, NULL, 10);
@@ -510,8 +512,8 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
         next = n + 1;
         got += !kept;
     }
-    assert_in_range(got, 1, 40); /* what the socket took, and the bound of the queue */
-    send_media(g, 61, 0, 100);   /* may be skipped still, until the next key frame */
+    assert_true(got <= 40);    /* what the socket took, and the bound of the queue */
+    send_media(g, 61, 0, 100); /* may be skipped still, until the next key frame */
     send_media(g, 70, WR_FRAME_KEY, 100);
     do {
         assert_int_equal(frame_get(fd, &b), 2);
