@@ -40,6 +40,33 @@ static void held_free(struct rooms__held **first, size_t *n)
     *n = 0;
 }
 
+/* Takes the event at *at off the list of those that wait. */
+static void drop_one_held(struct rooms__room *room, struct rooms__held **at)
+{
+    struct rooms__held *h = *at;
+    *at = h->next;
+    room->nheld--;
+    wr_gauge_add(&rooms__g_held, -1);
+    wr_msg_unref(h->msg);
+    free(h);
+}
+
+/* The log of the room's epoch is gone: what waits of it would turn the room back to it. */
+static void drop_held_of_epoch(struct rooms__room *room)
+{
+    struct rooms__held **at = &room->held;
+    while (*at) {
+        struct rooms__pubs p;
+        bool is_of_it = rooms__parse_event((*at)->event, &p) && wr_slice_is(p.epoch, room->epoch);
+        rooms__pubs_free(&p);
+        if (is_of_it)
+            drop_one_held(room, at);
+        else
+            at = &(*at)->next;
+    }
+    room->held_last = at;
+}
+
 static void drop_held(struct rooms__room *room)
 {
     wr_gauge_add(&rooms__g_held, -(int64_t)room->nheld);
@@ -417,11 +444,7 @@ static void take_held(struct rooms__room *room)
             if (!taken)
                 break;
         }
-        room->held = h->next;
-        room->nheld--;
-        wr_gauge_add(&rooms__g_held, -1);
-        wr_msg_unref(h->msg);
-        free(h);
+        drop_one_held(room, &room->held);
     }
     if (room->target > room->last)
         fill(room);
@@ -492,6 +515,7 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         return;
     }
     if (room->epoch[0] && !wr_slice_is(epoch, room->epoch)) {
+        drop_held_of_epoch(room);
         room_epoch(room, epoch, top);
     } else if (!room->epoch[0]) {
         memcpy(room->epoch, epoch.p, epoch.n);
