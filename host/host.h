@@ -45,6 +45,12 @@ int host_health(const struct host_options *o);
 int host_plugins(const struct host_options *o);
 int host_check(const struct host_options *o);
 
+/* The command line of one of the processes of --split: ours without --split, with the service's name; --listen is the
+ * gateway's alone. free() it and [2], the rest is borrowed. NULL when memory is out. */
+char **host_child_argv(const struct host_options *o, const char *service);
+/* How long to wait before a service that died after lived_ms is started again; counts its failures in a row. */
+int host_backoff_ms(size_t *failures, int64_t lived_ms);
+
 /* "watchroom: ..." on standard error. */
 void host_say(const char *fmt, ...) WR_PRINTF(1, 2);
 /* Where to point a browser, and who else may: on standard output. */

@@ -30,7 +30,7 @@ static const char **place_of(struct host_options *o, const char *flag, size_t n)
     for (size_t i = 0; i < WR_ARRAY_LEN(flags); i++)
         if (strlen(flags[i].name) == n && !strncmp(flags[i].name, flag, n))
             return flags[i].at;
-    if (n == 5 && !strncmp(flag, "--set", n) && o->num_sets < HOST_MAX_SETS)
+    if (n == 5 && !strncmp(flag, "--set", n))
         return &o->sets[o->num_sets++];
     return NULL;
 }
@@ -43,7 +43,13 @@ static bool parse_flag(struct host_options *o, int *i)
         o->split = true;
         return true;
     }
-    const char **at = place_of(o, flag, equals ? (size_t)(equals - flag) : strlen(flag));
+    size_t n = equals ? (size_t)(equals - flag) : strlen(flag);
+    if (o->num_sets == HOST_MAX_SETS && n == 5 && !strncmp(flag, "--set", n)) {
+        host_say("--set can be given %d times; a file for --config has room for more",
+                 HOST_MAX_SETS);
+        return false;
+    }
+    const char **at = place_of(o, flag, n);
     if (!at) {
         host_say("there is no flag \"%.60s\"; `watchroom help` lists them", flag);
         return false;

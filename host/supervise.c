@@ -44,8 +44,7 @@ struct supervisor {
     int code;
 };
 
-/* The child's command line: ours without --split, with the service's name. --listen is the gateway's alone. */
-static char **child_argv(const struct host_options *o, const char *service)
+char **host_child_argv(const struct host_options *o, const char *service)
 {
     static char serve[] = "serve";
     char **argv = calloc((size_t)o->argc + 2, sizeof *argv);
@@ -93,7 +92,7 @@ static void become(char **argv, int ready_fd, pid_t parent)
 static bool start(struct supervisor *s, struct child *ch)
 {
     int pipe_fd[2] = {-1, -1};
-    char **argv = child_argv(s->o, ch->service);
+    char **argv = host_child_argv(s->o, ch->service);
     pid_t parent = getpid();
     ch->restart_ms = 0;
     ch->started_ms = wr_mono_ms();
@@ -151,6 +150,14 @@ static void handle_ready(struct supervisor *s, struct child *ch)
     }
 }
 
+int host_backoff_ms(size_t *failures, int64_t lived_ms)
+{
+    if (lived_ms >= WELL_AFTER_MS)
+        *failures = 0;
+    size_t nth = (*failures)++;
+    return backoff_ms[WR_MIN(nth, WR_ARRAY_LEN(backoff_ms) - 1)];
+}
+
 /* False when the whole must end: the service never worked, and said itself why. */
 static bool handle_death(struct supervisor *s, struct child *ch, int status)
 {
@@ -168,10 +175,7 @@ static bool handle_death(struct supervisor *s, struct child *ch, int status)
         s->code = WEXITSTATUS(status) ? WEXITSTATUS(status) : HOST_FAILED;
         return false;
     }
-    if (now - ch->started_ms >= WELL_AFTER_MS)
-        ch->failures = 0;
-    int wait_ms = backoff_ms[WR_MIN(ch->failures, WR_ARRAY_LEN(backoff_ms) - 1)];
-    ch->failures++;
+    int wait_ms = host_backoff_ms(&ch->failures, now - ch->started_ms);
     ch->restart_ms = now + wait_ms;
     host_say("%s (pid %ld) %s; starting it again in %d.%d s", ch->service, pid, how, wait_ms / 1000,
              wait_ms % 1000 / 100);
