@@ -30,7 +30,7 @@ struct camera {
     gint port; /* 0: any free one */
     gchar *path;
     gchar *codec;     /* h264 or h265 */
-    gchar *audio;     /* aac, pcma or none */
+    gchar *audio;     /* aac, pcma, opus or none */
     gchar *transport; /* both, tcp or udp */
     gchar *user;
     gchar *pass;
@@ -101,6 +101,11 @@ static const char *audio_branch(const struct camera *cam)
                "! audio/x-raw,rate=8000,channels=1 ! audioconvert ! alawenc "
                "! rtppcmapay name=pay1 pt=8";
     }
+    if (strcmp(cam->audio, "opus") == 0) {
+        return "audiotestsrc is-live=true wave=sine freq=440 volume=0.2 "
+               "! audio/x-raw,rate=48000,channels=2 ! audioconvert ! opusenc "
+               "! rtpopuspay name=pay1 pt=97";
+    }
     return "";
 }
 
@@ -118,6 +123,8 @@ static bool has_elements(const struct camera *cam)
         {"aacparse", "gstreamer1.0-plugins-good", "aac"},
         {"avenc_aac", "gstreamer1.0-libav", "aac"},
         {"alawenc", "gstreamer1.0-plugins-good", "pcma"},
+        {"opusenc", "gstreamer1.0-plugins-base", "opus"},
+        {"rtpopuspay", "gstreamer1.0-plugins-good", "opus"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(needed); i++) {
@@ -309,7 +316,7 @@ static bool read_options(struct camera *cam, int *argc, char ***argv)
         {"port", 0, 0, G_OPTION_ARG_INT, &cam->port, "port; 0 takes a free one (0)", "PORT"},
         {"path", 0, 0, G_OPTION_ARG_STRING, &cam->path, "path of the stream (/cam)", "PATH"},
         {"codec", 0, 0, G_OPTION_ARG_STRING, &cam->codec, "h264 or h265 (h264)", "CODEC"},
-        {"audio", 0, 0, G_OPTION_ARG_STRING, &cam->audio, "aac, pcma or none (aac)", "CODEC"},
+        {"audio", 0, 0, G_OPTION_ARG_STRING, &cam->audio, "aac, pcma, opus or none (aac)", "CODEC"},
         {"transport", 0, 0, G_OPTION_ARG_STRING, &cam->transport, "both, tcp or udp (both)", "T"},
         {"user", 0, 0, G_OPTION_ARG_STRING, &cam->user, "ask for this name", "NAME"},
         {"pass", 0, 0, G_OPTION_ARG_STRING, &cam->pass, "and this password", "WORD"},
@@ -327,7 +334,7 @@ static bool read_options(struct camera *cam, int *argc, char ***argv)
         G_OPTION_ENTRY_NULL,
     };
     static const char *const codecs[] = {"h264", "h265", NULL};
-    static const char *const audios[] = {"aac", "pcma", "none", NULL};
+    static const char *const audios[] = {"aac", "pcma", "opus", "none", NULL};
     static const char *const transports[] = {"both", "tcp", "udp", NULL};
     GOptionContext *options = g_option_context_new("- an RTSP camera for tests");
     GError *error = NULL;

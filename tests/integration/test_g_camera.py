@@ -38,6 +38,17 @@ def test_a_camera_without_sound_is_a_picture(shape):
         assert state_of(r.gateway, "cam")["audio"] == ""
 
 
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_sound_that_is_not_carried_is_named_and_the_picture_plays(shape, transport):
+    with Camera("--gop", "25", "--audio", "opus") as cam, Room(shape, config=config(cam.url, transport=transport)) as r, \
+            watch(r.gateway, "cam") as v:
+        assert v.recv(15 * SLOW).startswith('video/mp4; codecs="avc1.')
+        s = until(lambda: (s := state_of(r.gateway, "cam"))["state"] == "live" and s)
+        assert s["reason"].startswith("without sound: ") and "opus" in s["reason"].lower() and s["audio"] == "", s
+        assert set(streams_of(f"{r.gateway.http}/live/cam.mp4")) == {"video"}
+        assert decode(f"{r.gateways[-1].http}/live/cam.flv", 3) >= 50
+
+
 def test_h265_is_refused_with_a_sentence_that_names_it(shape):
     with Camera("--codec", "h265") as cam, Room(shape, config=config(cam.url)) as r:
         answer = r.gateway.get("/live/cam.mp4", timeout=30 * SLOW)
