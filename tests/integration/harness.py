@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -379,11 +380,21 @@ class Camera:
         self.stop()
 
 
-def run(*args, env=None, timeout=30, **kw):
-    """watchroom ARGS to its end."""
+def run(*args, env=None, timeout=30, prefix=(), **kw):
+    """watchroom ARGS to its end; by another program when there is a prefix."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WATCHROOM_")}
-    return subprocess.run([BINARY, *[str(a) for a in args]], env=clean | (env or {}), capture_output=True, text=True,
+    return subprocess.run([*prefix, BINARY, *[str(a) for a in args]], env=clean | (env or {}), capture_output=True, text=True,
                           timeout=timeout * SLOW, stdin=subprocess.DEVNULL, **kw)
+
+
+def as_root(*command):
+    """Runs what only root may, by sudo when we are not root; says what is missing when neither is."""
+    sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
+    if sudo and not shutil.which("sudo"):
+        raise AssertionError(f"`{shlex.join(command)}` needs root: run the tests as root, or install sudo")
+    r = subprocess.run([*sudo, *command], capture_output=True, text=True)
+    assert r.returncode == 0, f"`{shlex.join([*sudo, *command])}` failed, which only root may (sudo without a password will " \
+        f"do; in a container it takes --privileged): {r.stderr.strip()}"
 
 
 def node(script, *args, timeout=60):

@@ -6,7 +6,6 @@ import hashlib
 import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -189,7 +188,6 @@ def test_wget_goes_on_where_it_was_cut(room, tmp_path):
     assert (tmp_path / "w").read_bytes() == data
 
 
-@pytest.mark.skipif(not shutil.which("aria2c"), reason="aria2c is not installed")
 def test_aria2_takes_a_file_in_pieces(room, tmp_path):
     data = os.urandom(12_000_000)
     url = upload(room.gateway, data, filename="a.bin")
