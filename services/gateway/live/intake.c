@@ -132,6 +132,13 @@ static bool begins(const struct live_stream *s, const struct wr_media_frame *f)
     return has_video(s) ? f->key && f->track == WR_TRACK_VIDEO : true;
 }
 
+/* More than a century after the first viewer came: no camera's clock, and microseconds of it would overflow. */
+static bool is_far(const struct live_stream *s, const struct wr_track *t,
+                   const struct wr_media_frame *f)
+{
+    return f->dts / t->timescale + s->base_us / 1000000 > (int64_t)1 << 32;
+}
+
 /* Decoding can go on with this frame: viewers get it. */
 static void play(struct live_stream *s, const struct wr_media_frame *in, struct wr_msg *msg)
 {
@@ -142,6 +149,10 @@ static void play(struct live_stream *s, const struct wr_media_frame *in, struct 
     s->synced = true;
     if (!t)
         return;
+    if (is_far(s, t, in)) {
+        wr_count(&bad, 1);
+        return;
+    }
     int64_t base = s->base_us / 1000000 * t->timescale +
                    s->base_us % 1000000 * t->timescale / 1000000;
     f.dts += base;

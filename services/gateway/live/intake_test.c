@@ -406,6 +406,20 @@ static void test_numbers_out_of_range_are_counted_and_do_no_harm(void **state)
     expect("(*K0)(P1)");
 }
 
+static void test_a_time_centuries_away_is_counted_and_left_out(void **state)
+{
+    (void)state;
+    unsigned long bad = counted("bad_events");
+    struct wr_media_frame f = frame(5, "P1");
+    kit.s.tracks[0].t.timescale = 1; /* a tick is a second */
+    come(5, "K0");
+    f.dts = f.pts = INT64_C(1) << 45;
+    kit_event(&f);
+    come(5, "P2");
+    expect("(*K0)(P2)");
+    assert_int_equal(counted("bad_events") - bad, 1);
+}
+
 static void test_a_track_that_was_not_told_of_is_left_out(void **state)
 {
     (void)state;
@@ -458,6 +472,7 @@ int main(void)
         T(test_a_full_plane_gets_nothing_before_the_next_key_frame),
         T(test_malformed_events_are_counted_and_do_no_harm),
         T(test_numbers_out_of_range_are_counted_and_do_no_harm),
+        T(test_a_time_centuries_away_is_counted_and_left_out),
         T(test_a_track_that_was_not_told_of_is_left_out),
         T(test_an_answer_that_is_not_one_is_counted_and_asked_for_again),
     };

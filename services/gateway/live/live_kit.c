@@ -163,6 +163,12 @@ struct live_stream *live__add(struct wr_live *l, struct wr_slice name)
     return wr_slice_is(name, kit.s.name) ? &kit.s : NULL;
 }
 
+bool wr_bus_service_address(struct wr_bus_service *s, const char *instance, char *out, size_t n)
+{
+    (void)s, (void)instance;
+    return snprintf(out, n, "tcp://127.0.0.1:7101") < (int)n;
+}
+
 void control__call_ended(struct wr_live *l)
 {
     must(l == &kit.live);
@@ -246,6 +252,7 @@ void kit_open(bool watched)
     kit.s.name = strdup("hall");
     kit.s.outs = kit.outs;
     kit.s.tell = wr_group_new(NULL);
+    pthread_mutex_init(&kit.live.lock, NULL);
     pthread_mutex_init(&kit.s.lock, NULL);
     must(kit.s.name && kit.s.tell);
     for (unsigned i = 0; i < 2; i++) {
@@ -266,6 +273,7 @@ void kit_close(void)
     items__free(&kit.s.group);
     items__free(&kit.s.held);
     pthread_mutex_destroy(&kit.s.lock);
+    pthread_mutex_destroy(&kit.live.lock);
     free(kit.s.name);
 }
 
