@@ -8,8 +8,6 @@ import struct
 import threading
 
 import pytest
-import requests
-from websockets.exceptions import WebSocketException
 
 from busclient import Bus, CallFailed, bus_pb2, event_of, events, files_pb2, hub_pb2, ingest_pb2
 from harness import SLOW, Room, memory_kb, until
@@ -358,128 +356,6 @@ def test_garbage_events_do_not_hurt_a_gateway():
         with r.gateways[0].text("after") as a, r.gateways[1].text("after") as b:
             a.send("still")
             assert b.line(20) == "still"
-
-
-class FalseIngest:
-    """Describes itself well, and then talks rubbish: in its answers, and on the events' socket of its one stream."""
-
-    def __init__(self, room, rng):
-        import pynng
-        self.rng, self.event_url, self.answered = rng, f"tcp://*:{room.base + 31}", 0
-        self.address = room.bus["ingest"][0]
-        self.lane = room.base + 30
-        self.pub = pynng.Pub0(listen=f"tcp://127.0.0.1:{room.base + 31}")
-        self.rep = pynng.Rep0(recv_timeout=50, send_timeout=2000)
-
-    def __enter__(self):
-        until(lambda: listens(self.rep, self.address), 10)
-        return self
-
-    def __exit__(self, *_):
-        self.rep.close()
-        self.pub.close()
-
-    def text(self, most):
-        return "".join(chr(self.rng.randrange(1, 0x2000)) for _ in range(self.rng.randrange(most)))
-
-    def info(self):
-        rng = self.rng
-        i = ingest_pb2.StreamInfo(stream="demo", state=rng.randrange(9), reason=self.text(300), epoch=rng.randrange(4),
-                                  event_url=self.event_url, watchers=rng.getrandbits(32))
-        for k in range(rng.randrange(4)):
-            i.tracks.add(track=k, codec=rng.randrange(4), config=rng.randbytes(rng.randrange(100)), timescale=rng.choice([0, 1, 90000]),
-                         width=rng.getrandbits(32), height=640, sample_rate=rng.getrandbits(32), codec_string=self.text(30))
-        return i
-
-    def frame(self):
-        rng = self.rng
-        return ingest_pb2.MediaFrame(stream="demo", epoch=rng.randrange(4), track=rng.randrange(4), seq=rng.randrange(50),
-                                     key=rng.random() < 0.3, dts=rng.getrandbits(63) >> rng.randrange(60), pts=rng.randrange(100000),
-                                     duration=rng.getrandbits(32), data=rng.randbytes(rng.randrange(2000)))
-
-    def torn(self, message):
-        """As it is, cut, with a few bytes exchanged, or nothing of it."""
-        b, kind = message.SerializeToString(), self.rng.randrange(4)
-        if kind == 1:
-            return b[:self.rng.randrange(len(b) + 1)]
-        if kind == 2:
-            at = self.rng.randrange(len(b) + 1)
-            return b[:at] + self.rng.randbytes(3) + b[at + 3:]
-        return b if kind == 0 else self.rng.randbytes(self.rng.randrange(300))
-
-    def answer(self):
-        import pynng
-        from watchroom.v1 import node_pb2
-        try:
-            call = bus_pb2.Call.FromString(self.rep.recv())
-            if call.method.endswith("Describe"):
-                body = node_pb2.NodeInfo(service="ingest", instance="ingest-false", version="x",
-                                         lanes=[f"tcp://*:{self.lane}"]).SerializeToString()
-            elif call.method.endswith("Streams"):
-                body = self.torn(ingest_pb2.StreamsResponse(streams=[self.info()]))
-            else:
-                body = self.torn(ingest_pb2.WatchResponse(info=self.info(), group=[self.frame() for _ in range(self.rng.randrange(30))]))
-                self.answered += call.method.endswith("/Watch")
-            self.rep.send(bus_pb2.Answer(body=body).SerializeToString())
-        except pynng.Timeout:
-            pass
-
-    def publish(self):
-        for topic in (b"media/demo\0", b"stream/demo\0", b"media/demo", b"stream/\0"):
-            self.pub.send(topic + self.torn(bus_pb2.Event(instance="ingest-false", media=self.frame())))
-            self.pub.send(topic + self.torn(bus_pb2.Event(time_ms=self.rng.getrandbits(62), stream=ingest_pb2.StreamEvent(info=self.info()))))
-
-
-def knock(gateway, kind, stop):
-    """A viewer who comes again whenever it is sent away, until it is told to stop."""
-    while not stop.is_set():
-        with contextlib.suppress(OSError, EOFError, WebSocketException, TimeoutError), watch(gateway, kind=kind) as v:
-            while not stop.is_set():
-                v.recv(1)
-
-
-def test_garbage_of_an_ingest_does_not_hurt_a_gateway():
-    """The same of an ingest, while somebody watches by each gateway."""
-    stop = threading.Event()
-    with Room("split") as r, concurrent.futures.ThreadPoolExecutor() as pool:
-        r.processes["ingest"].kill()
-        for g, kind in zip(r.gateways, ("mp4", "flv")):
-            pool.submit(knock, g, kind, stop)
-
-        def refused():
-            return [g.metrics()["watchroom_live_bad_events_total"] for g in r.gateways]
-
-        try:
-            with FalseIngest(r, random.Random(13)) as false:
-                def rubbish_until(check, what):
-                    def step():
-                        for _ in range(20):
-                            false.answer()
-                            false.publish()
-                        return check()
-                    until(step, 60, what)
-
-                rubbish_until(lambda: min(refused()) > 100, "both gateways listening to the rubbish")
-                for url in ("", "tcp://", "tcp://*:0", "tcp://*:99999", "tcp://*:1", "tcp://*", "*", "http://*/", "inproc://nobody",
-                            "ipc:///etc/passwd", "tcp://[::1", "tcp://" + "1" * 600 + ":1", "\n\x01%s%n", r.bus["filestore"][0]):
-                    false.event_url, told = url, false.answered
-                    rubbish_until(lambda told=told: false.answered > told + 1, f"somebody being told {url!r}")
-                assert [g.healthy() for g in r.gateways] == [True, True]
-                with r.gateways[0].text("during") as a, r.gateways[1].text("during") as b:
-                    a.send("heard")
-                    assert b.line(20) == "heard"
-        finally:
-            stop.set()
-        r.processes["ingest"].start()
-        for g in r.gateways:
-            until(lambda g=g: requests.get(f"http://127.0.0.1:{g.health}/healthz", timeout=10).text == "ok\n", 40, "the true ingest")
-            until(lambda g=g: plays(g), 60, "the demo")
-
-
-def plays(gateway):
-    with contextlib.suppress(WebSocketException, TimeoutError), watch(gateway) as v:
-        pictures(v)
-        return True
 
 
 def listens(sock, url):
