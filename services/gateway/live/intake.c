@@ -122,14 +122,9 @@ void intake__forget(struct live_stream *s)
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-static bool has_video(const struct live_stream *s)
-{
-    return track_of(s, WR_TRACK_VIDEO) != NULL;
-}
-
 static bool begins(const struct live_stream *s, const struct wr_media_frame *f)
 {
-    return has_video(s) ? f->key && f->track == WR_TRACK_VIDEO : true;
+    return live__has_video(s) ? f->key && f->track == WR_TRACK_VIDEO : true;
 }
 
 /* More than a century after the first viewer came: no camera's clock, and microseconds of it would overflow. */

@@ -202,6 +202,14 @@ struct live_stream {
     char sub_url[512];
 };
 
+static inline bool live__has_video(const struct live_stream *s)
+{
+    for (size_t i = 0; i < s->num_tracks; i++)
+        if (s->tracks[i].t.track == WR_TRACK_VIDEO)
+            return true;
+    return false;
+}
+
 /* intake.c; all under the stream's lock. */
 void intake__frame(struct live_stream *s, const struct wr_media_frame *f, struct wr_msg *msg);
 void intake__set_state(struct live_stream *s, enum live_state state, const char *reason);

@@ -113,18 +113,10 @@ static void close_muxer(struct live_output *o)
     o->open = o->unfit = false;
 }
 
-static bool has_video(const struct live_stream *s)
-{
-    for (size_t i = 0; i < s->num_tracks; i++)
-        if (s->tracks[i].t.track == WR_TRACK_VIDEO)
-            return true;
-    return false;
-}
-
 /* A stream without a picture is heard at every door. */
 static bool carries(const struct live_output *o, uint32_t track)
 {
-    return !o->picture_only || track == WR_TRACK_VIDEO || !has_video(o->stream);
+    return !o->picture_only || track == WR_TRACK_VIDEO || !live__has_video(o->stream);
 }
 
 static bool open_muxer(struct live_output *o)
@@ -223,7 +215,7 @@ static void mux(struct live_output *o, const struct wr_media_frame *f, struct wr
     b->key |= begin;
     o->plugin->frame(o->state, f, &b->sink);
     b->msg = NULL;
-    bool ride = f->track == WR_TRACK_AUDIO && has_video(o->stream) &&
+    bool ride = f->track == WR_TRACK_AUDIO && live__has_video(o->stream) &&
                 now_us - b->first_us < LIVE_SOUND_US && b->n < OUTPUT_PARTS / 2;
     if (!ride)
         flush(o, to_viewers);
