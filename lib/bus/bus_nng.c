@@ -120,6 +120,21 @@ struct closing {
 static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct closing *abandoned; /* for ever: their sockets may still call back */
 
+/* Pipes are let go by one thread of NNG. While that one hangs in a pipe of an abandoned socket no other socket closes
+ * either, and a process would spend two seconds on each: it has the patience once. */
+static int64_t patience_us(void)
+{
+    bool stuck = false;
+    pthread_mutex_lock(&abandoned_lock);
+    for (struct closing *c = abandoned; c && !stuck; c = c->next) {
+        pthread_mutex_lock(&c->lock);
+        stuck = !c->closed;
+        pthread_mutex_unlock(&c->lock);
+    }
+    pthread_mutex_unlock(&abandoned_lock);
+    return stuck ? 100000 : 2000000;
+}
+
 static void *close_socket(void *arg)
 {
     struct closing *c = arg;
@@ -146,7 +161,7 @@ bool bus_nng__close(nng_socket s, void *keep)
         free(c);
         return true;
     }
-    int64_t until = wr_mono_us() + 2000000;
+    int64_t patience = patience_us(), until = wr_mono_us() + patience;
     pthread_mutex_lock(&c->lock);
     while (!c->closed && wr_mono_us() < until)
         wr_cond_wait_until(&c->done, &c->lock, until);
@@ -160,7 +175,8 @@ bool bus_nng__close(nng_socket s, void *keep)
         return true;
     }
     pthread_detach(thread);
-    wr_warn("bus.close", "a bus socket did not close within 2 s and was abandoned");
+    wr_warn("bus.close", "a bus socket did not close within %d ms and was abandoned",
+            (int)(patience / 1000));
     pthread_mutex_lock(&abandoned_lock);
     c->next = abandoned;
     abandoned = c;
