@@ -431,6 +431,7 @@ def test_backup_while_running_comes_back_here_and_on_a_new_machine(stack, tmp_pa
 
     stack.compose("down", "-v")
     as_the_docs_say(stack, "restore", tmp_path)
+    stack.up(gateway=1)
     until(stack.answers, 60, "an answer after the restore")
     assert texts_of_history(stack, "kept") == ["before the backup"]
     assert requests.get(file, timeout=30).content == b"bytes"
