@@ -112,7 +112,7 @@ struct closing {
     nng_socket sock;
     pthread_mutex_t lock;
     pthread_cond_t done;
-    bool closed, abandoned;
+    bool closed;
     void *keep;
     struct closing *next;
 };
