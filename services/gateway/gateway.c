@@ -92,7 +92,8 @@ static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
     e = wr_http_new(&o, &g->env.http, err);
     if (e != WR_OK || !c->gateway.health[0])
         return e;
-    struct wr_http_opts h = {.listen = c->gateway.health, .threads = 4, .trusted_proxies = ""};
+    struct wr_http_opts h = {
+        .listen = c->gateway.health, .key = "health", .threads = 4, .trusted_proxies = ""};
     return wr_http_new(&h, &g->health, err);
 }
 

@@ -116,16 +116,17 @@ def test_listening_elsewhere_warns_aloud(tmp_path):
         assert end(p) == 0
 
 
-def test_port_in_use_is_said(shape, tmp_path):
+@pytest.mark.parametrize("flag, other", [("--listen", "--health"), ("--health", "--listen")])
+def test_port_in_use_is_said_with_the_flag_that_changes_it(shape, tmp_path, flag, other):
     base = free_port_block(4)
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", base))
         taken.listen()
         service = [] if shape == "all" else ["gateway"]
-        r = run("serve", *service, "--listen", f"127.0.0.1:{base}", "--health", f"127.0.0.1:{base + 1}", "--data",
+        r = run("serve", *service, flag, f"127.0.0.1:{base}", other, f"127.0.0.1:{base + 1}", "--data",
                 tmp_path / "data")
-        assert r.returncode == 1
+        assert r.returncode == 1 and f"another address with {flag}\n" in r.stderr, r.stderr
         last = [line for line in r.stderr.splitlines() if line.startswith("watchroom:")]
         assert len(last) == 1 and str(base) in last[0] and "gateway cannot start" in last[0], r.stderr
         assert "use" in last[0]

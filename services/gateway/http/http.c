@@ -164,15 +164,16 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     if (!h)
         return WR_ERR_BUSY;
     h->dummy = -1;
+    h->key = o->key ? o->key : "listen";
     h->plane = o->plane;
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
     h->num_threads = o->threads ? o->threads : 128;
     if (strlen(o->listen) >= sizeof h->listen || !strchr(o->listen, ':') ||
         strspn(o->listen, "0123456789.:[]abcdefABCDEF") != strlen(o->listen)) {
-        wr_errmsg_set(
-            err, "gateway.listen: \"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000",
-            o->listen);
+        wr_errmsg_set(err,
+                      "gateway.%s: \"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000",
+                      h->key, o->listen);
         free(h);
         return WR_ERR_INVALID;
     }
@@ -210,9 +211,9 @@ static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
                             .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10))};
     if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
         wr_errmsg_set(err,
-                      "gateway.listen: cannot listen on %s: not an IPv4 address, and this civetweb "
+                      "gateway.%s: cannot listen on %s: not an IPv4 address, and this civetweb "
                       "has no IPv6",
-                      h->listen);
+                      h->key, h->listen);
         return WR_ERR_INVALID;
     }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
@@ -225,13 +226,13 @@ static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
     (void)close(fd);
     if (e == EADDRINUSE) {
         wr_errmsg_set(
-            err, "%s is in use by another program: end it, or choose another address with --listen",
-            h->listen);
+            err, "%s is in use by another program: end it, or choose another address with --%s",
+            h->listen, h->key);
         return WR_ERR_CONFLICT;
     }
     if (e) {
-        wr_errmsg_set(err, "cannot listen on %s: %s; choose another address with --listen",
-                      h->listen, strerror(e));
+        wr_errmsg_set(err, "cannot listen on %s: %s; choose another address with --%s", h->listen,
+                      strerror(e), h->key);
         return e == EACCES ? WR_ERR_DENIED : WR_ERR_INVALID;
     }
     wr_errmsg_set(err, "the HTTP server did not start on %s: %s", h->listen,

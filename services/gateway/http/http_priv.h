@@ -24,6 +24,7 @@ struct wr_http {
     struct wr_plane *plane;
     wr_http_handler_fn fallback;
     void *fallback_ctx;
+    const char *key; /* of the address: --KEY, gateway.KEY */
     char listen[128];
     char address[160];
     char threads[16];

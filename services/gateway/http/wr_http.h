@@ -121,6 +121,7 @@ WR_MUST_USE wr_err wr_http_detach(struct wr_http_req *r, int *fd, uint8_t **earl
 struct wr_http_opts {
     const char *
         listen; /* "127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000" where IPv6 exists; port 0 = any free */
+    const char *key;             /* what names the address in errors: "listen" (NULL) or "health" */
     uint32_t threads;            /* workers */
     const char *trusted_proxies; /* addresses or CIDR blocks, comma-separated; "" = none */
     struct wr_plane *plane;      /* NULL: no hand-over (the health server) */
