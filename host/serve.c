@@ -6,6 +6,7 @@
 
 #include "wr_clock.h"
 #include "wr_log.h"
+#include "wr_process.h"
 #include "wr_service.h"
 
 #include <arpa/inet.h>
@@ -219,6 +220,8 @@ static int run(const struct host_options *o, const struct wr_service_env *env)
         } while (sig < 0 && errno == EINTR);
         force.asked = true;
         wr_info("host.stop", "signal=%s", sigabbrev_np(sig));
+        if (wr_process_failed())
+            code = HOST_FAILED;
     }
     if (pthread_create(&forcer, NULL, end_by_force, NULL) == 0)
         pthread_detach(forcer);

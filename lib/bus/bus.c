@@ -2,11 +2,12 @@
  *
  * A node of the bus: its identity, its housekeeper (deadlines, health of peers, the beat) and its prober (name
  * resolution and the check of our own listeners, which may block). */
-#include "bus_priv.h"
+#include "bus_nng.h"
 
 #include "watchroom/v1/bus.pb-c.h"
 #include "wr_id.h"
 #include "wr_metrics.h"
+#include "wr_process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,11 @@ static void *keep_house(void *arg)
             beat_at = now + 1000000;
             measure_load(bus, now);
             beat(bus, w.pubs);
+            if (bus_nng__stuck(now))
+                wr_process_fail("bus.stuck",
+                                "a socket of the bus has not closed for 10 s, so nothing "
+                                "lost would be dialled again: this process ends, "
+                                "to be started anew");
         }
 
         pthread_mutex_lock(&bus->lock);

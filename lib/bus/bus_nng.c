@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What every NNG socket of ours needs: its options, listening, dialling, closing, and messages in both directions. See
- * bus_nng.h for the traps that are stepped around here. */
+ * What every NNG socket of ours needs: listening, dialling, and messages in both directions. See bus_nng.h for the traps
+ * that are stepped around here. */
 #include "bus_nng.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { REDIAL_US = 3000000 };
-
-void bus_nng__socket_options(nng_socket s)
-{
-    nng_socket_set_size(s, NNG_OPT_RECVMAXSZ, WR_BUS_MAX_MSG_BYTES);
-    nng_socket_set_ms(s, NNG_OPT_RECONNMINT, 200);
-    nng_socket_set_ms(s, NNG_OPT_RECONNMAXT, 1000);
-    nng_socket_set_bool(s, NNG_OPT_TCP_KEEPALIVE, true);
-    nng_socket_set_bool(s, NNG_OPT_TCP_NODELAY, true);
-}
 
 wr_err bus_nng__err(int rv)
 {
@@ -108,96 +98,27 @@ void bus_nng__relisten(nng_socket s, char *url, nng_listener *l)
         wr_error("bus.relisten", "%s", err.text);
 }
 
-struct closing {
-    nng_socket sock;
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    bool closed;
-    void *keep;
-    struct closing *next;
-};
-
-static pthread_mutex_t abandoned_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct closing *abandoned; /* for ever: their sockets may still call back */
-
-/* Pipes are let go by one thread of NNG. While that one hangs in a pipe of an abandoned socket no other socket closes
- * either, and a process would spend two seconds on each: it has the patience once. */
-static int64_t patience_us(void)
-{
-    bool stuck = false;
-    pthread_mutex_lock(&abandoned_lock);
-    for (struct closing *c = abandoned; c && !stuck; c = c->next) {
-        pthread_mutex_lock(&c->lock);
-        stuck = !c->closed;
-        pthread_mutex_unlock(&c->lock);
-    }
-    pthread_mutex_unlock(&abandoned_lock);
-    return stuck ? 100000 : 2000000;
-}
-
-static void *close_socket(void *arg)
-{
-    struct closing *c = arg;
-    nng_close(c->sock);
-    pthread_mutex_lock(&c->lock);
-    c->closed = true;
-    pthread_cond_signal(&c->done);
-    pthread_mutex_unlock(&c->lock);
-    return NULL;
-}
-
-bool bus_nng__close(nng_socket s, void *keep)
-{
-    struct closing *c = calloc(1, sizeof *c);
-    pthread_t thread;
-    if (!c)
-        abort();
-    c->sock = s;
-    c->keep = keep;
-    pthread_mutex_init(&c->lock, NULL);
-    wr_cond_init(&c->done);
-    if (wr_thread_start(&thread, "bus-close", close_socket, c) != WR_OK) {
-        close_socket(c);
-        free(c);
-        return true;
-    }
-    int64_t patience = patience_us(), until = wr_mono_us() + patience;
-    pthread_mutex_lock(&c->lock);
-    while (!c->closed && wr_mono_us() < until)
-        wr_cond_wait_until(&c->done, &c->lock, until);
-    bool closed = c->closed;
-    pthread_mutex_unlock(&c->lock);
-    if (closed) {
-        pthread_join(thread, NULL);
-        pthread_mutex_destroy(&c->lock);
-        pthread_cond_destroy(&c->done);
-        free(c);
-        return true;
-    }
-    pthread_detach(thread);
-    wr_warn("bus.close", "a bus socket did not close within %d ms and was abandoned",
-            (int)(patience / 1000));
-    pthread_mutex_lock(&abandoned_lock);
-    c->next = abandoned;
-    abandoned = c;
-    pthread_mutex_unlock(&abandoned_lock);
-    return false;
-}
-
-wr_err bus_nng__dial(nng_socket s, struct bus_nng_dialer *d, const char *url)
+wr_err bus_nng__dial(struct bus_nng_sock *s, struct bus_nng_dialer *d, const char *url)
 {
     snprintf(d->url, sizeof d->url, "%s", url);
     d->since_us = wr_mono_us();
-    int rv = nng_dial(s, url, &d->dialer, NNG_FLAG_NONBLOCK);
+    int rv = nng_dial(s->id, url, &d->dialer, NNG_FLAG_NONBLOCK);
     d->dialled = rv == 0;
     if (rv != 0)
         wr_error("bus.dial", "%s: %s", url, nng_strerror(rv));
     return bus_nng__err(rv);
 }
 
-void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us)
+static bool is_connected(struct bus_nng_sock *s, const struct bus_nng_dialer *d)
 {
-    if (d->pipes || now_us - d->since_us < REDIAL_US)
+    return d->dialled && bus_nng__connected(s, d->dialer);
+}
+
+void bus_nng__dialer_tick(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t now_us)
+{
+    if (is_connected(s, d))
+        d->since_us = now_us;
+    if (now_us - d->since_us < REDIAL_US)
         return;
     if (d->dialled)
         nng_dialer_close(d->dialer);
@@ -206,21 +127,11 @@ void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us
     (void)!bus_nng__dial(s, d, url);
 }
 
-bool bus_nng__dialer_retire(struct bus_nng_dialer *d)
+bool bus_nng__dialer_retire(struct bus_nng_sock *s, struct bus_nng_dialer *d)
 {
-    if (d->pipes)
+    if (is_connected(s, d))
         return false;
     if (d->dialled)
         nng_dialer_close(d->dialer);
     return true;
-}
-
-void bus_nng__dialer_pipe(struct bus_nng_dialer *d, nng_pipe_ev ev)
-{
-    if (ev == NNG_PIPE_EV_ADD_POST) {
-        d->pipes++;
-    } else if (d->pipes) {
-        d->pipes--;
-        d->since_us = wr_mono_us();
-    }
 }

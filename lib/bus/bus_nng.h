@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the three NNG files share: options that every socket gets, and messages in both directions. NNG 1.5.2's traps
+ * What the NNG files share: sockets, dialers, and messages in both directions. NNG 1.5.2's traps
  * (docs/bus.md) are met here and nowhere else. */
 #ifndef WR_BUS_BUS_NNG_H
 #define WR_BUS_BUS_NNG_H
@@ -9,8 +9,6 @@
 
 #include <nng/nng.h>
 
-/* Sizes are limited before anything is dialled or listened: the default lets a length prefix reserve gigabytes. */
-void bus_nng__socket_options(nng_socket s);
 wr_err bus_nng__err(int rv);
 /* A message of ours behind an nng_msg, without a copy; the nng_msg is freed with it, or here on failure (NULL). */
 struct wr_msg *bus_nng__wrap(nng_msg *m);
@@ -21,9 +19,45 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
 /* Opens a listener that is dead anew, on the same socket. By the prober's thread alone. */
 void bus_nng__relisten(nng_socket s, char *url, nng_listener *l);
 
-/* Closes a socket, for 2 s at the most: in NNG 1.5.2 nng_close can wait for ever for a pipe that is gone already. False:
- * the socket was abandoned, and whatever its callbacks point at (`keep`) must never be freed; it is remembered here. */
-bool bus_nng__close(nng_socket s, void *keep);
+/* ---- a socket that can be closed (bus_nng_sock.c) ---- */
+
+/* A pipe came (ADD_PRE: before anything moves on it; ADD_POST: it is used) or went (REM_POST). On NNG's threads, with no
+ * lock held, and never again once bus_nng__close has begun to wait. It must not wait for a thread that closes a dialer:
+ * that one waits for it. */
+typedef void (*bus_nng_pipe_fn)(void *ctx, nng_pipe_ev ev);
+
+struct bus_nng_pipe {
+    nng_pipe id;
+    int dialer; /* -1: a listener's */
+};
+
+struct bus_nng_sock {
+    nng_socket id;
+    bus_nng_pipe_fn fn;
+    void *ctx;
+    pthread_mutex_t lock; /* guards all below; never held while NNG is called */
+    pthread_cond_t changed;
+    struct bus_nng_pipe *pipes;
+    size_t num_pipes, cap_pipes;
+    unsigned telling; /* threads in fn */
+    bool leaving;
+};
+
+/* Opens a socket of a protocol with the options that each of ours has. `s` must stay where it is until it is closed; fn
+ * may be NULL. An NNG error, 0 for none. */
+int bus_nng__open(struct bus_nng_sock *s, int (*open)(nng_socket *), bus_nng_pipe_fn fn, void *ctx);
+/* Ends the socket's connections, then closes it; for 3 s at the most. The socket's aios are freed before: in NNG 1.5.2 one
+ * that expires at that moment is cancelled on a socket that is gone. False: NNG did not let go, the socket was abandoned,
+ * and whatever its callbacks point at (`keep`) must never be freed; it is remembered here. */
+bool bus_nng__close(struct bus_nng_sock *s, void *keep);
+/* A socket of this process did not close for 10 s: NNG's one thread that lets pipes go hangs. Nothing that is lost is
+ * dialled anew and no pipe is freed any more until the process is started again. */
+bool bus_nng__stuck(int64_t now_us);
+/* Ends the connections of pipes from below (bus_nng_cut.c). False when some of them are not TCP and stay as they are. */
+bool bus_nng__cut(const nng_pipe *pipes, size_t n);
+
+/* Does this dialer have a connection? */
+bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer);
 
 /* A dialer that is watched. NNG 1.5.2 draws its redial delay as a signed number, and -1 means for ever to its timer: a
  * dialer that met it never tries again. So a dialer without a connection is closed and made anew every 3 s. */
@@ -31,14 +65,12 @@ struct bus_nng_dialer {
     char url[BUS_URL_BYTES];
     nng_dialer dialer;
     bool dialled;
-    unsigned pipes;
-    int64_t since_us; /* of the last dial, or of the loss of the last pipe */
+    int64_t since_us; /* of the last dial, or when it was last seen with a connection */
 };
-wr_err bus_nng__dial(nng_socket s, struct bus_nng_dialer *d, const char *url);
-void bus_nng__dialer_tick(nng_socket s, struct bus_nng_dialer *d, int64_t now_us);
+wr_err bus_nng__dial(struct bus_nng_sock *s, struct bus_nng_dialer *d, const char *url);
+/* To be called every 100 ms or so. */
+void bus_nng__dialer_tick(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t now_us);
 /* Closes it for good, unless it has a connection: false then. */
-bool bus_nng__dialer_retire(struct bus_nng_dialer *d);
-/* A pipe of this dialer came or went. */
-void bus_nng__dialer_pipe(struct bus_nng_dialer *d, nng_pipe_ev ev);
+bool bus_nng__dialer_retire(struct bus_nng_sock *s, struct bus_nng_dialer *d);
 
 #endif

@@ -24,7 +24,7 @@ struct slot {
 
 struct nng_peer {
     struct bus_peer *p;
-    nng_socket sock;
+    struct bus_nng_sock sock;
     pthread_mutex_t lock; /* guards all below */
     struct bus_nng_dialer dialer;
     struct slot slots[BUS_PEER_CONTEXTS];
@@ -140,17 +140,9 @@ static void on_aio(void *arg)
     wr_msg_unref(m);
 }
 
-static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+static void on_pipe(void *ctx, nng_pipe_ev ev)
 {
-    struct nng_peer *n = arg;
-    struct bus_peer *p = n->p;
-    (void)pipe;
-    pthread_mutex_lock(&n->lock);
-    bool closing = n->closing;
-    bus_nng__dialer_pipe(&n->dialer, ev);
-    pthread_mutex_unlock(&n->lock);
-    if (closing)
-        return; /* the peer, its service and the bus may be gone */
+    struct bus_peer *p = ctx;
     if (ev == NNG_PIPE_EV_ADD_POST)
         atomic_store(&p->connected_anew, true);
     else if (ev == NNG_PIPE_EV_REM_POST)
@@ -166,20 +158,17 @@ static void open_peer(struct bus_peer *p)
         return;
     n->p = p;
     n->tail = &n->head;
-    if (nng_req0_open(&n->sock) != 0) {
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_cond_init(&n->started, NULL);
+    if (bus_nng__open(&n->sock, nng_req0_open, on_pipe, p) != 0) {
         free(n);
         return;
     }
-    pthread_mutex_init(&n->lock, NULL);
-    pthread_cond_init(&n->started, NULL);
-    bus_nng__socket_options(n->sock);
     /* A frozen instance: asked again after this, in case a restart went unnoticed. Deadlines end calls before. */
-    nng_socket_set_ms(n->sock, NNG_OPT_REQ_RESENDTIME, 2000);
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, n);
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, n);
+    nng_socket_set_ms(n->sock.id, NNG_OPT_REQ_RESENDTIME, 2000);
     p->impl = n;
     pthread_mutex_lock(&n->lock);
-    (void)!bus_nng__dial(n->sock, &n->dialer, p->url);
+    (void)!bus_nng__dial(&n->sock, &n->dialer, p->url);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -195,7 +184,7 @@ static struct slot *take_slot(struct nng_peer *n)
         return NULL;
     s = &n->slots[n->num_slots];
     s->n = n;
-    if (nng_ctx_open(&s->ctx, n->sock) != 0)
+    if (nng_ctx_open(&s->ctx, n->sock.id) != 0)
         return NULL;
     if (nng_aio_alloc(&s->aio, on_aio, s) != 0) {
         nng_ctx_close(s->ctx);
@@ -243,7 +232,7 @@ static void expire(struct bus_peer *p, int64_t now_us)
     struct nng_peer *n = p->impl;
     pthread_mutex_lock(&n->lock);
     if (!n->closing)
-        bus_nng__dialer_tick(n->sock, &n->dialer, now_us);
+        bus_nng__dialer_tick(&n->sock, &n->dialer, now_us);
     struct bus_op *late = bus__ops_take_late(&n->head, &n->tail, &n->queued, now_us);
     pthread_mutex_unlock(&n->lock);
     bus__ops_fail(late, WR_ERR_TIMEOUT, "the service did not take the call in time");
@@ -269,8 +258,9 @@ static void close_peer(struct bus_peer *p)
         nng_aio_stop(s->aio);
         if (s->op)
             fail(s, NNG_ECLOSED);
+        nng_aio_free(s->aio);
     }
-    n->abandoned = !bus_nng__close(n->sock, n);
+    n->abandoned = !bus_nng__close(&n->sock, n);
 }
 
 static void free_peer(struct bus_peer *p)
@@ -278,8 +268,6 @@ static void free_peer(struct bus_peer *p)
     struct nng_peer *n = p->impl;
     if (n->abandoned)
         return;
-    for (unsigned i = 0; i < n->num_slots; i++)
-        nng_aio_free(n->slots[i].aio);
     pthread_mutex_destroy(&n->lock);
     pthread_cond_destroy(&n->started);
     free(n);

@@ -15,7 +15,7 @@ WR_COUNTER(bad_events, "watchroom_bus_bad_messages_total", "kind=\"event\"",
            "Messages that are not what they should be, dropped");
 
 struct nng_pub {
-    nng_socket sock;
+    struct bus_nng_sock sock;
     nng_listener listener; /* once open, the prober's */
 };
 
@@ -24,18 +24,17 @@ static wr_err open_pub(struct wr_bus_pub *p, struct wr_errmsg *err)
     struct nng_pub *n = calloc(1, sizeof *n);
     if (!n)
         return WR_ERR_BUSY;
-    int rv = nng_pub0_open(&n->sock);
+    int rv = bus_nng__open(&n->sock, nng_pub0_open, NULL, NULL);
     if (rv != 0) {
         wr_errmsg_set(err, "cannot open a bus socket: %s", nng_strerror(rv));
         free(n);
         return bus_nng__err(rv);
     }
-    bus_nng__socket_options(n->sock);
-    nng_socket_set_int(n->sock, NNG_OPT_SENDBUF, p->lane ? BUS_LANE_QUEUE : BUS_MEDIA_QUEUE);
-    wr_err e = bus_nng__listen(n->sock, p->url, &n->listener, err);
+    nng_socket_set_int(n->sock.id, NNG_OPT_SENDBUF, p->lane ? BUS_LANE_QUEUE : BUS_MEDIA_QUEUE);
+    wr_err e = bus_nng__listen(n->sock.id, p->url, &n->listener, err);
     if (e != WR_OK) {
-        nng_close(n->sock);
-        free(n);
+        if (bus_nng__close(&n->sock, n))
+            free(n);
         return e;
     }
     p->impl = n;
@@ -47,21 +46,21 @@ static void publish(struct wr_bus_pub *p, const char *topic, struct wr_msg *even
     struct nng_pub *n = p->impl;
     nng_msg *m = bus_nng__build((const uint8_t *)topic, strlen(topic) + 1, wr_msg_slice(event));
     wr_msg_unref(event);
-    if (m && nng_sendmsg(n->sock, m, NNG_FLAG_NONBLOCK) != 0)
+    if (m && nng_sendmsg(n->sock.id, m, NNG_FLAG_NONBLOCK) != 0)
         nng_msg_free(m);
 }
 
 static void close_pub(struct wr_bus_pub *p)
 {
     struct nng_pub *n = p->impl;
-    if (bus_nng__close(n->sock, n))
+    if (bus_nng__close(&n->sock, n))
         free(n);
 }
 
 static void relisten_pub(struct wr_bus_pub *p)
 {
     struct nng_pub *n = p->impl;
-    bus_nng__relisten(n->sock, p->url, &n->listener);
+    bus_nng__relisten(n->sock.id, p->url, &n->listener);
 }
 
 const struct bus_pub_ops bus_nng_pub_ops = {
@@ -78,7 +77,8 @@ struct lane {
 
 struct nng_sub {
     struct wr_bus_sub *s;
-    nng_socket sock;
+    struct bus_nng_sock sock;
+    nng_aio *aio; /* the thread's; without a timeout, which could fire while the socket closes */
     pthread_t thread;
     atomic_bool stopping;
     pthread_mutex_t lock; /* guards lanes */
@@ -90,14 +90,16 @@ static void *deliver(void *arg)
 {
     struct nng_sub *n = arg;
     for (;;) {
-        nng_msg *nm;
-        int rv = nng_recvmsg(n->sock, &nm, 0);
+        nng_recv_aio(n->sock.id, n->aio);
+        nng_aio_wait(n->aio);
+        int rv = nng_aio_result(n->aio);
         if (rv == NNG_ECLOSED || (rv != 0 && atomic_load(&n->stopping)))
             return NULL;
         if (rv != 0)
             continue;
         struct wr_slice topic, event;
-        struct wr_msg *m = bus_nng__wrap(nm);
+        struct wr_msg *m = bus_nng__wrap(nng_aio_get_msg(n->aio));
+        nng_aio_set_msg(n->aio, NULL);
         if (m && bus__parse_event(wr_msg_slice(m), &topic, &event))
             n->s->fn(n->s->ctx, topic, event, m);
         else
@@ -106,29 +108,18 @@ static void *deliver(void *arg)
     }
 }
 
-static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
-{
-    struct nng_sub *n = arg;
-    nng_dialer d = nng_pipe_dialer(pipe);
-    pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_lanes; i++)
-        if (nng_dialer_id(n->lanes[i].dialer.dialer) == nng_dialer_id(d))
-            bus_nng__dialer_pipe(&n->lanes[i].dialer, ev);
-    pthread_mutex_unlock(&n->lock);
-}
-
 static void tick_sub(struct wr_bus_sub *s, int64_t now_us)
 {
     struct nng_sub *n = s->impl;
     pthread_mutex_lock(&n->lock);
     for (size_t i = 0; i < n->num_lanes;) {
         struct lane *l = &n->lanes[i];
-        if (l->leaving && bus_nng__dialer_retire(&l->dialer)) {
+        if (l->leaving && bus_nng__dialer_retire(&n->sock, &l->dialer)) {
             *l = n->lanes[--n->num_lanes];
             wr_gauge_add(&lanes_followed, -1);
             continue;
         }
-        bus_nng__dialer_tick(n->sock, &l->dialer, now_us);
+        bus_nng__dialer_tick(&n->sock, &l->dialer, now_us);
         i++;
     }
     pthread_mutex_unlock(&n->lock);
@@ -141,16 +132,14 @@ static wr_err open_sub(struct wr_bus_sub *s)
         return WR_ERR_BUSY;
     n->s = s;
     pthread_mutex_init(&n->lock, NULL);
-    int rv = nng_sub0_open(&n->sock);
+    int rv = bus_nng__open(&n->sock, nng_sub0_open, NULL, NULL);
     if (rv != 0) {
         free(n);
         return bus_nng__err(rv);
     }
-    bus_nng__socket_options(n->sock);
-    nng_socket_set_int(n->sock, NNG_OPT_RECVBUF, (int)s->depth);
-    nng_socket_set_ms(n->sock, NNG_OPT_RECVTIMEO,
-                      1000); /* so that `stopping` is seen even by an abandoned socket */
-    for (size_t i = 0; s->prefixes[i]; i++) {
+    rv = nng_aio_alloc(&n->aio, NULL, NULL);
+    nng_socket_set_int(n->sock.id, NNG_OPT_RECVBUF, (int)s->depth);
+    for (size_t i = 0; s->prefixes[i] && rv == 0; i++) {
         /* "\x01" at the end asks for one topic exactly: on the wire that is the topic with its zero byte. */
         size_t len = strlen(s->prefixes[i]);
         bool exact = len && s->prefixes[i][len - 1] == '\x01';
@@ -158,17 +147,14 @@ static wr_err open_sub(struct wr_bus_sub *s)
         len = WR_MIN(len - exact, sizeof filter - 1);
         memcpy(filter, s->prefixes[i], len);
         filter[len] = '\0';
-        rv = nng_socket_set(n->sock, NNG_OPT_SUB_SUBSCRIBE, filter, len + exact);
-        if (rv != 0)
-            break;
+        rv = nng_socket_set(n->sock.id, NNG_OPT_SUB_SUBSCRIBE, filter, len + exact);
     }
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_ADD_POST, on_pipe, n);
-    nng_pipe_notify(n->sock, NNG_PIPE_EV_REM_POST, on_pipe, n);
     s->impl = n;
     wr_err e = rv == 0 ? wr_thread_start(&n->thread, "bus-sub", deliver, n) : bus_nng__err(rv);
     if (e != WR_OK) {
-        nng_close(n->sock);
-        free(n);
+        nng_aio_free(n->aio);
+        if (bus_nng__close(&n->sock, n))
+            free(n);
     }
     return e;
 }
@@ -191,7 +177,7 @@ static wr_err add_lane(struct wr_bus_sub *s, const char *url, const char *peer_u
         n->lanes = more;
         l = &more[n->num_lanes];
         *l = (struct lane){0};
-        e = bus_nng__dial(n->sock, &l->dialer, url);
+        e = bus_nng__dial(&n->sock, &l->dialer, url);
         if (e != WR_OK)
             goto out;
         n->num_lanes++;
@@ -217,8 +203,10 @@ static void close_sub(struct wr_bus_sub *s)
 {
     struct nng_sub *n = s->impl;
     atomic_store(&n->stopping, true);
-    bool closed = bus_nng__close(n->sock, n);
+    nng_aio_stop(n->aio);
     pthread_join(n->thread, NULL);
+    nng_aio_free(n->aio);
+    bool closed = bus_nng__close(&n->sock, n);
     wr_gauge_add(&lanes_followed, -(int64_t)n->num_lanes);
     if (!closed)
         return;

@@ -31,7 +31,7 @@ struct context {
 
 struct nng_server {
     struct wr_bus_server *s;
-    nng_socket sock;
+    struct bus_nng_sock sock;
     nng_listener listener; /* once open, the prober's */
     struct context contexts[BUS_SERVER_CONTEXTS];
     unsigned num_contexts;
@@ -121,7 +121,8 @@ static void on_aio(void *arg)
         nng_aio_set_msg(c->aio, NULL);
         if (rv == NNG_ETIMEDOUT) {
             wr_count(&stuck_peers, 1);
-            nng_pipe_close(c->pipe);
+            if (!bus_nng__cut(&c->pipe, 1))
+                nng_pipe_close(c->pipe);
         }
     }
     if (rv == NNG_ECLOSED)
@@ -135,11 +136,10 @@ static void free_nng(struct wr_bus_server *s)
     atomic_store(&n->stopping, true);
     for (unsigned i = 0; i < n->num_contexts; i++)
         nng_aio_stop(n->contexts[i].aio);
-    if (!bus_nng__close(n->sock, n))
-        return;
     for (unsigned i = 0; i < n->num_contexts; i++)
         nng_aio_free(n->contexts[i].aio);
-    free(n);
+    if (bus_nng__close(&n->sock, n))
+        free(n);
 }
 
 static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
@@ -149,20 +149,20 @@ static wr_err listen_nng(struct wr_bus_server *s, struct wr_errmsg *err)
         return WR_ERR_BUSY;
     n->s = s;
     s->impl = n;
-    int rv = nng_rep0_open(&n->sock);
+    int rv = bus_nng__open(&n->sock, nng_rep0_open, NULL, NULL);
     if (rv != 0) {
         wr_errmsg_set(err, "cannot open a bus socket: %s", nng_strerror(rv));
         free(n);
         return bus_nng__err(rv);
     }
-    bus_nng__socket_options(n->sock);
     for (; n->num_contexts < BUS_SERVER_CONTEXTS; n->num_contexts++) {
         struct context *c = &n->contexts[n->num_contexts];
         c->n = n;
-        if (nng_ctx_open(&c->ctx, n->sock) != 0 || nng_aio_alloc(&c->aio, on_aio, c) != 0)
+        if (nng_ctx_open(&c->ctx, n->sock.id) != 0 || nng_aio_alloc(&c->aio, on_aio, c) != 0)
             break;
     }
-    wr_err e = n->num_contexts ? bus_nng__listen(n->sock, s->url, &n->listener, err) : WR_ERR_BUSY;
+    wr_err e = n->num_contexts ? bus_nng__listen(n->sock.id, s->url, &n->listener, err)
+                               : WR_ERR_BUSY;
     if (e != WR_OK) {
         free_nng(s);
         return e;
@@ -183,7 +183,7 @@ static void stop_nng(struct wr_bus_server *s)
 static void relisten(struct wr_bus_server *s)
 {
     struct nng_server *n = s->impl;
-    bus_nng__relisten(n->sock, s->url, &n->listener);
+    bus_nng__relisten(n->sock.id, s->url, &n->listener);
 }
 
 const struct bus_server_ops bus_nng_server_ops = {
