@@ -7,7 +7,6 @@
 #include "watchroom/v1/bus.pb-c.h"
 #include "wr_id.h"
 #include "wr_metrics.h"
-#include "wr_process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,11 +197,7 @@ static void *keep_house(void *arg)
             beat_at = now + 1000000;
             measure_load(bus, now);
             beat(bus, w.pubs);
-            if (bus_nng__stuck(now))
-                wr_process_fail("bus.stuck",
-                                "a socket of the bus has not closed for 10 s, so nothing "
-                                "lost would be dialled again: this process ends, "
-                                "to be started anew");
+            bus_nng__watch_closes(now);
         }
 
         pthread_mutex_lock(&bus->lock);
@@ -239,11 +234,11 @@ static void *probe(void *arg)
             bus__service_resolve(s, now);
         if (now >= probe_at) {
             for (struct wr_bus_server *s = w.servers; s; s = s->next)
-                if (s->ops->relisten && is_dead(s->url, BUS_SP_REQ))
-                    s->ops->relisten(s);
+                if (s->ops->probed)
+                    s->ops->probed(s, !is_dead(s->url, BUS_SP_REQ));
             for (struct wr_bus_pub *p = w.pubs; p; p = p->next)
-                if (p->ops->relisten && is_dead(p->url, BUS_SP_SUB))
-                    p->ops->relisten(p);
+                if (p->ops->probed)
+                    p->ops->probed(p, !is_dead(p->url, BUS_SP_SUB));
             probe_at = wr_mono_us() + 2000000;
         }
         pthread_mutex_lock(&bus->lock);

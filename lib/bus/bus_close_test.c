@@ -10,8 +10,12 @@
 #include <nng/protocol/pair0/pair.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bus_priv.h"
 #include "wr_metrics.h"
@@ -27,25 +31,18 @@ static bool metric_is(const char *line)
     return is;
 }
 
-/* ---- a camera that never rests, and viewers that come and go ---------------------------------------------------- */
+/* ---- a camera that never rests, and who watches it -------------------------------------------------------------- */
 
 enum { FRAME_BYTES = 1000000, VIEWERS = 400 };
 
-struct camera {
-    struct wr_bus_pub *pub;
-    atomic_bool off;
-};
-
-static void *film(void *arg)
+_Noreturn static void film(struct wr_bus_pub *pub)
 {
-    struct camera *c = arg;
     static const uint8_t frame[FRAME_BYTES];
-    while (!atomic_load(&c->off)) {
+    for (;;) {
         struct timespec rest = {.tv_nsec = 300000};
-        wr_bus_publish(c->pub, "media/a", wr_msg_copy(wr_slice_of(frame, sizeof frame)));
+        wr_bus_publish(pub, "media/a", wr_msg_copy(wr_slice_of(frame, sizeof frame)));
         nanosleep(&rest, NULL); /* the pace of the load, nothing is waited for */
     }
-    return NULL;
 }
 
 struct viewer {
@@ -64,57 +61,24 @@ static void on_frame(void *ctx, struct wr_slice topic, struct wr_slice event, st
     pthread_mutex_unlock(&v->lock);
 }
 
-static void test_a_subscriber_can_leave_in_the_middle_of_a_frame(void **state)
+static void await_frames(struct viewer *v, unsigned n)
 {
-    struct wr_bus *bus, *viewers;
-    struct camera camera = {0};
-    struct wr_errmsg err = {""};
-    pthread_t thread;
-    (void)state;
-    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){.service = "test"}, &bus), WR_OK);
-    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){0}, &viewers), WR_OK);
-    assert_int_equal(wr_bus_pub_open(bus, "tcp://127.0.0.1:0", false, &camera.pub, &err), WR_OK);
-    assert_int_equal(wr_thread_start(&thread, "film", film, &camera), WR_OK);
-    for (unsigned i = 0; i < VIEWERS; i++) {
-        struct viewer v = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-        const char *const prefixes[] = {"media/a\x01", NULL};
-        struct wr_bus_sub *sub;
-        assert_int_equal(wr_bus_subscribe_url(viewers, wr_bus_pub_url(camera.pub), prefixes,
-                                              on_frame, &v, &sub, &err),
-                         WR_OK);
-        pthread_mutex_lock(&v.lock);
-        while (v.frames <= i % 3)
-            pthread_cond_wait(&v.changed, &v.lock);
-        pthread_mutex_unlock(&v.lock);
-        wr_bus_sub_close(&sub);
-        assert_true(metric_is("watchroom_bus_sockets_abandoned_total 0\n"));
-    }
-    atomic_store(&camera.off, true);
-    pthread_join(thread, NULL);
-    wr_bus_close(&viewers);
-    wr_bus_close(&bus);
-    assert_true(metric_is("watchroom_bus_sockets_abandoned_total 0\n"));
+    pthread_mutex_lock(&v->lock);
+    while (v->frames < n)
+        pthread_cond_wait(&v->changed, &v->lock);
+    pthread_mutex_unlock(&v->lock);
 }
 
 /* ---- when NNG's reaper hangs all the same ----------------------------------------------------------------------- */
 
-struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool open, reached;
-};
-
 /* Runs on the thread that lets pipes go, and keeps it. */
 static void hold_the_reaper(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
-    struct gate *g = arg;
+    int *reached = arg;
     (void)pipe, (void)ev;
-    pthread_mutex_lock(&g->lock);
-    g->reached = true;
-    pthread_cond_broadcast(&g->changed);
-    while (!g->open)
-        pthread_cond_wait(&g->changed, &g->lock);
-    pthread_mutex_unlock(&g->lock);
+    (void)!write(*reached, "1", 1);
+    for (;;)
+        pause();
 }
 
 static void *close_it(void *arg)
@@ -123,68 +87,181 @@ static void *close_it(void *arg)
     return NULL;
 }
 
-static void test_a_process_that_cannot_let_go_of_its_sockets_ends_to_be_started_again(void **state)
+static void make_the_reaper_hang(void)
 {
-    struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    nng_socket a, b;
-    sigset_t term;
+    static nng_socket a, b;
+    static int reached[2];
     pthread_t closer;
-    (void)state;
+    char byte;
+    assert_int_equal(pipe(reached), 0);
     assert_int_equal(nng_pair0_open(&a), 0);
     assert_int_equal(nng_pair0_open(&b), 0);
-    nng_pipe_notify(a, NNG_PIPE_EV_REM_POST, hold_the_reaper, &gate);
+    nng_pipe_notify(a, NNG_PIPE_EV_REM_POST, hold_the_reaper, &reached[1]);
     assert_int_equal(nng_listen(a, "inproc://t-reaper", NULL, 0), 0);
     assert_int_equal(nng_dial(b, "inproc://t-reaper", NULL, 0), 0);
-
-    /* Blocked before the bus has threads, so that it is ours to take. */
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &term, NULL);
-    struct wr_bus *bus, *peer;
-    struct wr_bus_pub *pub;
-    struct wr_bus_sub *sub;
-    struct wr_errmsg err = {""};
-    struct viewer v = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    const char *const prefixes[] = {"media/a\x01", NULL};
-    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){.service = "test"}, &bus), WR_OK);
-    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){0}, &peer), WR_OK);
-    assert_int_equal(wr_bus_pub_open(bus, "tcp://127.0.0.1:0", true, &pub, &err), WR_OK);
-    assert_int_equal(
-        wr_bus_subscribe_url(peer, wr_bus_pub_url(pub), prefixes, on_frame, &v, &sub, &err), WR_OK);
-    pthread_mutex_lock(&v.lock);
-    while (!v.frames) {
-        wr_bus_publish(pub, "media/a", wr_msg_copy(wr_slice_str("f")));
-        wr_cond_wait_until(&v.changed, &v.lock, wr_mono_us() + 20000);
-    }
-    pthread_mutex_unlock(&v.lock);
-
     /* Ends a's pipe too, whose end is told on the reaper's thread. */
     assert_int_equal(wr_thread_start(&closer, "close", close_it, &b), WR_OK);
-    pthread_mutex_lock(&gate.lock);
-    while (!gate.reached)
-        pthread_cond_wait(&gate.changed, &gate.lock);
-    pthread_mutex_unlock(&gate.lock);
+    pthread_detach(closer);
+    assert_int_equal(read(reached[0], &byte, 1), 1);
+}
+
+/* A server and a publisher in a process of their own, which fork()s before there are threads. */
+struct other {
+    pid_t pid;
+    char calls[BUS_URL_BYTES], events[BUS_URL_BYTES];
+};
+
+static void answer(void *ctx, struct wr_call *call)
+{
+    (void)ctx;
+    wr_call_answer(call, wr_msg_copy(call->body));
+}
+
+static void other_start(struct other *o, bool films)
+{
+    int told[2];
+    assert_int_equal(pipe(told), 0);
+    o->pid = fork();
+    assert_true(o->pid >= 0);
+    if (o->pid == 0) {
+        struct wr_bus *bus;
+        struct wr_bus_server *server;
+        struct wr_errmsg err;
+        struct wr_bus_pub *pub;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (wr_bus_open(&(struct wr_bus_opts){.service = "test"}, &bus) ||
+            wr_bus_serve(bus, "tcp://127.0.0.1:0", answer, NULL, &server, &err) ||
+            wr_bus_pub_open(bus, "tcp://127.0.0.1:0", false, &pub, &err))
+            _exit(1);
+        snprintf(o->calls, sizeof o->calls, "%s", wr_bus_server_url(server));
+        snprintf(o->events, sizeof o->events, "%s", wr_bus_pub_url(pub));
+        (void)!write(told[1], o, sizeof *o);
+        while (!films)
+            pause();
+        film(pub);
+    }
+    struct other told_us = {0};
+    assert_int_equal(read(told[0], &told_us, sizeof told_us), sizeof told_us);
+    told_us.pid = o->pid;
+    *o = told_us;
+    close(told[0]);
+    close(told[1]);
+}
+
+static void other_end(struct other *o)
+{
+    kill(o->pid, SIGKILL);
+    waitpid(o->pid, NULL, 0);
+}
+
+/* A socket of ours is to be closed. */
+static void closes(struct other *o)
+{
+    const char *const prefixes[] = {"media/a\x01", NULL};
+    struct viewer v = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct wr_bus *bus;
+    struct wr_bus_sub *sub;
+    struct wr_errmsg err;
+    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){0}, &bus), WR_OK);
+    assert_int_equal(wr_bus_subscribe_url(bus, o->events, prefixes, on_frame, &v, &sub, &err),
+                     WR_OK);
+    await_frames(&v, 1);
+    make_the_reaper_hang();
     wr_bus_sub_close(&sub); /* returns all the same */
     assert_true(metric_is("watchroom_bus_sockets_abandoned_total 1\n"));
-    assert_false(wr_process_failed());
-    assert_int_equal(sigtimedwait(&term, NULL, &(struct timespec){.tv_sec = 30}), SIGTERM);
-    assert_true(wr_process_failed());
+}
 
-    pthread_mutex_lock(&gate.lock);
-    gate.open = true;
-    pthread_cond_broadcast(&gate.changed);
-    pthread_mutex_unlock(&gate.lock);
-    pthread_join(closer, NULL);
-    nng_close(a);
-    wr_bus_close(&peer);
+/* Others connect and go away. */
+static void listens(struct other *o)
+{
+    struct wr_bus *bus;
+    struct wr_bus_pub *pub;
+    struct wr_errmsg err;
+    (void)o;
+    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){.service = "test"}, &bus), WR_OK);
+    assert_int_equal(wr_bus_pub_open(bus, "tcp://127.0.0.1:0", true, &pub, &err), WR_OK);
+    make_the_reaper_hang();
+}
+
+/* An instance that we call dies. */
+static void calls(struct other *o)
+{
+    struct wr_bus *bus;
+    struct wr_bus_service *service;
+    struct wr_errmsg err;
+    struct wr_slice back;
+    struct wr_msg *m;
+    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){0}, &bus), WR_OK);
+    assert_int_equal(wr_bus_service_open(bus, "test", o->calls, &service, &err), WR_OK);
+    assert_int_equal(wr_bus_call_wait(service, NULL, "t/echo", wr_msg_copy(wr_slice_str("a")), 5000,
+                                      &m, &back, &err),
+                     WR_OK);
+    wr_msg_unref(m);
+    make_the_reaper_hang();
+    other_end(o);
+}
+
+static void test_a_process_that_cannot_let_go_of_connections_ends_to_be_started_again(void **state)
+{
+    void (*const scenes[])(struct other *) = {closes, listens, calls};
+    pid_t pids[WR_ARRAY_LEN(scenes)];
+    (void)state;
+    for (size_t i = 0; i < WR_ARRAY_LEN(scenes); i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0) {
+            struct other o;
+            sigset_t term;
+            sigemptyset(&term);
+            sigaddset(&term, SIGTERM);
+            pthread_sigmask(SIG_BLOCK, &term, NULL);
+            other_start(&o, scenes[i] == closes);
+            scenes[i](&o);
+            bool early = wr_process_failed();
+            int sig = sigtimedwait(&term, NULL, &(struct timespec){.tv_sec = 90});
+            kill(o.pid, SIGKILL);
+            _exit(!early && sig == SIGTERM && wr_process_failed() ? 0 : 1);
+        }
+    }
+    for (size_t i = 0; i < WR_ARRAY_LEN(scenes); i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        print_message("scene %zu\n", i);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+}
+
+/* ---- viewers that come and go ----------------------------------------------------------------------------------- */
+
+static void test_a_subscriber_can_leave_in_the_middle_of_a_frame(void **state)
+{
+    const char *const prefixes[] = {"media/a\x01", NULL};
+    struct other camera; /* in another process: its part of NNG is not what is tested */
+    struct wr_bus *bus;
+    struct wr_errmsg err = {""};
+    (void)state;
+    other_start(&camera, true);
+    assert_int_equal(wr_bus_open(&(struct wr_bus_opts){0}, &bus), WR_OK);
+    for (unsigned i = 0; i < VIEWERS; i++) {
+        struct viewer v = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+        struct wr_bus_sub *sub;
+        assert_int_equal(
+            wr_bus_subscribe_url(bus, camera.events, prefixes, on_frame, &v, &sub, &err), WR_OK);
+        await_frames(&v, 1 + i % 3);
+        wr_bus_sub_close(&sub);
+        assert_true(metric_is("watchroom_bus_sockets_abandoned_total 0\n"));
+    }
     wr_bus_close(&bus);
+    other_end(&camera);
+    assert_true(metric_is("watchroom_bus_sockets_abandoned_total 0\n"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* This first: its processes are forked while there are no threads. */
+        cmocka_unit_test(test_a_process_that_cannot_let_go_of_connections_ends_to_be_started_again),
         cmocka_unit_test(test_a_subscriber_can_leave_in_the_middle_of_a_frame),
-        cmocka_unit_test(test_a_process_that_cannot_let_go_of_its_sockets_ends_to_be_started_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

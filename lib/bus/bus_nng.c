@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { REDIAL_US = 3000000 };
+enum { REDIAL_US = 3000000, SILENT_US = 15000000 };
 
 wr_err bus_nng__err(int rv)
 {
@@ -90,11 +90,15 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
     return WR_OK;
 }
 
-void bus_nng__relisten(nng_socket s, char *url, nng_listener *l)
+void bus_nng__probed(struct bus_nng_sock *s, bool alive, char *url, nng_listener *l)
 {
     struct wr_errmsg err = {""};
+    if (alive) {
+        bus_nng__expect_removal(s);
+        return;
+    }
     nng_listener_close(*l);
-    if (bus_nng__listen(s, url, l, &err) != WR_OK)
+    if (bus_nng__listen(s->id, url, l, &err) != WR_OK)
         wr_error("bus.relisten", "%s", err.text);
 }
 
@@ -111,7 +115,7 @@ wr_err bus_nng__dial(struct bus_nng_sock *s, struct bus_nng_dialer *d, const cha
 
 static bool is_connected(struct bus_nng_sock *s, const struct bus_nng_dialer *d)
 {
-    return d->dialled && bus_nng__connected(s, d->dialer);
+    return d->dialled && bus_nng__connected(s, d->dialer, NULL);
 }
 
 void bus_nng__dialer_tick(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t now_us)
@@ -125,6 +129,28 @@ void bus_nng__dialer_tick(struct bus_nng_sock *s, struct bus_nng_dialer *d, int6
     char url[BUS_URL_BYTES];
     memcpy(url, d->url, sizeof url);
     (void)!bus_nng__dial(s, d, url);
+}
+
+void bus_nng__dialer_silent(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t heard_us,
+                            int64_t now_us)
+{
+    nng_pipe pipe;
+    if (!d->dialled || !bus_nng__connected(s, d->dialer, &pipe)) {
+        d->pipe = -1;
+        return;
+    }
+    if (nng_pipe_id(pipe) != d->pipe) {
+        d->pipe = nng_pipe_id(pipe);
+        d->pipe_us = now_us;
+        d->cut = false;
+    }
+    if (d->cut) {
+        if (now_us - d->pipe_us > BUS_NNG_STUCK_US)
+            bus_nng__fail();
+    } else if (now_us - WR_MAX(heard_us, d->pipe_us) > SILENT_US && bus_nng__cut(&pipe, 1)) {
+        d->cut = true;
+        d->pipe_us = now_us;
+    }
 }
 
 bool bus_nng__dialer_retire(struct bus_nng_sock *s, struct bus_nng_dialer *d)

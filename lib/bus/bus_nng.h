@@ -9,6 +9,8 @@
 
 #include <nng/nng.h>
 
+struct bus_nng_sock;
+
 wr_err bus_nng__err(int rv);
 /* A message of ours behind an nng_msg, without a copy; the nng_msg is freed with it, or here on failure (NULL). */
 struct wr_msg *bus_nng__wrap(nng_msg *m);
@@ -16,8 +18,11 @@ struct wr_msg *bus_nng__wrap(nng_msg *m);
 nng_msg *bus_nng__build(const uint8_t *head, size_t head_n, struct wr_slice body);
 /* Opens a listener; with port 0 the URL is rewritten to the port that was taken. */
 wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_errmsg *err);
-/* Opens a listener that is dead anew, on the same socket. By the prober's thread alone. */
-void bus_nng__relisten(nng_socket s, char *url, nng_listener *l);
+/* A probe of the socket's listener was answered, or not: it is opened anew then, on the same socket. By the prober's
+ * thread alone. */
+void bus_nng__probed(struct bus_nng_sock *s, bool alive, char *url, nng_listener *l);
+
+enum { BUS_NNG_STUCK_US = 10000000 };
 
 /* ---- a socket that can be closed (bus_nng_sock.c) ---- */
 
@@ -40,6 +45,9 @@ struct bus_nng_sock {
     struct bus_nng_pipe *pipes;
     size_t num_pipes, cap_pipes;
     unsigned telling; /* threads in fn */
+    unsigned removed; /* pipes that went, ever */
+    unsigned seen,
+        unmoved; /* the last bus_nng__expect_removal: its `removed`, and how many in a row were like it */
     bool leaving;
 };
 
@@ -50,14 +58,18 @@ int bus_nng__open(struct bus_nng_sock *s, int (*open)(nng_socket *), bus_nng_pip
  * that expires at that moment is cancelled on a socket that is gone. False: NNG did not let go, the socket was abandoned,
  * and whatever its callbacks point at (`keep`) must never be freed; it is remembered here. */
 bool bus_nng__close(struct bus_nng_sock *s, void *keep);
-/* A socket of this process did not close for 10 s: NNG's one thread that lets pipes go hangs. Nothing that is lost is
- * dialled anew and no pipe is freed any more until the process is started again. */
-bool bus_nng__stuck(int64_t now_us);
+/* NNG lets pipes go on one thread of the process. When that one hangs (docs/bus.md, trap 3), nothing that is lost is dialled
+ * anew and no pipe is freed any more: only a new process helps, and these ask for it (wr_process_fail). Three things show
+ * it: a socket did not close for 10 s, five probes of a listener left no trace, a peer's cut connection stays. */
+void bus_nng__watch_closes(int64_t now_us);
+/* A probe of this socket's listener was answered: its pipe comes and goes, so after five of them one must have gone. */
+void bus_nng__expect_removal(struct bus_nng_sock *s);
+void bus_nng__fail(void);
 /* Ends the connections of pipes from below (bus_nng_cut.c). False when some of them are not TCP and stay as they are. */
 bool bus_nng__cut(const nng_pipe *pipes, size_t n);
 
-/* Does this dialer have a connection? */
-bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer);
+/* Does this dialer have a connection? *pipe, unless NULL, is it then. */
+bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer, nng_pipe *pipe);
 
 /* A dialer that is watched. NNG 1.5.2 draws its redial delay as a signed number, and -1 means for ever to its timer: a
  * dialer that met it never tries again. So a dialer without a connection is closed and made anew every 3 s. */
@@ -66,10 +78,17 @@ struct bus_nng_dialer {
     nng_dialer dialer;
     bool dialled;
     int64_t since_us; /* of the last dial, or when it was last seen with a connection */
+    int pipe;         /* the connection that bus_nng__dialer_silent saw last; -1: none */
+    int64_t pipe_us;  /* when it saw it first, or cut it */
+    bool cut;
 };
 wr_err bus_nng__dial(struct bus_nng_sock *s, struct bus_nng_dialer *d, const char *url);
 /* To be called every 100 ms or so. */
 void bus_nng__dialer_tick(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t now_us);
+/* Its instance said something at `heard_us`. A connection that is silent for 15 s is cut: an end that NNG did not get over
+ * looks like this. To be called every 100 ms or so. */
+void bus_nng__dialer_silent(struct bus_nng_sock *s, struct bus_nng_dialer *d, int64_t heard_us,
+                            int64_t now_us);
 /* Closes it for good, unless it has a connection: false then. */
 bool bus_nng__dialer_retire(struct bus_nng_sock *s, struct bus_nng_dialer *d);
 

@@ -230,9 +230,14 @@ static bool call(struct bus_peer *p, struct bus_op *op)
 static void expire(struct bus_peer *p, int64_t now_us)
 {
     struct nng_peer *n = p->impl;
+    pthread_mutex_lock(&p->service->lock);
+    int64_t heard_us = p->last_ok_us;
+    pthread_mutex_unlock(&p->service->lock);
     pthread_mutex_lock(&n->lock);
-    if (!n->closing)
+    if (!n->closing) {
+        bus_nng__dialer_silent(&n->sock, &n->dialer, heard_us, now_us);
         bus_nng__dialer_tick(&n->sock, &n->dialer, now_us);
+    }
     struct bus_op *late = bus__ops_take_late(&n->head, &n->tail, &n->queued, now_us);
     pthread_mutex_unlock(&n->lock);
     bus__ops_fail(late, WR_ERR_TIMEOUT, "the service did not take the call in time");

@@ -57,14 +57,14 @@ static void close_pub(struct wr_bus_pub *p)
         free(n);
 }
 
-static void relisten_pub(struct wr_bus_pub *p)
+static void probed_pub(struct wr_bus_pub *p, bool alive)
 {
     struct nng_pub *n = p->impl;
-    bus_nng__relisten(n->sock.id, p->url, &n->listener);
+    bus_nng__probed(&n->sock, alive, p->url, &n->listener);
 }
 
 const struct bus_pub_ops bus_nng_pub_ops = {
-    .open = open_pub, .publish = publish, .close = close_pub, .relisten = relisten_pub};
+    .open = open_pub, .publish = publish, .close = close_pub, .probed = probed_pub};
 
 WR_GAUGE(lanes_followed, "watchroom_bus_lanes", NULL,
          "Addresses of other processes whose events this one follows");

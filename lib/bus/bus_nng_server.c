@@ -180,11 +180,11 @@ static void stop_nng(struct wr_bus_server *s)
     atomic_store(&n->refusing, true);
 }
 
-static void relisten(struct wr_bus_server *s)
+static void probed_server(struct wr_bus_server *s, bool alive)
 {
     struct nng_server *n = s->impl;
-    bus_nng__relisten(n->sock.id, s->url, &n->listener);
+    bus_nng__probed(&n->sock, alive, s->url, &n->listener);
 }
 
 const struct bus_server_ops bus_nng_server_ops = {
-    .listen = listen_nng, .stop = stop_nng, .free = free_nng, .relisten = relisten};
+    .listen = listen_nng, .stop = stop_nng, .free = free_nng, .probed = probed_server};

@@ -5,13 +5,14 @@
 #include "bus_nng.h"
 
 #include "wr_metrics.h"
+#include "wr_process.h"
 
 #include <stdlib.h>
 
 WR_COUNTER(abandoned_sockets, "watchroom_bus_sockets_abandoned_total", NULL,
            "Sockets of the bus that did not close in time");
 
-enum { CLOSE_US = 2000000, CLOSE_AGAIN_US = 100000, STUCK_US = 10000000 };
+enum { CLOSE_US = 2000000, CLOSE_AGAIN_US = 100000, PROBES_UNMOVED = 5 };
 
 static void remember(struct bus_nng_sock *s, nng_pipe pipe, int dialer)
 {
@@ -33,6 +34,7 @@ static void forget(struct bus_nng_sock *s, nng_pipe pipe)
             s->pipes[i] = s->pipes[--s->num_pipes];
             break;
         }
+    s->removed++;
 }
 
 /* REM_POST may come before ADD_POST, but nothing comes before ADD_PRE. */
@@ -62,14 +64,35 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     pthread_mutex_unlock(&s->lock);
 }
 
-bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer)
+bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer, nng_pipe *pipe)
 {
     bool found = false;
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->num_pipes && !found; i++)
+    for (size_t i = 0; i < s->num_pipes && !found; i++) {
         found = s->pipes[i].dialer == nng_dialer_id(dialer);
+        if (found && pipe)
+            *pipe = s->pipes[i].id;
+    }
     pthread_mutex_unlock(&s->lock);
     return found;
+}
+
+void bus_nng__fail(void)
+{
+    wr_process_fail("bus.stuck",
+                    "NNG does not let go of connections any more, so nothing that is lost would be "
+                    "dialled again: this process ends, to be started anew");
+}
+
+void bus_nng__expect_removal(struct bus_nng_sock *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->unmoved = s->removed == s->seen ? s->unmoved + 1 : 0;
+    s->seen = s->removed;
+    bool stuck = s->unmoved >= PROBES_UNMOVED;
+    pthread_mutex_unlock(&s->lock);
+    if (stuck)
+        bus_nng__fail();
 }
 
 int bus_nng__open(struct bus_nng_sock *s, int (*open)(nng_socket *), bus_nng_pipe_fn fn, void *ctx)
@@ -118,9 +141,10 @@ static bool hangs_since(int64_t us)
     return hangs;
 }
 
-bool bus_nng__stuck(int64_t now_us)
+void bus_nng__watch_closes(int64_t now_us)
 {
-    return hangs_since(now_us - STUCK_US);
+    if (hangs_since(now_us - BUS_NNG_STUCK_US))
+        bus_nng__fail();
 }
 
 /* Ends the connections and waits until NNG has seen it; fn runs no more on return. */

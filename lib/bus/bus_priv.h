@@ -137,7 +137,8 @@ struct bus_server_ops {
     wr_err (*listen)(struct wr_bus_server *s, struct wr_errmsg *err);
     void (*stop)(struct wr_bus_server *s); /* no new calls after it; waits for running handlers */
     void (*free)(struct wr_bus_server *s);
-    void (*relisten)(struct wr_bus_server *s); /* NULL when a listener cannot die */
+    /* Its listener was asked for a sign of life. NULL when it cannot die. The prober's thread. */
+    void (*probed)(struct wr_bus_server *s, bool alive);
 };
 extern const struct bus_server_ops bus_local_server_ops, bus_nng_server_ops;
 /* Transport -> handler. `c` is complete but for method..deadline, which come from the envelope or the local caller. */
@@ -158,7 +159,7 @@ struct bus_pub_ops {
     void (*publish)(struct wr_bus_pub *p, const char *topic,
                     struct wr_msg *event); /* moves event */
     void (*close)(struct wr_bus_pub *p);
-    void (*relisten)(struct wr_bus_pub *p);
+    void (*probed)(struct wr_bus_pub *p, bool alive);
 };
 extern const struct bus_pub_ops bus_local_pub_ops, bus_nng_pub_ops;
 
