@@ -46,8 +46,8 @@ struct bus_nng_sock {
     size_t num_pipes, cap_pipes;
     unsigned telling; /* threads in fn */
     unsigned removed; /* pipes that went, ever */
-    unsigned seen,
-        unmoved; /* the last bus_nng__expect_removal: its `removed`, and how many in a row were like it */
+    unsigned seen;    /* `removed` at the last probe */
+    unsigned unmoved; /* probes in a row that found it as the one before did */
     bool leaving;
 };
 
@@ -64,6 +64,7 @@ bool bus_nng__close(struct bus_nng_sock *s, void *keep);
 void bus_nng__watch_closes(int64_t now_us);
 /* A probe of this socket's listener was answered: its pipe comes and goes, so after five of them one must have gone. */
 void bus_nng__expect_removal(struct bus_nng_sock *s);
+/* Says so in the log and asks the process to end. */
 void bus_nng__fail(void);
 /* Ends the connections of pipes from below (bus_nng_cut.c). False when some of them are not TCP and stay as they are. */
 bool bus_nng__cut(const nng_pipe *pipes, size_t n);
