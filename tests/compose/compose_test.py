@@ -63,6 +63,12 @@ class TextClient:
         while awaited:
             awaited -= set(self.ws.recv(timeout=max(0.01, end - time.monotonic())).split("\n"))
 
+    def hears(self, line, timeout):
+        with contextlib.suppress(TimeoutError):
+            self.hear(line, timeout=timeout)
+            return True
+        return False
+
 
 # ---- up ----
 
@@ -422,12 +428,23 @@ def test_backup_while_running_comes_back_here_and_on_a_new_machine(stack, tmp_pa
 
     # Here, with somebody who stays and has heard more than the backup holds.
     with text_client(stack, "kept") as stays:
-        say("heard and forgotten")
-        stays.hear("heard and forgotten")
+        forgotten = [f"heard and forgotten {i}" for i in range(30)]
+        for line in forgotten:
+            stays.ws.send(line)
+        stays.hear(*forgotten)
         as_the_docs_say(stack, "restore", tmp_path)
         until(lambda: texts_of_history(stack, "kept") == ["before the backup"], 60, "the log as it was")
-        say("number two once more")
-        stays.hear("number two once more")
+        # Another gateway may take part a moment before ours hears the new hub's events. All that is said here has offsets
+        # that the old log had given already: whoever holds on to them hears none of it.
+        said = []
+
+        def heard():
+            said.append(f"once more {len(said)}")
+            say(said[-1])
+            return stays.hears(said[-1], 2)
+
+        until(heard, 30, "somebody who stayed hears what is new")
+        assert len(said) < len(forgotten)
 
     stack.compose("down", "-v")
     as_the_docs_say(stack, "restore", tmp_path)
