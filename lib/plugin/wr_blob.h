@@ -15,6 +15,7 @@
 
 #define WR_BLOB_ID_MAX 64
 #define WR_BLOB_RECORD_MAX 65536u /* bytes */
+#define WR_BLOB_PARTS_MAX 16u     /* of one write */
 
 struct wr_blob_opts {
     const char *path; /* a folder of the filestore's own; the plugin makes it when it is missing */
@@ -50,10 +51,12 @@ struct wr_blob_plugin {
                         struct wr_errmsg *err);
     void (*blob_close)(void *state,
                        struct wr_blob *blob); /* Says nothing of durability. Required. */
-    /* Writes all of data at offset, which is at most the blob's size. *written says how much was, also on an error (NO_SPACE).
-     * Required. */
-    wr_err (*write)(void *state, struct wr_blob *blob, uint64_t offset, struct wr_slice data,
-                    size_t *written, struct wr_errmsg *err);
+    /* Writes `num` parts (1 to WR_BLOB_PARTS_MAX, none empty) one behind the other at offset, which is at most the blob's
+     * size. *written says how many bytes were, also on an error (NO_SPACE). A fast client's parts begin at whole pages, in
+     * memory and in the blob. Required. */
+    wr_err (*write)(void *state, struct wr_blob *blob, uint64_t offset,
+                    const struct wr_slice *parts, size_t num, size_t *written,
+                    struct wr_errmsg *err);
     /* Everything written before the call is on disk when it returns WR_OK. After an error the bytes since the last good
      * sync are lost: do not sync again, drop the blob. Required. */
     wr_err (*sync)(void *state, struct wr_blob *blob, struct wr_errmsg *err);
@@ -66,8 +69,6 @@ struct wr_blob_plugin {
     wr_err (*space)(void *state, uint64_t *bytes, struct wr_errmsg *err);
     /* Begins to move [offset, offset + n) to the disk so that the next sync is short. No promise. Optional. */
     void (*flush)(void *state, struct wr_blob *blob, uint64_t offset, uint64_t n);
-    /* Says how long the blob will become, so that room can be laid out. No promise, may be wrong. Optional. */
-    void (*expect)(void *state, struct wr_blob *blob, uint64_t size);
 };
 
 #endif

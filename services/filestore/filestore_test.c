@@ -30,23 +30,26 @@ static struct {
     atomic_ullong space;
 } disk;
 
-static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data,
-                           size_t *written, struct wr_errmsg *err)
+static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset,
+                           const struct wr_slice *parts, size_t num, size_t *written,
+                           struct wr_errmsg *err)
 {
+    wr_err e = WR_OK;
     *written = 0;
-    if (atomic_load(&disk.writes_left) == 0) {
-        wr_errmsg_set(err, "full");
-        if (data.n > 1) { /* as a disk does: some of it fits */
-            size_t n = data.n / 2;
-            data.n = n;
-            wr_err e = real->write(state, b, offset, data, written, err);
-            assert_int_equal(e, WR_OK);
+    for (size_t i = 0, n; i < num && e == WR_OK; i++, *written += n) {
+        struct wr_slice part = parts[i];
+        n = 0;
+        if (atomic_load(&disk.writes_left) == 0) {
+            wr_errmsg_set(err, "full");
+            e = WR_ERR_NO_SPACE;
+            part.n /= 2; /* as a disk does: some of it fits */
+        } else if (atomic_load(&disk.writes_left) > 0) {
+            atomic_fetch_sub(&disk.writes_left, 1);
         }
-        return WR_ERR_NO_SPACE;
+        if (part.n)
+            assert_int_equal(real->write(state, b, offset + *written, &part, 1, &n, err), WR_OK);
     }
-    if (atomic_load(&disk.writes_left) > 0)
-        atomic_fetch_sub(&disk.writes_left, 1);
-    return real->write(state, b, offset, data, written, err);
+    return e;
 }
 static wr_err faulty_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
 {

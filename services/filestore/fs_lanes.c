@@ -11,6 +11,7 @@
 #include "wr_metrics.h"
 
 #define TURN_WRITES 8u /* operations of one turn */
+_Static_assert(TURN_WRITES <= WR_BLOB_PARTS_MAX, "a turn is one write of the plugin");
 #define CATCH_UP_BYTES (256u << 10)
 #define CATCH_UP_READS 8u /* of one turn */
 #define BUSY_ALONE (1u << 31)
@@ -209,28 +210,41 @@ wr_err fs_upload_open_blob(struct fs_upload *u, struct wr_errmsg *err)
     return e;
 }
 
-static wr_err write_one(struct fs_upload *u, struct fs_op *op, size_t *written)
+/* Writes operations that follow each other, as one; *written counts their bytes, also on an error. */
+static wr_err write_all(struct fs_upload *u, struct fs_op *const *ops, unsigned num,
+                        size_t *written, struct wr_errmsg *err)
 {
     struct fs_store *s = u->store;
+    struct wr_slice parts[TURN_WRITES];
+    size_t num_parts = 0, bytes = 0;
+    uint64_t offset = 0;
     *written = 0;
-    if (op->data.n == 0)
+    for (unsigned i = 0; i < num; i++) {
+        if (ops[i]->data.n == 0)
+            continue;
+        fs_failpoint("write");
+        if (num_parts == 0)
+            offset = ops[i]->offset;
+        parts[num_parts++] = ops[i]->data;
+        bytes += ops[i]->data.n;
+    }
+    if (bytes == 0)
         return WR_OK;
-    wr_err e = fs_upload_open_blob(u, &op->text);
+    wr_err e = fs_upload_open_blob(u, err);
     if (e != WR_OK)
         return e;
     uint64_t space;
-    e = s->opts.blob->space(s->blob_state, &space, &op->text);
+    e = s->opts.blob->space(s->blob_state, &space, err);
     if (e != WR_OK)
         return e;
-    if (space < s->opts.min_free_bytes + op->data.n) {
-        wr_errmsg_set(&op->text,
+    if (space < s->opts.min_free_bytes + bytes) {
+        wr_errmsg_set(err,
                       "the disk of the files folder has %llu MB left, which are kept free "
                       "(filestore.min_free_bytes): make room there, then go on",
                       (unsigned long long)(space >> 20));
         return WR_ERR_NO_SPACE;
     }
-    fs_failpoint("write");
-    e = s->opts.blob->write(s->blob_state, u->blob, op->offset, op->data, written, &op->text);
+    e = s->opts.blob->write(s->blob_state, u->blob, offset, parts, num_parts, written, err);
     wr_count(&bytes_written, *written);
     return e;
 }
@@ -252,51 +266,51 @@ static void pass_on(struct fs_upload *u, struct fs_op *op, struct fs_list *done)
         fs_list_add(done, op);
 }
 
+/* Under the lock: what was not written fails, and what waits behind it. */
+static void give_up(struct fs_upload *u, struct fs_op *const *ops, unsigned num, wr_err e,
+                    const struct wr_errmsg *why, struct fs_list *failed)
+{
+    u->failed_fence = ops[0]->fence;
+    u->failed_code = e;
+    u->failed_why = *why;
+    for (unsigned i = 0; i < num; i++) {
+        fs_lanes_release(ops[i]);
+        fs_list_add(failed, ops[i]);
+    }
+    fs_lanes_drop_writes(u, failed);
+}
+
 static void turn_write(struct fs_job *job)
 {
     struct fs_upload *u = WR_CONTAINER_OF(job, struct fs_upload, write_job);
+    struct fs_op *ops[TURN_WRITES], *op;
     struct fs_list done, failed;
     fs_list_init(&done);
     fs_list_init(&failed);
-    char why[sizeof(struct wr_errmsg)] = "";
-    wr_err e = WR_OK;
+    struct wr_errmsg why = {{0}};
+    unsigned num = 0, i = 0;
+    size_t written;
     pthread_mutex_lock(&u->lock);
-    for (unsigned i = 0; i < TURN_WRITES && !u->alone.head && e == WR_OK; i++) {
-        struct fs_op *op = fs_list_take(&u->writes);
-        if (!op)
-            break;
-        pthread_mutex_unlock(&u->lock);
-        size_t n;
-        e = write_one(u, op, &n);
-        pthread_mutex_lock(&u->lock);
-        u->written += n;
-        if (n)
-            u->touched_ms = wr_wall_ms();
-        if (e == WR_OK) {
-            pass_on(u, op, &done);
-        } else {
-            snprintf(why, sizeof why, "%s", op->text.text);
-            u->failed_fence = op->fence;
-            u->failed_code = e;
-            u->failed_why = op->text;
-            fs_list_add(&failed, op);
-            fs_lanes_drop_writes(u, &failed);
-        }
-        if (is_hash_due(u) && !(u->busy & FS_LANE_HASH))
-            start(u, FS_LANE_HASH, &u->hash_job);
-        if (done.head) {
-            /* Answer now: the sender's window opens while the next one is written. */
-            pthread_mutex_unlock(&u->lock);
-            fs_list_finish(&done, WR_OK, NULL);
-            pthread_mutex_lock(&u->lock);
-        }
+    while (num < TURN_WRITES && !u->alone.head && (op = fs_list_take(&u->writes)))
+        ops[num++] = op;
+    pthread_mutex_unlock(&u->lock);
+    wr_err e = write_all(u, ops, num, &written, &why);
+    pthread_mutex_lock(&u->lock);
+    u->written += written;
+    if (written)
+        u->touched_ms = wr_wall_ms();
+    for (; i < num && (e == WR_OK || ops[i]->data.n <= written); i++) {
+        written -= ops[i]->data.n;
+        pass_on(u, ops[i], &done);
     }
-    if (failed.head) {
+    if (i < num)
+        give_up(u, ops + i, num - i, e, &why, &failed);
+    if (done.head || failed.head) {
         pthread_mutex_unlock(&u->lock);
-        wr_warn("files.write_failed", "id=%s %s", u->id, why);
-        for (struct fs_op *op = failed.head; op; op = op->next)
-            fs_lanes_release(op);
-        fs_list_finish(&failed, e, why);
+        if (failed.head)
+            wr_warn("files.write_failed", "id=%s %s", u->id, why.text);
+        fs_list_finish(&done, WR_OK, NULL);
+        fs_list_finish(&failed, e, why.text);
         pthread_mutex_lock(&u->lock);
     }
     end_turn(u, FS_LANE_WRITE);

@@ -154,8 +154,22 @@ static void memory_blob_close(void *state, struct wr_blob *b)
     free(b);
 }
 
-static wr_err memory_write(void *state, struct wr_blob *b, uint64_t offset, struct wr_slice data,
-                           size_t *written, struct wr_errmsg *err)
+/* Under the lock: the bytes at offset and, behind what is there, more. */
+static wr_err put_part(struct entry *e, size_t offset, struct wr_slice part, size_t *written)
+{
+    size_t over = WR_MIN(part.n, e->bytes.n - offset);
+    if (over)
+        memcpy(e->bytes.p + offset, part.p, over);
+    wr_buf_add(&e->bytes, part.p + over, part.n - over);
+    bool failed = e->bytes.failed;
+    e->bytes.failed = false;
+    *written += failed ? over : part.n;
+    return failed ? WR_ERR_NO_SPACE : WR_OK;
+}
+
+static wr_err memory_write(void *state, struct wr_blob *b, uint64_t offset,
+                           const struct wr_slice *parts, size_t num, size_t *written,
+                           struct wr_errmsg *err)
 {
     struct memory *m = state;
     wr_err code = WR_OK;
@@ -165,15 +179,9 @@ static wr_err memory_write(void *state, struct wr_blob *b, uint64_t offset, stru
     if (!e || offset > e->bytes.n) {
         wr_errmsg_set(err, e ? "a hole before the data" : "the blob was removed");
         code = e ? WR_ERR_INVALID : WR_ERR_NOT_FOUND;
-    } else {
-        size_t over = WR_MIN(data.n, e->bytes.n - (size_t)offset);
-        if (over)
-            memcpy(e->bytes.p + offset, data.p, over);
-        wr_buf_add(&e->bytes, data.p + over, data.n - over);
-        code = e->bytes.failed ? WR_ERR_NO_SPACE : WR_OK;
-        e->bytes.failed = false;
-        *written = code == WR_OK ? data.n : over;
     }
+    for (size_t i = 0; i < num && code == WR_OK; i++)
+        code = put_part(e, (size_t)offset + *written, parts[i], written);
     pthread_mutex_unlock(&m->lock);
     return code;
 }

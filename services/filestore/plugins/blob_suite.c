@@ -48,7 +48,8 @@ static void put(struct fixture *f, const char *id, const char *record)
 static void write_at(struct fixture *f, struct wr_blob *b, uint64_t at, const char *text)
 {
     size_t n;
-    assert_int_equal(f->p->write(f->state, b, at, wr_slice_str(text), &n, &f->err), WR_OK);
+    struct wr_slice part = wr_slice_str(text);
+    assert_int_equal(f->p->write(f->state, b, at, &part, 1, &n, &f->err), WR_OK);
     assert_int_equal(n, strlen(text));
 }
 
@@ -126,6 +127,46 @@ static void bytes_are_read_as_written(struct fixture *f)
     assert_int_equal(f->p->sync(f->state, w, &f->err), WR_OK);
     f->p->blob_close(f->state, r);
     f->p->blob_close(f->state, w);
+}
+
+/* Whole pages and odd ends, in order and over one another: a plugin may take different ways for them. */
+static void parts_are_written_one_behind_the_other(struct fixture *f)
+{
+    enum { PAGE = 4096, LONG = 64 * PAGE, SIZE = 4 * LONG };
+    static const struct {
+        size_t at, n[3], skew; /* skew: of the memory, from a page */
+    } writes[] = {
+        {0, {LONG, LONG, 100}, 0},         /* pages, and an end that is none */
+        {2 * LONG + 100, {LONG, 7, 0}, 0}, /* not where a page of the blob begins */
+        {PAGE, {LONG, LONG, 0}, 0},        /* over what is there */
+        {2 * PAGE, {LONG, LONG, 0}, 1},    /* from memory that is not at a page */
+        {3 * PAGE, {PAGE, LONG, PAGE}, 0},
+    };
+    put(f, "parts", "r");
+    struct wr_blob *w = writer(f, "parts");
+    uint8_t *want = calloc(1, SIZE), *from = aligned_alloc(PAGE, SIZE), *got = calloc(1, SIZE);
+    assert_true(want && from && got);
+    size_t end = 0, n;
+    for (size_t i = 0; i < WR_ARRAY_LEN(writes); i++) {
+        struct wr_slice parts[3];
+        size_t num = 0, at = 0;
+        for (size_t k = 0; k < SIZE; k++)
+            from[k] = (uint8_t)(k * 7 + k / PAGE + i * 31);
+        for (; num < 3 && writes[i].n[num]; at += writes[i].n[num++])
+            parts[num] = wr_slice_of(from + writes[i].skew + at, writes[i].n[num]);
+        assert_int_equal(f->p->write(f->state, w, writes[i].at, parts, num, &n, &f->err), WR_OK);
+        assert_int_equal(n, at);
+        memcpy(want + writes[i].at, from + writes[i].skew, at);
+        end = WR_MAX(end, writes[i].at + at);
+        assert_int_equal(f->p->read(f->state, w, 0, got, SIZE, &n, &f->err), WR_OK);
+        assert_int_equal(n, end);
+        assert_memory_equal(got, want, end);
+    }
+    assert_int_equal(f->p->sync(f->state, w, &f->err), WR_OK);
+    f->p->blob_close(f->state, w);
+    free(want);
+    free(from);
+    free(got);
 }
 
 static void cut_shortens_and_never_grows(struct fixture *f)
@@ -224,6 +265,7 @@ void wr_blob_suite(const struct wr_blob_plugin *p, const char *folder, bool last
     refuses_other_ids(&f);
     reading_what_is_not_there_is_not_found(&f);
     bytes_are_read_as_written(&f);
+    parts_are_written_one_behind_the_other(&f);
     cut_shortens_and_never_grows(&f);
     remove_takes_all_and_may_be_repeated(&f);
     too_big_a_record_is_refused(&f);

@@ -9,7 +9,9 @@
 #include "wr_metrics.h"
 
 #define KEEP 16u /* free ones that stay allocated */
-#define SIZE (WR_MSG_HEADROOM + BUFFER_HEAD + BUFFER_BYTES)
+#define PAGE 4096u
+#define SIZE (PAGE + BUFFER_BYTES)
+_Static_assert(WR_MSG_HEADROOM + BUFFER_HEAD <= PAGE, "the head fits before the first page");
 
 WR_GAUGE(in_use, "watchroom_files_buffers_in_use", NULL,
          "Upload buffers of 256 KiB in use in the gateway");
@@ -99,7 +101,7 @@ struct wr_msg *buffers_take(struct buffers *b)
     b->used++;
     pthread_mutex_unlock(&b->lock);
     if (!n)
-        n = malloc(SIZE);
+        n = aligned_alloc(PAGE, SIZE);
     struct wr_msg *m = n ? wr_msg_wrap((uint8_t *)n, SIZE, put_back, b) : NULL;
     if (!m) {
         free(n);
@@ -109,6 +111,6 @@ struct wr_msg *buffers_take(struct buffers *b)
         return NULL;
     }
     wr_gauge_add(&in_use, 1);
-    wr_msg_pull(m, WR_MSG_HEADROOM + BUFFER_HEAD);
+    wr_msg_pull(m, PAGE);
     return m;
 }

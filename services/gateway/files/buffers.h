@@ -9,7 +9,8 @@
 #include "wr_msg.h"
 
 #define BUFFER_BYTES (256u << 10)
-#define BUFFER_HEAD 128u /* before the bytes: fields of WriteRequest, besides WR_MSG_HEADROOM */
+#define BUFFER_HEAD \
+    128u /* at most before the bytes: fields of WriteRequest, besides WR_MSG_HEADROOM */
 
 struct buffers;
 
@@ -18,7 +19,8 @@ struct buffers *buffers_new(unsigned max);
 void buffers_free(struct buffers **b);
 /* May somebody who has `own` in use take another? Always below `fair`; above it while less than half of all are in use. */
 bool buffers_may_take(struct buffers *b, unsigned own, unsigned fair);
-/* A message of BUFFER_BYTES after WR_MSG_HEADROOM + BUFFER_HEAD; NULL when memory is out. */
+/* A message of BUFFER_BYTES with room for a head in front, which begins at a page: a disk may take it as it lies in memory.
+ * NULL when memory is out. */
 struct wr_msg *buffers_take(struct buffers *b);
 
 #endif

@@ -223,7 +223,8 @@ static enum pump_end stream(struct pump *p)
             pthread_mutex_unlock(&p->lock);
             return PUMP_WHOLE;
         }
-        size_t want = (size_t)WR_MIN(BUFFER_BYTES, p->end - p->at);
+        /* Up to where a whole buffer would end, so that the next one begins at a page of the file. */
+        size_t want = (size_t)WR_MIN(BUFFER_BYTES - p->at % BUFFER_BYTES, p->end - p->at);
         end = fill(p, want);
         if (!end && p->at + p->n == p->end)
             end = look_behind(p);
