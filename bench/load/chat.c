@@ -18,7 +18,7 @@
 #define STAMP_AFTER "\"text\":\""
 #define READY_ID "\"id\":2"
 #define QUIET_MS 2000
-#define DRAIN_MAX_MS 15000
+#define DRAIN_MAX_MS 90000
 
 enum phase { PHASE_JOIN, PHASE_WARM, PHASE_MEASURE };
 
