@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A camera for the tests: an RTSP server with one stream, a moving picture with a running clock and a
- * tone, in the codecs that real cameras send. It is live: the clock runs whether or not somebody reads,
- * and all readers share one encoder. It can also misbehave on request (die, fall silent, change its
+ * A camera for the tests: an RTSP server with one stream, a moving picture and a tone, in the
+ * codecs that real cameras send. It is live: time passes whether or not somebody reads, and all
+ * readers share one encoder. It can also misbehave on request (die, fall silent, change its
  * picture's size), since what a server does with a bad camera is most of what there is to test.
  *
  * It tells on standard output, a line each, what a test has to wait for:
@@ -79,8 +79,7 @@ static gchar *video_branch(const struct camera *cam)
      * mid-stream could not be told otherwise. */
     branch = g_strdup_printf(
         "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps=\"%s\" "
-        "! timeoverlay font-desc=\"Sans 24\" ! %s key-int-max=%d bitrate=%d ! %s name=pay0 pt=96 "
-        "config-interval=-1 ",
+        "! %s key-int-max=%d bitrate=%d ! %s name=pay0 pt=96 config-interval=-1 ",
         caps,
         h265 ? "x265enc tune=zerolatency speed-preset=ultrafast"
              : "x264enc tune=zerolatency speed-preset=ultrafast",
@@ -116,7 +115,6 @@ static bool has_elements(const struct camera *cam)
         const char *element, *package, *only_for;
     } needed[] = {
         {"videotestsrc", "gstreamer1.0-plugins-base", NULL},
-        {"timeoverlay", "gstreamer1.0-plugins-base", NULL},
         {"rtph264pay", "gstreamer1.0-plugins-good", NULL},
         {"x264enc", "gstreamer1.0-plugins-ugly", "h264"},
         {"x265enc", "gstreamer1.0-plugins-bad", "h265"},

@@ -354,8 +354,9 @@ class Camera:
     """The tests' RTSP camera."""
 
     def __init__(self, *options):
+        self.complaints = tempfile.TemporaryFile("w+", errors="replace")
         self.popen = subprocess.Popen([BUILD / "tests/camera/camera", *options], stdout=subprocess.PIPE,
-                                      stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+                                      stderr=self.complaints, text=True, start_new_session=True)
         self.url = self.await_line("url").split(" ", 1)[1]
 
     def await_line(self, word, timeout=20):
@@ -364,14 +365,19 @@ class Camera:
             readable, _, _ = select.select([self.popen.stdout], [], [], max(0, end - time.monotonic()))
             assert readable, f"the camera did not say {word!r}"
             line = self.popen.stdout.readline()
-            assert line, "the camera ended"
+            assert line, f"the camera ended with {self.popen.wait()}:\n{self.complained()}"
             if line.split()[0] == word:
                 return line.strip()
+
+    def complained(self):
+        self.complaints.seek(0)
+        return self.complaints.read()
 
     def stop(self):
         self.popen.kill()
         self.popen.wait()
         self.popen.stdout.close()
+        self.complaints.close()
 
     def __enter__(self):
         return self
