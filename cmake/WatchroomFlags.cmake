@@ -31,6 +31,10 @@ if(WR_SANITIZE)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
 endif()
+# Everywhere: what a fuzz target calls lies in libraries, and the fuzzer is blind to code that is not instrumented.
+if(WR_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 # A shared object with an undefined symbol must fail here, not at dlopen. Sanitizer runtimes live in the
 # executable, so their builds cannot ask for this.
 if(NOT WR_SANITIZE)

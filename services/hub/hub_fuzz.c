@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target for what a Publish carries: hub__json_check, hub__json_compact, hub__read_item, hub__read_info, and the
- * filter `words` on what passed. What is compacted stays valid and never grows; a filter makes JSON of JSON. */
+ * Fuzz target for what a Publish carries: hub__json_check, hub__json_compact, hub__read_item, hub__read_info, and
+ * filter_words.c on what passed. What is compacted stays valid and never grows; a filter makes JSON of JSON. */
 #include "hub_json.h"
 #include "hub_wire.h"
 #include "wr_filter.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: the codec centrifuge-json (message, result, encode_publications) and json_read.c. The input is frames
+ * Fuzz target: the codec centrifuge_json.c (its message, result, encode_publications) and json_read.c. The input is frames
  * separated by 0x00; a frame that begins with 0x01 is an answer of the gateway with the code of its next byte. Every line
  * that the codec sends must be one JSON object. */
 #include "codec_kit.h"
