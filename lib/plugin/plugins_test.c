@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "wr_blob.h"
+#include "wr_codec.h"
 #include "wr_filter.h"
 #include "wr_metrics.h"
+#include "wr_muxer.h"
 #include "wr_plugins.h"
+#include "wr_service.h"
+#include "wr_store.h"
 
 struct seen {
     char good[64];
@@ -183,6 +188,85 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
     assert_non_null(strstr(err.text, "apply"));
 }
 
+/* The slots that the headers call required. */
+#define REQUIRED(X)                      \
+    X(SERVICE, service, start)           \
+    X(SERVICE, service, drain)           \
+    X(SERVICE, service, stop)            \
+    X(CODEC, codec, path)                \
+    X(CODEC, codec, open)                \
+    X(CODEC, codec, message)             \
+    X(CODEC, codec, result)              \
+    X(CODEC, codec, encode_publications) \
+    X(STORE, store, open)                \
+    X(STORE, store, close)               \
+    X(STORE, store, append)              \
+    X(STORE, store, history)             \
+    X(STORE, store, top)                 \
+    X(STORE, store, rooms)               \
+    X(FILTER, filter, apply)             \
+    X(MUXER, muxer, extension)           \
+    X(MUXER, muxer, content_type)        \
+    X(MUXER, muxer, open)                \
+    X(MUXER, muxer, close)               \
+    X(MUXER, muxer, mime)                \
+    X(MUXER, muxer, init)                \
+    X(MUXER, muxer, frame)               \
+    X(BLOB, blob, open)                  \
+    X(BLOB, blob, close)                 \
+    X(BLOB, blob, put)                   \
+    X(BLOB, blob, each)                  \
+    X(BLOB, blob, remove)                \
+    X(BLOB, blob, blob_open)             \
+    X(BLOB, blob, blob_close)            \
+    X(BLOB, blob, write)                 \
+    X(BLOB, blob, sync)                  \
+    X(BLOB, blob, read)                  \
+    X(BLOB, blob, cut)                   \
+    X(BLOB, blob, space)
+
+static const struct {
+    enum wr_plugin_kind kind;
+    size_t size, at;
+    const char *name;
+} required[] = {
+#define X(kind, type, slot)                                                                        \
+    {WR_KIND_##kind, sizeof(struct wr_##type##_plugin), offsetof(struct wr_##type##_plugin, slot), \
+     #slot},
+    REQUIRED(X)
+#undef X
+};
+
+static void test_each_required_slot_of_each_kind_is_missed_by_name(void **state)
+{
+    (void)state;
+    static const char here;
+    const void *set = &here, *unset = NULL;
+    union {
+        struct wr_plugin base;
+        unsigned char bytes[1024];
+    } table;
+    for (size_t i = 0; i < WR_ARRAY_LEN(required); i++) {
+        struct wr_errmsg err;
+        assert_true(required[i].size <= sizeof table);
+        /* Every slot points at something but this one. */
+        for (size_t at = 0; at < required[i].size; at += sizeof set)
+            memcpy(table.bytes + at, &set, sizeof set);
+        table.base = (struct wr_plugin){.abi_major = WR_PLUGIN_ABI_MAJOR,
+                                        .size = (uint32_t)required[i].size,
+                                        .kind = required[i].kind,
+                                        .name = "x",
+                                        .version = "1",
+                                        .description = "x"};
+        assert_int_equal(wr_plugin_check(&table.base, &err), WR_OK);
+        memcpy(table.bytes + required[i].at, &unset, sizeof unset);
+        assert_int_equal(wr_plugin_check(&table.base, &err), WR_ERR_INVALID);
+        char want[128];
+        snprintf(want, sizeof want, "lacks the required slot %s", required[i].name);
+        assert_non_null(strstr(err.text, want));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_metrics_of_a_refused_plugin_leave_with_it),
         cmocka_unit_test(test_folder_that_is_named_twice_is_read_once),
         cmocka_unit_test(test_other_abi_is_refused),
+        cmocka_unit_test(test_each_required_slot_of_each_kind_is_missed_by_name),
         cmocka_unit_test(test_table_shorter_than_its_required_slots_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

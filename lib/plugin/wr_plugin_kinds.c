@@ -3,6 +3,7 @@
  * The required slots of each kind, by name, so that a refusal can say which one is missing. */
 #include "wr_plugin_kinds.h"
 #include "wr_blob.h"
+#include "wr_codec.h"
 #include "wr_filter.h"
 #include "wr_muxer.h"
 #include "wr_plugins.h"
@@ -21,6 +22,12 @@
 static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start),
                                                 SLOT(wr_service_plugin, drain),
                                                 SLOT(wr_service_plugin, stop), END};
+static const struct wr_plugin_slot codec[] = {SLOT(wr_codec_plugin, path),
+                                              SLOT(wr_codec_plugin, open),
+                                              SLOT(wr_codec_plugin, message),
+                                              SLOT(wr_codec_plugin, result),
+                                              SLOT(wr_codec_plugin, encode_publications),
+                                              END};
 static const struct wr_plugin_slot store[] = {SLOT(wr_store_plugin, open),
                                               SLOT(wr_store_plugin, close),
                                               SLOT(wr_store_plugin, append),
@@ -53,7 +60,7 @@ static const struct {
     const struct wr_plugin_slot *required;
 } kinds[WR_KIND_COUNT] = {
     [WR_KIND_INVALID] = {"invalid", NULL}, [WR_KIND_SERVICE] = {"service", service},
-    [WR_KIND_CODEC] = {"codec", NULL},     [WR_KIND_STORE] = {"store", store},
+    [WR_KIND_CODEC] = {"codec", codec},    [WR_KIND_STORE] = {"store", store},
     [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", muxer},
     [WR_KIND_BLOB] = {"blob", blob},       [WR_KIND_AUTH] = {"auth", NULL},
 };
