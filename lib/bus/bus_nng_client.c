@@ -13,6 +13,8 @@
 WR_COUNTER(bad_answers, "watchroom_bus_bad_messages_total", "kind=\"answer\"",
            "Messages that are not what they should be, dropped");
 
+enum { RESEND_MS = 24 * 3600 * 1000 }; /* longer than any deadline */
+
 struct slot {
     struct nng_peer *n;
     nng_ctx ctx;
@@ -164,8 +166,9 @@ static void open_peer(struct bus_peer *p)
         free(n);
         return;
     }
-    /* A frozen instance: asked again after this, in case a restart went unnoticed. Deadlines end calls before. */
-    nng_socket_set_ms(n->sock.id, NNG_OPT_REQ_RESENDTIME, 2000);
+    /* NNG sends a request again after this time, and would have a slow call done twice. When its connection is lost it does
+     * so in any case, and at once; with "never" it would not. */
+    nng_socket_set_ms(n->sock.id, NNG_OPT_REQ_RESENDTIME, RESEND_MS);
     p->impl = n;
     pthread_mutex_lock(&n->lock);
     (void)!bus_nng__dial(&n->sock, &n->dialer, p->url);

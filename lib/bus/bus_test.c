@@ -187,6 +187,31 @@ static void test_deadline_ends_a_call_and_a_late_answer_harms_nothing(void **sta
     late_answer("tcp://127.0.0.1:0");
 }
 
+static void held_call(const char *url)
+{
+    struct service s;
+    struct caller c;
+    struct wr_errmsg err;
+    service_start(&s, url);
+    caller_start(&c, wr_bus_server_url(s.server));
+    /* Its deadline is what is awaited here. */
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/hold", NULL, 5000, NULL, NULL, &err),
+                     WR_ERR_TIMEOUT);
+    pthread_mutex_lock(&s.lock);
+    assert_int_equal(s.holds, 1);
+    pthread_mutex_unlock(&s.lock);
+    wr_call_answer(service_take_held(&s), NULL);
+    wr_bus_close(&c.bus);
+    wr_bus_close(&s.bus);
+}
+
+static void test_call_that_takes_long_is_made_once(void **state)
+{
+    (void)state;
+    held_call("inproc://t-held");
+    held_call("tcp://127.0.0.1:0");
+}
+
 static void test_nobody_there_is_unavailable_at_the_deadline(void **state)
 {
     (void)state;
@@ -734,6 +759,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_inproc_body_is_passed_by_reference),
         cmocka_unit_test(test_call_larger_than_the_bus_is_refused_by_the_sender),
         cmocka_unit_test(test_deadline_ends_a_call_and_a_late_answer_harms_nothing),
+        cmocka_unit_test(test_call_that_takes_long_is_made_once),
         cmocka_unit_test(test_nobody_there_is_unavailable_at_the_deadline),
         cmocka_unit_test(test_call_waits_for_a_service_that_starts_later),
         cmocka_unit_test(test_address_in_use_names_the_address),
