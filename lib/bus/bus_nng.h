@@ -22,7 +22,7 @@ wr_err bus_nng__listen(nng_socket s, char *url, nng_listener *out, struct wr_err
  * thread alone. */
 void bus_nng__probed(struct bus_nng_sock *s, bool alive, char *url, nng_listener *l);
 
-enum { BUS_NNG_STUCK_US = 10000000 };
+enum { BUS_NNG_STUCK_US = 10000000, BUS_NNG_UNANSWERED_MS = 20000 };
 
 /* ---- a socket that can be closed (bus_nng_sock.c) ---- */
 
@@ -66,7 +66,10 @@ void bus_nng__watch_closes(int64_t now_us);
 void bus_nng__expect_removal(struct bus_nng_sock *s);
 /* Says so in the log and asks the process to end. */
 void bus_nng__fail(void);
-/* Ends the connections of pipes from below (bus_nng_cut.c). False when some of them are not TCP and stay as they are. */
+/* Lets the system end a pipe's connection when the other side does not acknowledge or take anything for 20 s (its host
+ * vanished or froze), which it would notice late or never (bus_nng_tcp.c). */
+void bus_nng__watch(nng_pipe pipe);
+/* Ends the connections of pipes from below (bus_nng_tcp.c). False when some of them are not TCP and stay as they are. */
 bool bus_nng__cut(const nng_pipe *pipes, size_t n);
 
 /* Does this dialer have a connection? *pipe, unless NULL, is it then. */

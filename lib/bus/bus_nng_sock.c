@@ -55,6 +55,8 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 
     if (leaving && ev == NNG_PIPE_EV_ADD_PRE)
         nng_pipe_close(pipe); /* nothing moves on it yet, so nothing can be lost */
+    if (!leaving && ev == NNG_PIPE_EV_ADD_POST)
+        bus_nng__watch(pipe);
     if (!tells)
         return;
     s->fn(s->ctx, ev);

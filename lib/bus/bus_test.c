@@ -560,6 +560,43 @@ static void test_events_of_a_service_arrive_in_order_and_by_topic(void **state)
     events_of_a_service("tcp://127.0.0.1:0", "tcp://127.0.0.1:0");
 }
 
+/* How many of this process's connections end when their other side answers nothing for 20 s. */
+static unsigned watched_connections(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        int idle_s = 0;
+        unsigned unanswered_ms = 0;
+        socklen_t a = sizeof idle_s, b = sizeof unanswered_ms;
+        n += getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &a) == 0 && idle_s == 5 &&
+             getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, &b) == 0 &&
+             unanswered_ms == 20000;
+    }
+    return n;
+}
+
+static void test_connections_for_calls_and_events_are_watched_at_both_ends(void **state)
+{
+    (void)state;
+    struct service s;
+    struct caller c;
+    struct wr_bus_pub *pub;
+    struct wr_bus_sub *sub;
+    struct wr_errmsg err;
+    struct listener l = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    const char *const prefixes[] = {"room/", NULL};
+    wr_cond_init(&l.changed);
+    service_start(&s, "tcp://127.0.0.1:0");
+    assert_int_equal(wr_bus_pub_open(s.bus, "tcp://127.0.0.1:0", true, &pub, &err), WR_OK);
+    caller_start(&c, wr_bus_server_url(s.server));
+    assert_int_equal(wr_bus_subscribe_service(c.service, prefixes, on_event, &l, &sub), WR_OK);
+    publish_until_heard(pub, "room/1", &l, 0);
+    while (watched_connections() < 4)
+        usleep(1000);
+    wr_bus_close(&c.bus);
+    wr_bus_close(&s.bus);
+}
+
 /* The bus asks this one for names: "moves.test" is where moves_to says. */
 static _Atomic(const char *) moves_to;
 
@@ -768,6 +805,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
+        cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_listener_survives_fin_then_reset_in_the_handshake),

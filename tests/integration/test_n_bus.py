@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from busclient import Bus, CallFailed, bus_pb2, event_of, events, files_pb2, hub_pb2, ingest_pb2
-from harness import SLOW, Room, memory_kb, until
+from harness import SLOW, Room, as_root, memory_kb, until
 from test_f_live import watch
 
 HELLO = b"\0SP\0"
@@ -360,6 +360,32 @@ def test_garbage_events_do_not_hurt_a_gateway():
         with r.gateways[0].text("after") as a, r.gateways[1].text("after") as b:
             a.send("still")
             assert b.line(20) == "still"
+
+
+def connections_to(p):
+    """The ports that established connections to that one come from."""
+    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+    return [int(r[1].split(":")[1], 16) for r in rows if r[3] == "01" and int(r[2].split(":")[1], 16) == p]
+
+
+def test_a_lane_whose_packets_vanish_is_dialled_again():
+    """As when the hub's host lost its power: nobody says that the connections ended."""
+    with Room("split") as r, r.gateways[0].text("dark") as a, r.gateways[1].text("dark") as b, contextlib.ExitStack() as undo:
+        a.send("before")
+        assert b.line() == "before"
+        events_port = port(r.bus["hub"][1])
+        lost = connections_to(events_port)
+        assert len(lost) >= 2
+        for come in lost:
+            for way in (("--sport", events_port, "--dport", come), ("--dport", events_port, "--sport", come)):
+                rule = ["INPUT", "-i", "lo", "-p", "tcp", *map(str, way), "-j", "DROP"]
+                as_root("iptables", "-w", "-I", *rule)
+                undo.callback(as_root, "iptables", "-w", "-D", *rule)
+        until(lambda: len(set(connections_to(events_port)) - set(lost)) >= 2 and not set(connections_to(events_port)) & set(lost),
+              40, "the lanes being dialled again")
+        a.send("after")
+        while b.line(20) != "after":
+            pass
 
 
 def listens(sock, url):

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ends a pipe's TCP connection from below. NNG 1.5.2 loses a task when a pipe is closed between two steps of a transfer
- * (a message's length and its body, say): the next step is refused in silence, nobody's operation ends, and the one
- * thread that lets pipes go waits for it for ever. A connection that ends has no such moment: NNG learns of it as of
- * any peer that went away, at a step of its own. It tells nobody the descriptor, so that is found by its two addresses. */
+ * The TCP connections under NNG's pipes: made to end when the other side is gone, and ended from below. NNG tells nobody
+ * their descriptors, so these are found by their two addresses.
+ *
+ * Ended from below, because NNG 1.5.2 loses a task when a pipe is closed between two steps of a transfer (a message's
+ * length and its body, say): the next step is refused in silence, nobody's operation ends, and the one thread that lets
+ * pipes go waits for it for ever. A connection that ends has no such moment: NNG learns of it as of any peer that went
+ * away, at a step of its own. */
 #include "bus_nng.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,7 +42,9 @@ static bool is_at(int fd, name_fn name, const nng_sockaddr *want)
            memcmp(&a.v6.sin6_addr, want->s_in6.sa_addr, sizeof a.v6.sin6_addr) == 0;
 }
 
-static bool cut_if(int fd, const struct ends *e)
+typedef void (*use_fn)(int fd);
+
+static bool use_if(int fd, const struct ends *e, use_fn use)
 {
     if (!is_at(fd, getsockname, &e->local))
         return false;
@@ -48,16 +54,17 @@ static bool cut_if(int fd, const struct ends *e)
         return false;
     bool ours = is_at(copy, getsockname, &e->local) && is_at(copy, getpeername, &e->remote);
     if (ours)
-        shutdown(copy, SHUT_RDWR);
+        use(copy);
     close(copy);
     return ours;
 }
 
-bool bus_nng__cut(const nng_pipe *pipes, size_t n)
+/* False when some of the pipes are not TCP. */
+static bool use_connections(const nng_pipe *pipes, size_t n, use_fn use)
 {
     struct ends *e = calloc(n + 1, sizeof *e);
     DIR *d = opendir("/proc/self/fd");
-    size_t known = 0, cut = 0;
+    size_t known = 0, used = 0;
     bool all = e && d;
     for (size_t i = 0; e && i < n; i++) {
         struct ends *at = &e[known];
@@ -69,11 +76,11 @@ bool bus_nng__cut(const nng_pipe *pipes, size_t n)
         else
             all = false;
     }
-    for (struct dirent *f; d && cut < known && (f = readdir(d));) {
+    for (struct dirent *f; d && used < known && (f = readdir(d));) {
         int fd = (int)strtol(f->d_name, NULL, 10); /* "." is 0, and harmless */
         for (size_t i = 0; i < known; i++)
-            if (cut_if(fd, &e[i])) {
-                cut++;
+            if (use_if(fd, &e[i], use)) {
+                used++;
                 break;
             }
     }
@@ -81,4 +88,31 @@ bool bus_nng__cut(const nng_pipe *pipes, size_t n)
         closedir(d);
     free(e);
     return all;
+}
+
+static void cut(int fd)
+{
+    shutdown(fd, SHUT_RDWR);
+}
+
+bool bus_nng__cut(const nng_pipe *pipes, size_t n)
+{
+    return use_connections(pipes, n, cut);
+}
+
+/* Who only receives learns of a vanished host from its probes alone, which the system would send after two hours. Who
+ * sends learns from what is not acknowledged, or not taken: a quarter of an hour, or never. */
+static void watch(int fd)
+{
+    static const int idle_s = 5, every_s = 5, probes = 3;
+    static const unsigned unanswered_ms = BUS_NNG_UNANSWERED_MS;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms);
+}
+
+void bus_nng__watch(nng_pipe pipe)
+{
+    (void)use_connections(&pipe, 1, watch);
 }
