@@ -108,32 +108,22 @@ static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key)
     return best;
 }
 
-static void wait_for_instance(struct wr_bus_service *s, struct bus_op *op)
+/* Service lock held. The op waits until somebody is up; CLOSED or BUSY when it cannot. */
+static wr_err wait_for_instance(struct wr_bus_service *s, struct bus_op *op)
 {
-    pthread_mutex_lock(&s->lock);
-    bool closed = s->closing, full = s->num_pending >= BUS_PENDING_MAX;
-    if (!closed && !full) {
-        op->next = NULL;
-        *s->pending_tail = op;
-        s->pending_tail = &op->next;
-        s->num_pending++;
-    }
-    pthread_mutex_unlock(&s->lock);
-    if (closed)
-        bus__op_fail_later(op, WR_ERR_CLOSED, "the bus is closing");
-    else if (full)
-        bus__op_fail_later(op, WR_ERR_BUSY,
-                           "no instance of the service is up, and too many calls wait for one");
+    if (s->closing)
+        return WR_ERR_CLOSED;
+    if (s->num_pending >= BUS_PENDING_MAX)
+        return WR_ERR_BUSY;
+    op->next = NULL;
+    *s->pending_tail = op;
+    s->pending_tail = &op->next;
+    s->num_pending++;
+    return WR_OK;
 }
 
-/* False when nobody could take it; the op is the caller's then. */
-static bool dispatch(struct wr_bus_service *s, struct bus_op *op)
+static bool give(struct bus_peer *p, struct bus_op *op)
 {
-    pthread_mutex_lock(&s->lock);
-    struct bus_peer *p = s->closing ? NULL : choose(s, op->route_key);
-    pthread_mutex_unlock(&s->lock);
-    if (!p)
-        return false;
     op->peer = p;
     atomic_fetch_add(&p->in_flight, 1);
     if (p->ops->call(p, op))
@@ -142,6 +132,29 @@ static bool dispatch(struct wr_bus_service *s, struct bus_op *op)
     atomic_fetch_sub(&p->in_flight, 1);
     bus__peer_unref(p);
     return false;
+}
+
+/* To an instance, or among those that wait for one. */
+static void dispatch(struct wr_bus_service *s, struct bus_op *op)
+{
+    wr_err e = WR_OK;
+    pthread_mutex_lock(&s->lock);
+    struct bus_peer *p = s->closing ? NULL : choose(s, op->route_key);
+    /* The lock is kept in between: who comes up sends what waits, and must find it there. */
+    if (!p)
+        e = wait_for_instance(s, op);
+    pthread_mutex_unlock(&s->lock);
+    if (p && !give(p, op)) {
+        /* It went a moment ago and is not down yet: the housekeeper tries again. */
+        pthread_mutex_lock(&s->lock);
+        e = wait_for_instance(s, op);
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (e == WR_ERR_CLOSED)
+        bus__op_fail_later(op, e, "the bus is closing");
+    else if (e != WR_OK)
+        bus__op_fail_later(op, e,
+                           "no instance of the service is up, and too many calls wait for one");
 }
 
 void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method,
@@ -164,8 +177,8 @@ void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *me
     op->ctx = ctx;
     if (body && body->len > WR_BUS_MAX_MSG_BYTES - BUS_ENVELOPE_MAX)
         bus__op_fail_later(op, WR_ERR_TOO_BIG, "the request is larger than the bus carries");
-    else if (!dispatch(s, op))
-        wait_for_instance(s, op);
+    else
+        dispatch(s, op);
 }
 
 void bus__service_flush(struct wr_bus_service *s)
@@ -180,8 +193,7 @@ void bus__service_flush(struct wr_bus_service *s)
         struct bus_op *op = all;
         all = op->next;
         op->next = NULL;
-        if (!dispatch(s, op))
-            wait_for_instance(s, op);
+        dispatch(s, op);
     }
 }
 
@@ -218,6 +230,8 @@ void bus__service_tick(struct wr_bus_service *s, int64_t now_us)
         bus__peer_unref(peers[i]);
     }
     expire_pending(s, now_us);
+    if (wr_bus_service_is_up(s))
+        bus__service_flush(s);
 }
 
 /* Service lock held. */

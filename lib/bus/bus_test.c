@@ -275,6 +275,36 @@ static void test_call_waits_for_a_service_that_starts_later(void **state)
     starts_later(url);
 }
 
+static bool is_any_pending(struct wr_bus_service *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool any = s->num_pending != 0;
+    pthread_mutex_unlock(&s->lock);
+    return any;
+}
+
+static void test_call_to_a_server_that_closed_a_moment_ago_waits_for_it_to_come_back(void **state)
+{
+    (void)state;
+    struct service s;
+    struct later l;
+    struct wr_errmsg err;
+    pthread_t t;
+    service_start(&s, "inproc://t-back");
+    caller_start(&l.c, "inproc://t-back");
+    assert_int_equal(echo(&l.c, wr_slice_str("up"), 5000), WR_OK);
+    /* The instance stays the same, and is never seen to be down. */
+    wr_bus_server_close(&s.server);
+    assert_int_equal(wr_thread_start(&t, "later", call_in_thread, &l), WR_OK);
+    while (!is_any_pending(l.c.service))
+        usleep(1000);
+    assert_int_equal(wr_bus_serve(s.bus, "inproc://t-back", handle, &s, &s.server, &err), WR_OK);
+    pthread_join(t, NULL);
+    assert_int_equal(l.result, WR_OK);
+    wr_bus_close(&l.c.bus);
+    wr_bus_close(&s.bus);
+}
+
 static void test_address_in_use_names_the_address(void **state)
 {
     (void)state;
@@ -799,6 +829,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_call_that_takes_long_is_made_once),
         cmocka_unit_test(test_nobody_there_is_unavailable_at_the_deadline),
         cmocka_unit_test(test_call_waits_for_a_service_that_starts_later),
+        cmocka_unit_test(test_call_to_a_server_that_closed_a_moment_ago_waits_for_it_to_come_back),
         cmocka_unit_test(test_address_in_use_names_the_address),
         cmocka_unit_test(test_restart_is_told_as_a_new_instance),
         cmocka_unit_test(test_name_is_resolved_to_addresses),
