@@ -52,9 +52,15 @@ static void tell(struct wr_bus_service *s, const char *instance, enum wr_instanc
     pthread_mutex_lock(&s->lock);
     wr_bus_change_fn fn = s->on_change;
     void *ctx = s->change_ctx;
+    s->telling += fn != NULL;
     pthread_mutex_unlock(&s->lock);
-    if (fn)
-        fn(ctx, instance, state);
+    if (!fn)
+        return;
+    fn(ctx, instance, state);
+    pthread_mutex_lock(&s->lock);
+    if (--s->telling == 0)
+        pthread_cond_broadcast(&s->told);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void described(void *ctx, const struct wr_answer *a)

@@ -232,7 +232,7 @@ struct wr_bus_service {
     char name[64];
     char **urls;
     size_t num_urls;
-    pthread_mutex_t lock; /* guards peers, pending, subs */
+    pthread_mutex_t lock; /* guards all below but resolve_at_us, the prober's */
     struct bus_peer *peers;
     struct bus_op *pending, **pending_tail;
     size_t num_pending;
@@ -241,6 +241,8 @@ struct wr_bus_service {
     bool closing;
     wr_bus_change_fn on_change;
     void *change_ctx;
+    unsigned telling; /* threads in on_change */
+    pthread_cond_t told;
     struct wr_bus_service *next;
 };
 void bus__service_tick(struct wr_bus_service *s, int64_t now_us);

@@ -333,6 +333,7 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     snprintf(s->name, sizeof s->name, "%s", name);
     s->pending_tail = &s->pending;
     pthread_mutex_init(&s->lock, NULL);
+    wr_cond_init(&s->told);
     for (char *u = strtok_r(list, ", ", &save); u; u = strtok_r(NULL, ", ", &save)) {
         if (bus__scheme_or_say(u, err) == BUS_SCHEME_BAD) {
             for (size_t i = 0; i < s->num_urls; i++)
@@ -377,6 +378,8 @@ void wr_bus_service_on_change(struct wr_bus_service *s, wr_bus_change_fn fn, voi
     pthread_mutex_lock(&s->lock);
     s->change_ctx = ctx;
     s->on_change = fn;
+    while (s->telling)
+        pthread_cond_wait(&s->told, &s->lock);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -482,5 +485,6 @@ void wr_bus_service_close(struct wr_bus_service **sp)
         free(s->urls[i]);
     free(s->urls);
     pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->told);
     free(s);
 }

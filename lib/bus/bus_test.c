@@ -387,6 +387,61 @@ static void test_restart_is_told_as_a_new_instance(void **state)
     restarts(url);
 }
 
+struct slow_listener {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool entered, let_go, left;
+};
+
+static void on_change_slowly(void *ctx, const char *instance, enum wr_instance_state state)
+{
+    struct slow_listener *l = ctx;
+    (void)instance, (void)state;
+    pthread_mutex_lock(&l->lock);
+    l->entered = true;
+    pthread_cond_broadcast(&l->changed);
+    while (!l->let_go)
+        pthread_cond_wait(&l->changed, &l->lock);
+    l->left = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void *let_go_soon(void *arg)
+{
+    struct slow_listener *l = arg;
+    usleep(100000); /* who does not wait has returned by then */
+    pthread_mutex_lock(&l->lock);
+    l->let_go = true;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+static void test_who_hears_of_instances_is_let_go_once_it_has_heard(void **state)
+{
+    (void)state;
+    struct service s;
+    struct caller c;
+    pthread_t t;
+    struct slow_listener l = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    wr_cond_init(&l.changed);
+    caller_start(&c, "inproc://t-unheard");
+    wr_bus_service_on_change(c.service, on_change_slowly, &l);
+    service_start(&s, "inproc://t-unheard");
+    pthread_mutex_lock(&l.lock);
+    while (!l.entered)
+        pthread_cond_wait(&l.changed, &l.lock);
+    pthread_mutex_unlock(&l.lock);
+    assert_int_equal(wr_thread_start(&t, "soon", let_go_soon, &l), WR_OK);
+    wr_bus_service_on_change(c.service, NULL, NULL);
+    assert_true(l.left);
+    l.entered = false;
+    wr_bus_close(&s.bus);
+    wr_bus_close(&c.bus);
+    assert_false(l.entered);
+    pthread_join(t, NULL);
+}
+
 static void note_instance(void *ctx, const struct wr_instance *i)
 {
     char(*seen)[BUS_URL_BYTES] = ctx;
@@ -832,6 +887,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_call_to_a_server_that_closed_a_moment_ago_waits_for_it_to_come_back),
         cmocka_unit_test(test_address_in_use_names_the_address),
         cmocka_unit_test(test_restart_is_told_as_a_new_instance),
+        cmocka_unit_test(test_who_hears_of_instances_is_let_go_once_it_has_heard),
         cmocka_unit_test(test_name_is_resolved_to_addresses),
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),

@@ -121,7 +121,8 @@ struct wr_instance {
 /* Called for each known instance, under the service's lock: copy and return. */
 WR_API void wr_bus_service_each(struct wr_bus_service *s,
                                 void (*fn)(void *ctx, const struct wr_instance *i), void *ctx);
-/* `fn` runs when an instance comes (also again under a new instance id) or goes. Set once, before the first call. */
+/* `fn` runs when an instance comes (also again under a new instance id) or goes. Set it before the first call, and to NULL
+ * before ctx is freed: when this returns, the one before runs no more. Not from fn itself. */
 typedef void (*wr_bus_change_fn)(void *ctx, const char *instance, enum wr_instance_state state);
 WR_API void wr_bus_service_on_change(struct wr_bus_service *s, wr_bus_change_fn fn, void *ctx);
 /* True while at least one instance is up. */

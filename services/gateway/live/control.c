@@ -193,6 +193,7 @@ wr_err control__start(struct wr_live *l)
 void control__stop(struct wr_live *l)
 {
     size_t n = 0;
+    wr_bus_service_on_change(l->env.ingest, NULL, NULL);
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
     pthread_cond_broadcast(&l->wake);

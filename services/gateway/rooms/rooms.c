@@ -311,6 +311,7 @@ void wr_rooms_stop(struct wr_rooms **rp)
     *rp = NULL;
     if (!rs)
         return;
+    wr_bus_service_on_change(rs->env->hub, NULL, NULL);
     wr_bus_sub_close(&rs->events);
     if (rs->has_thread) {
         pthread_mutex_lock(&rs->lock);
