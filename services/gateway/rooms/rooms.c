@@ -131,9 +131,7 @@ static void on_answer(void *ctx, const struct wr_answer *a)
     size_t n = WR_MIN(a->text.n, sizeof j->u.answer.text);
     memcpy(j->u.answer.text, a->text.n ? (const char *)a->text.p : "", n);
     j->u.answer.a.text = wr_slice_of(j->u.answer.text, n);
-    (void)snprintf(j->u.answer.instance, sizeof j->u.answer.instance, "%s",
-                   a->instance ? a->instance : "");
-    j->u.answer.a.instance = j->u.answer.instance;
+    j->u.answer.a.instance = "";
     if (a->msg)
         wr_msg_ref(a->msg);
     rooms__job_post(rs, j);

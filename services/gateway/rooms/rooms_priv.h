@@ -151,9 +151,8 @@ struct rooms__job {
             struct wr_rooms *rs;
             rooms__answer_fn fn;
             void *ctx;
-            struct wr_answer a;
+            struct wr_answer a; /* without the instance: nobody asks */
             char text[200];
-            char instance[64];
         } answer;
     } u;
 };
