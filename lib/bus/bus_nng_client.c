@@ -266,6 +266,7 @@ static void close_peer(struct bus_peer *p)
         nng_aio_stop(s->aio);
         if (s->op)
             fail(s, NNG_ECLOSED);
+        nng_msg_free(nng_aio_get_msg(s->aio)); /* so is a send refused, with its message */
         nng_aio_free(s->aio);
     }
     n->abandoned = !bus_nng__close(&n->sock, n);

@@ -93,23 +93,23 @@ static void handle(struct context *c, nng_msg *m)
     bc->pub.deadline_us =
         wr_mono_us() + (int64_t)(v.deadline_ms ? v.deadline_ms : WR_BUS_DEFAULT_DEADLINE_MS) * 1000;
     c->state = HANDLING;
+    /* Owed before the look: who closes the server refuses first and then looks at what is owed, so one of the two sees the
+     * other. */
+    struct wr_bus_server *s = c->n->s;
+    atomic_fetch_add(&s->owed, 1);
     if (atomic_load(&c->n->refusing))
         nng_reply(bc, WR_ERR_CLOSED, "the service is shutting down", NULL);
     else
         bus__serve_call(bc);
+    atomic_fetch_sub(&s->owed, 1);
 }
 
 static void on_aio(void *arg)
 {
     struct context *c = arg;
     int rv = nng_aio_result(c->aio);
-    if (atomic_load(&c->n->stopping)) {
-        if (rv == 0 && c->state == RECEIVING)
-            nng_msg_free(nng_aio_get_msg(c->aio));
-        else if (rv != 0 && c->state == SENDING)
-            nng_msg_free(nng_aio_get_msg(c->aio));
+    if (atomic_load(&c->n->stopping))
         return;
-    }
     if (c->state == RECEIVING && rv == 0) {
         nng_msg *m = nng_aio_get_msg(c->aio);
         nng_aio_set_msg(c->aio, NULL);
@@ -136,8 +136,11 @@ static void free_nng(struct wr_bus_server *s)
     atomic_store(&n->stopping, true);
     for (unsigned i = 0; i < n->num_contexts; i++)
         nng_aio_stop(n->contexts[i].aio);
-    for (unsigned i = 0; i < n->num_contexts; i++)
+    /* A message that an operation still has, received or not sent, is ours. */
+    for (unsigned i = 0; i < n->num_contexts; i++) {
+        nng_msg_free(nng_aio_get_msg(n->contexts[i].aio));
         nng_aio_free(n->contexts[i].aio);
+    }
     if (bus_nng__close(&n->sock, n))
         free(n);
 }

@@ -514,6 +514,54 @@ static void test_many_threads_each_get_their_own_answer(void **state)
     many_callers("tcp://127.0.0.1:0");
 }
 
+struct storm {
+    struct caller c;
+    atomic_bool over;
+    atomic_uint answered;
+};
+
+static void *call_until_over(void *arg)
+{
+    struct storm *st = arg;
+    while (!atomic_load(&st->over))
+        if (echo(&st->c, wr_slice_str("in the storm"), 2000) == WR_OK)
+            atomic_fetch_add(&st->answered, 1);
+    return NULL;
+}
+
+static void closes_under_its_callers(const char *address)
+{
+    struct storm st = {.over = false};
+    struct service s;
+    struct wr_errmsg err;
+    pthread_t t[8];
+    char url[BUS_URL_BYTES];
+    service_start(&s, address);
+    snprintf(url, sizeof url, "%s", wr_bus_server_url(s.server));
+    caller_start(&st.c, url);
+    for (unsigned i = 0; i < WR_ARRAY_LEN(t); i++)
+        assert_int_equal(wr_thread_start(&t[i], "storm", call_until_over, &st), WR_OK);
+    for (unsigned i = 0; i < 5; i++) {
+        unsigned before = atomic_load(&st.answered);
+        while (atomic_load(&st.answered) < before + 100)
+            usleep(1000);
+        wr_bus_server_close(&s.server);
+        assert_int_equal(wr_bus_serve(s.bus, url, handle, &s, &s.server, &err), WR_OK);
+    }
+    atomic_store(&st.over, true);
+    for (unsigned i = 0; i < WR_ARRAY_LEN(t); i++)
+        pthread_join(t[i], NULL);
+    wr_bus_close(&st.c.bus);
+    wr_bus_close(&s.bus);
+}
+
+static void test_server_can_close_under_its_callers(void **state)
+{
+    (void)state;
+    closes_under_its_callers("inproc://t-storm");
+    closes_under_its_callers("tcp://127.0.0.1:0");
+}
+
 struct tally {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -890,6 +938,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_who_hears_of_instances_is_let_go_once_it_has_heard),
         cmocka_unit_test(test_name_is_resolved_to_addresses),
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),
+        cmocka_unit_test(test_server_can_close_under_its_callers),
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
         cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
