@@ -86,12 +86,19 @@ void bus__run_failed(struct wr_bus *bus)
     pthread_mutex_lock(&bus->lock);
     struct bus_op *all = bus->failed;
     bus->failed = NULL;
+    bus->failing++;
     pthread_mutex_unlock(&bus->lock);
     while (all) {
         struct bus_op *op = all;
         all = op->next;
         bus__op_fail(op, op->fail_code, op->fail_text);
     }
+    pthread_mutex_lock(&bus->lock);
+    if (--bus->failing == 0)
+        pthread_cond_broadcast(&bus->walked);
+    while (bus->failing)
+        pthread_cond_wait(&bus->walked, &bus->lock);
+    pthread_mutex_unlock(&bus->lock);
 }
 
 /* The node's own event, once a second on its first lane: how the admin page and other gateways see it. */

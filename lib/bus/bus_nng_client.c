@@ -40,10 +40,8 @@ struct nng_peer {
     bool abandoned; /* NNG did not let go of the socket: it may still call back */
 };
 
-static void start(struct slot *s, struct bus_op *op);
-
-/* The slot's op is done: takes the next one from the queue, or rests. */
-static void next_op(struct slot *s)
+/* The slot's op is done: the next one from the queue, or NULL, and it rests. */
+static struct bus_op *next_op(struct slot *s)
 {
     struct nng_peer *n = s->n;
     pthread_mutex_lock(&n->lock);
@@ -58,8 +56,41 @@ static void next_op(struct slot *s)
         n->free = s;
     }
     pthread_mutex_unlock(&n->lock);
-    if (op)
-        start(s, op);
+    return op;
+}
+
+static int left_ms(const struct bus_op *op)
+{
+    int64_t left = (op->deadline_us - wr_mono_us()) / 1000;
+    return left < 1 ? 1 : (int)left;
+}
+
+/* False when memory is out; the op has failed then. */
+static bool send_op(struct slot *s, struct bus_op *op)
+{
+    uint8_t head[BUS_ENVELOPE_MAX];
+    struct wr_slice body = op->body ? wr_msg_slice(op->body) : (struct wr_slice){0};
+    nng_msg *m = bus_nng__build(
+        head, bus__write_call(head, op->method, op->trace_id, (uint32_t)left_ms(op), body.n), body);
+    if (!m) {
+        bus__op_fail_later(op, WR_ERR_BUSY, "no memory for the call");
+        return false;
+    }
+    /* NNG keeps its own copy for resending. */
+    wr_msg_unref(op->body);
+    op->body = NULL;
+    s->op = op;
+    s->receiving = false;
+    nng_aio_set_msg(s->aio, m);
+    nng_aio_set_timeout(s->aio, left_ms(op));
+    nng_ctx_send(s->ctx, s->aio);
+    return true;
+}
+
+static void start(struct slot *s, struct bus_op *op)
+{
+    while (op && !send_op(s, op))
+        op = next_op(s);
 }
 
 static void finish(struct slot *s, const struct wr_answer *a)
@@ -67,7 +98,7 @@ static void finish(struct slot *s, const struct wr_answer *a)
     struct bus_op *op = s->op;
     s->op = NULL;
     bus__op_finish(op, a);
-    next_op(s);
+    start(s, next_op(s));
 }
 
 static void fail(struct slot *s, int rv)
@@ -77,33 +108,7 @@ static void fail(struct slot *s, int rv)
     s->op = NULL;
     bus__op_fail(op, code == WR_OK ? WR_ERR_INTERNAL : code,
                  code == WR_ERR_TIMEOUT ? "the service did not answer in time" : nng_strerror(rv));
-    next_op(s);
-}
-
-static int left_ms(const struct bus_op *op)
-{
-    int64_t left = (op->deadline_us - wr_mono_us()) / 1000;
-    return left < 1 ? 1 : (int)left;
-}
-
-static void start(struct slot *s, struct bus_op *op)
-{
-    uint8_t head[BUS_ENVELOPE_MAX];
-    struct wr_slice body = op->body ? wr_msg_slice(op->body) : (struct wr_slice){0};
-    s->op = op;
-    nng_msg *m = bus_nng__build(
-        head, bus__write_call(head, op->method, op->trace_id, (uint32_t)left_ms(op), body.n), body);
-    if (!m) {
-        fail(s, NNG_ENOMEM);
-        return;
-    }
-    /* NNG keeps its own copy for resending. */
-    wr_msg_unref(op->body);
-    op->body = NULL;
-    s->receiving = false;
-    nng_aio_set_msg(s->aio, m);
-    nng_aio_set_timeout(s->aio, left_ms(op));
-    nng_ctx_send(s->ctx, s->aio);
+    start(s, next_op(s));
 }
 
 static void on_aio(void *arg)

@@ -47,8 +47,9 @@ struct wr_bus {
     struct wr_bus_service *services;
     struct wr_bus_sub *subs;
     struct bus_op *failed; /* waiting for the housekeeper to tell their callers */
+    unsigned failing;      /* threads that tell them */
     unsigned walking;      /* threads that walk the four lists without the lock */
-    pthread_cond_t walked; /* walking became 0 */
+    pthread_cond_t walked; /* walking or failing became 0 */
     bool draining, closing, kicked;
     int64_t cpu_at_us, cpu_us; /* for the load figure */
     double load;
@@ -60,7 +61,8 @@ struct wr_bus {
 
 /* Encoded NodeInfo of this instance. */
 struct wr_msg *bus__describe(struct wr_bus *bus);
-/* Tells the callers of ops that failed inside wr_bus_call. No lock held. */
+/* Tells the callers of ops that failed inside wr_bus_call: all that failed before have been told on return, by whichever
+ * thread. No lock held. */
 void bus__run_failed(struct wr_bus *bus);
 /* What is opened on a bus stands in one of its lists from bus__join_LIST to bus__leave_LIST, which waits for threads that
  * walk the lists: afterwards none of them knows the member. No lock held; not by a thread that walks. */

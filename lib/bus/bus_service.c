@@ -53,7 +53,7 @@ void bus__op_fail_later(struct bus_op *op, wr_err code, const char *text)
     op->next = bus->failed;
     bus->failed = op;
     bus->kicked = true;
-    pthread_cond_signal(&bus->wake);
+    pthread_cond_broadcast(&bus->wake); /* the prober waits there too */
     pthread_mutex_unlock(&bus->lock);
 }
 

@@ -409,6 +409,10 @@ static void on_change_slowly(void *ctx, const char *instance, enum wr_instance_s
 static void *let_go_soon(void *arg)
 {
     struct slow_listener *l = arg;
+    pthread_mutex_lock(&l->lock);
+    while (!l->entered)
+        pthread_cond_wait(&l->changed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
     usleep(100000); /* who does not wait has returned by then */
     pthread_mutex_lock(&l->lock);
     l->let_go = true;
@@ -440,6 +444,45 @@ static void test_who_hears_of_instances_is_let_go_once_it_has_heard(void **state
     wr_bus_close(&c.bus);
     assert_false(l.entered);
     pthread_join(t, NULL);
+}
+
+static void end_slowly(void *ctx, const struct wr_answer *a)
+{
+    (void)a;
+    on_change_slowly(ctx, "", WR_INSTANCE_DOWN);
+}
+
+struct again {
+    struct caller c;
+    struct slow_listener l;
+};
+
+/* Calls from within the closing, and waits until the housekeeper tells that this failed. */
+static void call_again(void *ctx, const struct wr_answer *a)
+{
+    struct again *g = ctx;
+    (void)a;
+    wr_bus_call(g->c.service, NULL, "t/echo", NULL, 5000, end_slowly, &g->l);
+    pthread_mutex_lock(&g->l.lock);
+    while (!g->l.entered)
+        pthread_cond_wait(&g->l.changed, &g->l.lock);
+    pthread_mutex_unlock(&g->l.lock);
+}
+
+static void test_service_is_closed_once_its_last_call_was_told(void **state)
+{
+    (void)state;
+    struct again g = {.l.lock = PTHREAD_MUTEX_INITIALIZER};
+    pthread_t t;
+    wr_cond_init(&g.l.changed);
+    caller_start(&g.c, "inproc://t-nobody-there");
+    wr_bus_call(g.c.service, NULL, "t/echo", NULL, 60000, call_again, &g);
+    assert_int_equal(wr_thread_start(&t, "soon", let_go_soon, &g.l), WR_OK);
+    struct wr_bus_service *s = g.c.service;
+    wr_bus_service_close(&s);
+    assert_true(g.l.left);
+    pthread_join(t, NULL);
+    wr_bus_close(&g.c.bus);
 }
 
 static void note_instance(void *ctx, const struct wr_instance *i)
@@ -936,6 +979,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_address_in_use_names_the_address),
         cmocka_unit_test(test_restart_is_told_as_a_new_instance),
         cmocka_unit_test(test_who_hears_of_instances_is_let_go_once_it_has_heard),
+        cmocka_unit_test(test_service_is_closed_once_its_last_call_was_told),
         cmocka_unit_test(test_name_is_resolved_to_addresses),
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),
         cmocka_unit_test(test_server_can_close_under_its_callers),
