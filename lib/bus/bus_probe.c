@@ -15,6 +15,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { PROBE_US = 1000000 };
+
+/* A connection, -1 when it takes longer than a probe may: to a listener that does not accept it would be minutes. */
+static int connect_to(int family, const struct sockaddr *a, socklen_t n)
+{
+    static const struct timeval limit = {.tv_sec = PROBE_US / 1000000};
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
+        connect(fd, a, n) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static int connect_tcp(const char *url)
 {
     char host[BUS_URL_BYTES], port[16];
@@ -28,11 +45,7 @@ static int connect_tcp(const char *url)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *a;
     if (getaddrinfo(host, port, &hints, &a) != 0)
         return -1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-        close(fd);
-        fd = -1;
-    }
+    int fd = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen);
     freeaddrinfo(a);
     return fd;
 }
@@ -42,12 +55,7 @@ static int connect_ipc(const char *url)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (snprintf(a.sun_path, sizeof a.sun_path, "%s", url + 6) >= (int)sizeof a.sun_path)
         return -1;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
+    return connect_to(AF_UNIX, (struct sockaddr *)&a, sizeof a);
 }
 
 /* Reads up to n bytes by a deadline; fewer at the end of the connection, -1 when it stayed silent. */
@@ -72,10 +80,10 @@ bool bus__probe_sp(const char *url, uint16_t protocol)
     bool ipc = bus__scheme(url) == BUS_SCHEME_IPC, alive = false;
     uint8_t hello[8] = {0, 'S', 'P', 0, (uint8_t)(protocol >> 8), (uint8_t)protocol, 0, 0}, back[8];
     static const uint8_t empty[9] = {1}; /* ipc puts a 1 in front of the 64-bit length */
+    int64_t until = wr_mono_us() + PROBE_US;
     int fd = ipc ? connect_ipc(url) : connect_tcp(url);
     if (fd < 0)
         return false;
-    int64_t until = wr_mono_us() + 1000000;
     if (send(fd, hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello &&
         read_until(fd, back, sizeof back, until) == (ssize_t)sizeof back &&
         memcmp(back, hello, 4) == 0 &&

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "bus_priv.h"
@@ -901,6 +902,41 @@ static void test_listener_survives_fin_then_reset_in_the_handshake(void **state)
     wr_bus_close(&s.bus);
 }
 
+static void probe_full(const struct sockaddr *a, socklen_t n, const char *url)
+{
+    int fds[8], listener = socket(a->sa_family, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, a, n), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    for (unsigned i = 0; i < WR_ARRAY_LEN(fds); i++) {
+        fds[i] = socket(a->sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fds[i], a, n); /* one or two fit */
+    }
+    int64_t start = wr_mono_us();
+    assert_false(bus__probe_sp(url, BUS_SP_REQ));
+    int64_t took = wr_mono_us() - start;
+    assert_in_range(took, 900000, 10000000);
+    for (unsigned i = 0; i < WR_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    close(listener);
+}
+
+static void test_probe_of_a_listener_that_accepts_nobody_ends(void **state)
+{
+    (void)state;
+    char url[BUS_URL_BYTES];
+    int port = free_port();
+    struct sockaddr_in v4 = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", port);
+    probe_full((struct sockaddr *)&v4, sizeof v4, url);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(un.sun_path, sizeof un.sun_path, "/tmp/watchroom-test-probe-%d", (int)getpid());
+    snprintf(url, sizeof url, "ipc://%s", un.sun_path);
+    probe_full((struct sockaddr *)&un, sizeof un, url);
+    unlink(un.sun_path);
+}
+
 static void send_all(int fd, const void *p, size_t n)
 {
     (void)!send(fd, p, n, MSG_NOSIGNAL);
@@ -989,6 +1025,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_listener_survives_fin_then_reset_in_the_handshake),
+        cmocka_unit_test(test_probe_of_a_listener_that_accepts_nobody_ends),
         cmocka_unit_test(test_hostile_bytes_do_not_harm_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
