@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A node of the bus: its identity, its housekeeper (deadlines, health of peers, the beat) and its prober (name
- * resolution and the check of our own listeners, which may block). */
+ * A node of the bus: its identity, its housekeeper (deadlines, health of peers, the beat) and its prober (what names
+ * resolve to and the check of our own listeners: that may block for a second or two). */
 #include "bus_nng.h"
 
 #include "watchroom/v1/bus.pb-c.h"
@@ -77,6 +77,14 @@ void bus__kick(struct wr_bus *bus)
 {
     pthread_mutex_lock(&bus->lock);
     bus->kicked = true;
+    pthread_cond_broadcast(&bus->wake);
+    pthread_mutex_unlock(&bus->lock);
+}
+
+void bus__looked_up(struct wr_bus *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus->looked_up = true;
     pthread_cond_broadcast(&bus->wake);
     pthread_mutex_unlock(&bus->lock);
 }
@@ -234,6 +242,7 @@ static void *probe(void *arg)
     int64_t probe_at = wr_mono_us() + 2000000;
     pthread_mutex_lock(&bus->lock);
     while (!bus->closing) {
+        bus->looked_up = false;
         struct walk w = walk_begin(bus);
         pthread_mutex_unlock(&bus->lock);
         int64_t now = wr_mono_us();
@@ -251,7 +260,7 @@ static void *probe(void *arg)
         pthread_mutex_lock(&bus->lock);
         walk_end(bus);
         int64_t until = wr_mono_us() + 500000;
-        while (!bus->closing && wr_mono_us() < until)
+        while (!bus->closing && !bus->looked_up && wr_mono_us() < until)
             wr_cond_wait_until(&bus->wake, &bus->lock, until);
     }
     pthread_mutex_unlock(&bus->lock);

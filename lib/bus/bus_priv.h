@@ -50,7 +50,7 @@ struct wr_bus {
     unsigned failing;      /* threads that tell them */
     unsigned walking;      /* threads that walk the four lists without the lock */
     pthread_cond_t walked; /* walking or failing became 0 */
-    bool draining, closing, kicked;
+    bool draining, closing, kicked, looked_up;
     int64_t cpu_at_us, cpu_us; /* for the load figure */
     double load;
 
@@ -78,6 +78,8 @@ BUS_LISTS(X)
 #undef X
 /* Makes the housekeeper look now. */
 void bus__kick(struct wr_bus *bus);
+/* Makes the prober take what a lookup found. */
+void bus__looked_up(struct wr_bus *bus);
 
 /* ---- bus_envelope.c --------------------------------------------------------------------------------------------- */
 
@@ -112,7 +114,20 @@ enum bus_scheme bus__scheme_or_say(const char *url, struct wr_errmsg *err);
 bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size_t port_n);
 /* Calls fn with "tcp://address:port" for each address of the name; false when it cannot be resolved now. */
 bool bus__resolve(const char *url, void (*fn)(void *ctx, const char *url), void *ctx);
-bool bus__is_numeric_host(const char *url);
+/* tcp:// with a host that must be resolved. */
+bool bus__is_name(const char *url);
+
+/* ---- bus_lookup.c ----------------------------------------------------------------------------------------------- */
+
+struct bus_lookup;
+/* Resolves those of the URLs that are names, meanwhile; the prober is woken at its end. NULL when there are none (or no
+ * thread). */
+struct bus_lookup *bus__lookup_start(struct wr_bus *bus, char *const *urls, size_t n);
+bool bus__lookup_ended(struct bus_lookup *l);
+/* What an ended one found; false when some name could not be resolved. */
+bool bus__lookup_each(struct bus_lookup *l, void (*fn)(void *ctx, const char *url), void *ctx);
+/* Forgets it, ended or not, and does not wait. NULL is fine. */
+void bus__lookup_leave(struct bus_lookup **l);
 
 /* ---- bus_server.c ----------------------------------------------------------------------------------------------- */
 
@@ -234,12 +249,13 @@ struct wr_bus_service {
     char name[64];
     char **urls;
     size_t num_urls;
-    pthread_mutex_t lock; /* guards all below but resolve_at_us, the prober's */
+    pthread_mutex_t lock; /* guards all below but resolve_at_us and lookup, the prober's */
     struct bus_peer *peers;
     struct bus_op *pending, **pending_tail;
     size_t num_pending;
     struct wr_bus_sub *subs; /* following this service's lanes */
     int64_t resolve_at_us;
+    struct bus_lookup *lookup; /* under way, or NULL */
     bool closing;
     wr_bus_change_fn on_change;
     void *change_ctx;
@@ -250,7 +266,7 @@ struct wr_bus_service {
 void bus__service_tick(struct wr_bus_service *s, int64_t now_us);
 /* Sends what waited for an instance. No lock held. */
 void bus__service_flush(struct wr_bus_service *s);
-/* Resolves names; may block in the resolver. Prober thread. */
+/* Has names resolved, and takes what was found; closing a peer may block. Prober thread. */
 void bus__service_resolve(struct wr_bus_service *s, int64_t now_us);
 
 /* ---- bus_sub.c -------------------------------------------------------------------------------------------------- */

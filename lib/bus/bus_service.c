@@ -257,61 +257,31 @@ static void want(void *ctx, const char *url)
         p->wanted = true;
 }
 
-struct found {
-    char (*urls)[BUS_URL_BYTES];
-    size_t n, cap;
-};
-
-static void note(void *ctx, const char *url)
+/* The addresses of the names are known: new ones join, and those that are listed no more and down leave. */
+static void apply(struct wr_bus_service *s, struct bus_lookup *l)
 {
-    struct found *f = ctx;
-    if (f->n == f->cap)
-        return;
-    snprintf(f->urls[f->n++], BUS_URL_BYTES, "%s", url);
-}
-
-void bus__service_resolve(struct wr_bus_service *s, int64_t now_us)
-{
-    bool any_name = false, all_resolved = true;
-    if (now_us < s->resolve_at_us)
-        return;
-    s->resolve_at_us = now_us + BUS_RESOLVE_EVERY_US;
-    struct found f = {.cap = 256};
-    f.urls = calloc(f.cap, BUS_URL_BYTES);
-    if (!f.urls)
-        return;
-    for (size_t i = 0; i < s->num_urls; i++) {
-        if (bus__scheme(s->urls[i]) != BUS_SCHEME_TCP || bus__is_numeric_host(s->urls[i]))
-            continue;
-        any_name = true;
-        if (!bus__resolve(s->urls[i], note, &f))
-            all_resolved = false;
-    }
     struct bus_peer *gone = NULL;
-    if (any_name) {
-        pthread_mutex_lock(&s->lock);
-        for (struct bus_peer *p = s->peers; p; p = p->next)
-            p->wanted = false;
-        for (size_t i = 0; i < f.n; i++)
-            want(s, f.urls[i]);
-        for (size_t i = 0; i < s->num_urls; i++)
-            if (bus__scheme(s->urls[i]) != BUS_SCHEME_TCP || bus__is_numeric_host(s->urls[i]))
-                want(s, s->urls[i]);
-        /* A hiccup of the resolver must not drop healthy peers: an address goes when it is not listed and down. */
-        for (struct bus_peer **at = &s->peers; all_resolved && *at;) {
-            struct bus_peer *p = *at;
-            if (p->wanted || p->up) {
-                at = &p->next;
-                continue;
-            }
-            *at = p->next;
-            p->forgotten = true;
-            bus__sub_drop(s, p->url);
-            p->next = gone;
-            gone = p;
+    pthread_mutex_lock(&s->lock);
+    for (struct bus_peer *p = s->peers; p; p = p->next)
+        p->wanted = false;
+    bool all_resolved = bus__lookup_each(l, want, s);
+    for (size_t i = 0; i < s->num_urls; i++)
+        if (!bus__is_name(s->urls[i]))
+            want(s, s->urls[i]);
+    /* A hiccup of the resolver must not drop healthy peers: an address goes when it is not listed and down. */
+    for (struct bus_peer **at = &s->peers; all_resolved && *at;) {
+        struct bus_peer *p = *at;
+        if (p->wanted || p->up) {
+            at = &p->next;
+            continue;
         }
-        pthread_mutex_unlock(&s->lock);
+        *at = p->next;
+        p->forgotten = true;
+        bus__sub_drop(s, p->url);
+        p->next = gone;
+        gone = p;
     }
+    pthread_mutex_unlock(&s->lock);
     while (gone) {
         struct bus_peer *p = gone;
         gone = p->next;
@@ -319,7 +289,18 @@ void bus__service_resolve(struct wr_bus_service *s, int64_t now_us)
         p->ops->close(p);
         bus__peer_unref(p);
     }
-    free(f.urls);
+}
+
+void bus__service_resolve(struct wr_bus_service *s, int64_t now_us)
+{
+    if (s->lookup && bus__lookup_ended(s->lookup)) {
+        apply(s, s->lookup);
+        bus__lookup_leave(&s->lookup);
+    }
+    if (!s->lookup && now_us >= s->resolve_at_us) {
+        s->resolve_at_us = now_us + BUS_RESOLVE_EVERY_US;
+        s->lookup = bus__lookup_start(s->bus, s->urls, s->num_urls);
+    }
 }
 
 wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *urls,
@@ -351,7 +332,7 @@ wr_err wr_bus_service_open(struct wr_bus *bus, const char *name, const char *url
     }
     free(list);
     for (size_t i = 0; i < s->num_urls; i++)
-        if (bus__scheme(s->urls[i]) != BUS_SCHEME_TCP || bus__is_numeric_host(s->urls[i]))
+        if (!bus__is_name(s->urls[i]))
             want(s, s->urls[i]);
     bus__join_services(bus, s);
     bus__kick(bus);
@@ -464,6 +445,7 @@ void wr_bus_service_close(struct wr_bus_service **sp)
     *sp = NULL;
     struct wr_bus *bus = s->bus;
     bus__leave_services(bus, s);
+    bus__lookup_leave(&s->lookup);
 
     pthread_mutex_lock(&s->lock);
     s->closing = true;

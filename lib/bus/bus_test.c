@@ -774,15 +774,43 @@ static void test_connections_for_calls_and_events_are_watched_at_both_ends(void 
     wr_bus_close(&s.bus);
 }
 
-/* The bus asks this one for names: "moves.test" is where moves_to says. */
+/* The bus asks this one for names: "moves.test" is where moves_to says, "slow.test" is nowhere, and that takes long. */
 static _Atomic(const char *) moves_to;
+static struct slow_listener resolver = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                                        .changed = PTHREAD_COND_INITIALIZER};
 
 WR_API int getaddrinfo(const char *restrict name, const char *restrict port,
                        const struct addrinfo *restrict hints, struct addrinfo **restrict all)
 {
     int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name && strcmp(name, "slow.test") == 0) {
+        on_change_slowly(&resolver, "", WR_INSTANCE_DOWN);
+        return EAI_AGAIN;
+    }
     return next(name && strcmp(name, "moves.test") == 0 ? moves_to : name, port, hints, all);
+}
+
+static void test_nobody_waits_for_a_resolver_that_does_not_answer(void **state)
+{
+    (void)state;
+    struct caller c;
+    struct wr_bus_sub *sub;
+    const char *const prefixes[] = {"room/", NULL};
+    pthread_t t;
+    caller_start(&c, "tcp://slow.test:1");
+    pthread_mutex_lock(&resolver.lock);
+    while (!resolver.entered)
+        pthread_cond_wait(&resolver.changed, &resolver.lock);
+    pthread_mutex_unlock(&resolver.lock);
+    assert_int_equal(wr_bus_subscribe_service(c.service, prefixes, NULL, NULL, &sub), WR_OK);
+    wr_bus_sub_close(&sub);
+    wr_bus_close(&c.bus);
+    pthread_mutex_lock(&resolver.lock);
+    assert_false(resolver.left);
+    pthread_mutex_unlock(&resolver.lock);
+    assert_int_equal(wr_thread_start(&t, "soon", let_go_soon, &resolver), WR_OK);
+    pthread_join(t, NULL);
 }
 
 static bool metric_is(const char *line)
@@ -1024,6 +1052,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
+        cmocka_unit_test(test_nobody_waits_for_a_resolver_that_does_not_answer),
         cmocka_unit_test(test_listener_survives_fin_then_reset_in_the_handshake),
         cmocka_unit_test(test_probe_of_a_listener_that_accepts_nobody_ends),
         cmocka_unit_test(test_hostile_bytes_do_not_harm_the_others),

@@ -55,12 +55,12 @@ bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size
     return true;
 }
 
-bool bus__is_numeric_host(const char *url)
+bool bus__is_name(const char *url)
 {
     char host[BUS_URL_BYTES], port[16];
     struct in6_addr a;
     return bus__split_tcp(url, host, sizeof host, port, sizeof port) &&
-           (inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1);
+           inet_pton(AF_INET, host, &a) != 1 && inet_pton(AF_INET6, host, &a) != 1;
 }
 
 bool bus__resolve(const char *url, void (*fn)(void *ctx, const char *url), void *ctx)
