@@ -49,7 +49,7 @@ struct wr_msg *bus__describe(struct wr_bus *bus)
 {
     Watchroom__V1__NodeInfo info = WATCHROOM__V1__NODE_INFO__INIT;
     char version[] = WR_VERSION;
-    char *lanes[16];
+    char *lanes[BUS_MAX_LANES];
     info.service = bus->service;
     info.instance = bus->instance;
     info.version = version;

@@ -188,7 +188,7 @@ static void local_reply(struct bus_call *bc, wr_err code, const char *text, stru
                               .instance = c->instance};
         if (body)
             a.body = wr_msg_slice(body);
-        bus__peer_alive(p);
+        bus__peer_alive(p, NULL);
         bus__op_finish(op, &a);
     }
     wr_msg_unref(body);

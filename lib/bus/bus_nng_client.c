@@ -137,12 +137,13 @@ static void on_aio(void *arg)
         fail(s, NNG_EPROTO);
         return;
     }
-    bus__peer_alive(s->n->p);
+    char instance[96];
+    bus__peer_alive(s->n->p, &instance);
     struct wr_answer a = {.code = wr_err_from_wire(v.code),
                           .text = v.text,
                           .body = v.body,
                           .msg = m,
-                          .instance = s->n->p->instance};
+                          .instance = instance};
     finish(s, &a);
     wr_msg_unref(m);
 }

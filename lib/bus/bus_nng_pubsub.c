@@ -72,7 +72,7 @@ WR_GAUGE(lanes_followed, "watchroom_bus_lanes", NULL,
 struct lane {
     struct bus_nng_dialer dialer;
     char peer_url[BUS_URL_BYTES];
-    bool leaving; /* its instance is gone: closed once it has no connection */
+    bool leaving; /* not told any more: closed once it has no connection */
 };
 
 struct nng_sub {
@@ -190,12 +190,24 @@ out:
     return e;
 }
 
-static void drop_lanes(struct wr_bus_sub *s, const char *peer_url)
+static bool is_among(const char *url, char (*urls)[BUS_URL_BYTES], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(urls[i], url) == 0)
+            return true;
+    return false;
+}
+
+static void keep_lanes(struct wr_bus_sub *s, const char *peer_url, char (*urls)[BUS_URL_BYTES],
+                       size_t num_urls)
 {
     struct nng_sub *n = s->impl;
     pthread_mutex_lock(&n->lock);
-    for (size_t i = 0; i < n->num_lanes; i++)
-        n->lanes[i].leaving = n->lanes[i].leaving || strcmp(n->lanes[i].peer_url, peer_url) == 0;
+    for (size_t i = 0; i < n->num_lanes; i++) {
+        struct lane *l = &n->lanes[i];
+        if (strcmp(l->peer_url, peer_url) == 0 && !is_among(l->dialer.url, urls, num_urls))
+            l->leaving = true;
+    }
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -216,4 +228,4 @@ static void close_sub(struct wr_bus_sub *s)
 }
 
 const struct bus_sub_ops bus_nng_sub_ops = {
-    .open = open_sub, .add = add_lane, .drop = drop_lanes, .tick = tick_sub, .close = close_sub};
+    .open = open_sub, .add = add_lane, .keep = keep_lanes, .tick = tick_sub, .close = close_sub};

@@ -34,11 +34,13 @@ void bus__peer_unref(struct bus_peer *p)
     free(p);
 }
 
-void bus__peer_alive(struct bus_peer *p)
+void bus__peer_alive(struct bus_peer *p, char (*instance)[96])
 {
     struct wr_bus_service *s = p->service;
     pthread_mutex_lock(&s->lock);
     p->last_ok_us = wr_mono_us();
+    if (instance)
+        memcpy(*instance, p->instance, sizeof *instance);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -63,23 +65,35 @@ static void tell(struct wr_bus_service *s, const char *instance, enum wr_instanc
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Service lock held. An id that does not fit would be another one at each look; said once. */
+static bool has_name(struct bus_peer *p, const Watchroom__V1__NodeInfo *info)
+{
+    bool fits = strlen(info->instance) < sizeof p->instance;
+    if (!fits && !p->nameless)
+        wr_error("bus.instance_id", "service=%s address=%s: its id has more than %zu bytes",
+                 p->service->name, p->url, sizeof p->instance - 1);
+    p->nameless = !fits;
+    return fits;
+}
+
 static void described(void *ctx, const struct wr_answer *a)
 {
     struct bus_peer *p = ctx;
     struct wr_bus_service *s = p->service;
     Watchroom__V1__NodeInfo *info =
         a->code == WR_OK ? watchroom__v1__node_info__unpack(NULL, a->body.n, a->body.p) : NULL;
-    char before[96] = "", now[96] = "";
+    char before[96], now[96];
+    bool went = false, came = false;
 
     pthread_mutex_lock(&s->lock);
     p->describing = false;
-    if (info && !s->closing && !p->forgotten) {
+    if (info && !s->closing && !p->forgotten && has_name(p, info)) {
         bool other = strcmp(p->instance, info->instance) != 0;
-        if (p->up && other)
-            snprintf(before, sizeof before, "%s", p->instance);
-        if (!p->up || other)
-            snprintf(now, sizeof now, "%s", info->instance);
-        snprintf(p->instance, sizeof p->instance, "%s", info->instance);
+        went = p->up && other;
+        came = !p->up || other;
+        memcpy(before, p->instance, sizeof before);
+        snprintf(now, sizeof now, "%s", info->instance);
+        memcpy(p->instance, now, sizeof p->instance);
         p->up = true;
         p->last_ok_us = wr_mono_us();
         wr_msg_unref(p->info);
@@ -89,9 +103,9 @@ static void described(void *ctx, const struct wr_answer *a)
     pthread_mutex_unlock(&s->lock);
     if (info)
         watchroom__v1__node_info__free_unpacked(info, NULL);
-    if (*before)
+    if (went)
         tell(s, before, WR_INSTANCE_DOWN);
-    if (*now) {
+    if (came) {
         tell(s, now, WR_INSTANCE_UP);
         bus__service_flush(s);
     }
@@ -120,14 +134,16 @@ void bus__peer_tick(struct bus_peer *p, int64_t now_us)
     struct wr_bus_service *s = p->service;
     bool asks = false, anew = atomic_exchange(&p->connected_anew, false),
          lost = atomic_exchange(&p->lost, false);
-    char gone[96] = "";
+    bool went = false;
+    char gone[96];
 
     if (p->ops->expire)
         p->ops->expire(p, now_us);
     pthread_mutex_lock(&s->lock);
     if (p->up && (lost || now_us - p->last_ok_us > BUS_DOWN_AFTER_US)) {
         p->up = false;
-        snprintf(gone, sizeof gone, "%s", p->instance);
+        went = true;
+        memcpy(gone, p->instance, sizeof gone);
     }
     /* While it is down ask at every tick: a service that starts is found within 100 ms. */
     if (!s->closing && !p->describing && (anew || !p->up || now_us >= p->describe_at_us)) {
@@ -135,7 +151,7 @@ void bus__peer_tick(struct bus_peer *p, int64_t now_us)
         p->describe_at_us = now_us + BUS_DESCRIBE_EVERY_US;
     }
     pthread_mutex_unlock(&s->lock);
-    if (*gone)
+    if (went)
         tell(s, gone, WR_INSTANCE_DOWN);
     if (asks)
         ask(p);

@@ -27,6 +27,7 @@ enum {
     BUS_DOWN_AFTER_US = 3000000,
     BUS_RESOLVE_EVERY_US = 2000000,
     BUS_TICK_US = 100000,
+    BUS_MAX_LANES = 16, /* that an instance tells, and that are followed */
 };
 
 #define BUS_DESCRIBE_METHOD "watchroom.v1.Node/Describe"
@@ -233,6 +234,7 @@ struct bus_peer {
     bool up, describing, wanted;
     bool forgotten; /* out of the list: what it says now comes too late */
     int64_t last_ok_us, describe_at_us;
+    bool nameless; /* what it said of itself is no use, which was logged */
     char instance[96];
     struct wr_msg *info;
     struct bus_peer *next;
@@ -241,8 +243,8 @@ struct bus_peer *bus__peer_new(struct wr_bus_service *s, const char *url);
 void bus__peer_unref(struct bus_peer *p);
 /* Asks a peer to describe itself when it is time; marks it down when it has been silent for too long. Housekeeper. */
 void bus__peer_tick(struct bus_peer *p, int64_t now_us);
-/* Any successful answer shows that the peer lives. */
-void bus__peer_alive(struct bus_peer *p);
+/* Any successful answer shows that the peer lives. Who it is, as far as it said, is copied out; `instance` may be NULL. */
+void bus__peer_alive(struct bus_peer *p, char (*instance)[96]);
 
 struct wr_bus_service {
     struct wr_bus *bus;
@@ -286,16 +288,15 @@ struct bus_sub_ops {
     wr_err (*open)(struct wr_bus_sub *s);
     /* Also when it is there already. `peer_url`: whose lane it is, "" = the subscriber's own choice. */
     wr_err (*add)(struct wr_bus_sub *s, const char *url, const char *peer_url);
-    /* That instance is gone for good: what was added for it goes too. May be NULL. */
-    void (*drop)(struct wr_bus_sub *s, const char *peer_url);
+    /* Of what was added for that instance, all but these n goes. May be NULL. */
+    void (*keep)(struct wr_bus_sub *s, const char *peer_url, char (*urls)[BUS_URL_BYTES], size_t n);
     void (*tick)(struct wr_bus_sub *s, int64_t now_us); /* housekeeper; may be NULL */
     void (*close)(struct wr_bus_sub *s);                /* waits for fn */
 };
 extern const struct bus_sub_ops bus_local_sub_ops, bus_nng_sub_ops;
-/* A peer told its lanes. Service lock held. */
+/* A peer told its lanes: these are followed, others of its no more. n is 0 when its address was forgotten. Service lock
+ * held. */
 void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes, size_t n);
-/* A peer's address was forgotten. Service lock held. */
-void bus__sub_drop(struct wr_bus_service *s, const char *peer_url);
 
 /* ---- bus_probe.c ------------------------------------------------------------------------------------------------ */
 

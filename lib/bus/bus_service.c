@@ -277,7 +277,7 @@ static void apply(struct wr_bus_service *s, struct bus_lookup *l)
         }
         *at = p->next;
         p->forgotten = true;
-        bus__sub_drop(s, p->url);
+        bus__sub_lanes(s, p->url, NULL, 0);
         p->next = gone;
         gone = p;
     }

@@ -36,19 +36,16 @@ static void sub_free(struct wr_bus_sub *s)
 
 void bus__sub_lanes(struct wr_bus_service *s, const char *peer_url, char **lanes, size_t n)
 {
-    for (struct wr_bus_sub *sub = s->subs; sub; sub = sub->next_of_service)
-        for (size_t i = 0; i < n; i++) {
-            char url[BUS_URL_BYTES];
-            if (wr_bus_resolve_url(lanes[i], peer_url, url, sizeof url))
-                (void)!sub->ops->add(sub, url, peer_url);
-        }
-}
-
-void bus__sub_drop(struct wr_bus_service *s, const char *peer_url)
-{
-    for (struct wr_bus_sub *sub = s->subs; sub; sub = sub->next_of_service)
-        if (sub->ops->drop)
-            sub->ops->drop(sub, peer_url);
+    char urls[BUS_MAX_LANES][BUS_URL_BYTES];
+    size_t known = 0;
+    for (size_t i = 0; i < n && known < BUS_MAX_LANES; i++)
+        known += wr_bus_resolve_url(lanes[i], peer_url, urls[known], sizeof urls[known]);
+    for (struct wr_bus_sub *sub = s->subs; sub; sub = sub->next_of_service) {
+        if (sub->ops->keep)
+            sub->ops->keep(sub, peer_url, urls, known);
+        for (size_t i = 0; i < known; i++)
+            (void)!sub->ops->add(sub, urls[i], peer_url);
+    }
 }
 
 wr_err wr_bus_subscribe_service(struct wr_bus_service *s, const char *const *prefixes,

@@ -9,6 +9,8 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "bus_priv.h"
+#include "watchroom/v1/node.pb-c.h"
 #include "wr_metrics.h"
 
 /* ---- a service that does what the method says ------------------------------------------------------------------- */
@@ -865,6 +868,132 @@ static void test_lane_of_an_instance_that_moved_away_is_let_go(void **state)
     wr_bus_close(&second.bus);
 }
 
+/* ---- a service that is not ours --------------------------------------------------------------------------------- */
+
+struct foreign {
+    nng_socket rep;
+    pthread_t thread;
+    char url[64];
+    pthread_mutex_t lock; /* guards what it says of itself */
+    char instance[128];
+    size_t num_lanes;
+};
+
+static struct wr_msg *foreign_describe(struct foreign *f)
+{
+    Watchroom__V1__NodeInfo info = WATCHROOM__V1__NODE_INFO__INIT;
+    char text[40][64];
+    char *lanes[WR_ARRAY_LEN(text)];
+    pthread_mutex_lock(&f->lock);
+    info.instance = f->instance;
+    info.lanes = lanes;
+    for (info.n_lanes = 0; info.n_lanes < f->num_lanes; info.n_lanes++) {
+        lanes[info.n_lanes] = text[info.n_lanes];
+        snprintf(text[info.n_lanes], sizeof text[0], "tcp://127.0.0.9:%zu", 1 + info.n_lanes);
+    }
+    struct wr_msg *m = wr_msg_pack(&info.base);
+    pthread_mutex_unlock(&f->lock);
+    return m;
+}
+
+static void *answer_as_foreign(void *arg)
+{
+    struct foreign *f = arg;
+    nng_msg *m;
+    while (nng_recvmsg(f->rep, &m, 0) == 0) {
+        uint8_t head[BUS_ENVELOPE_MAX];
+        struct wr_msg *body = foreign_describe(f);
+        nng_msg_clear(m);
+        nng_msg_append(m, head, bus__write_answer(head, WR_OK, NULL, body->len));
+        nng_msg_append(m, body->data, body->len);
+        wr_msg_unref(body);
+        if (nng_sendmsg(f->rep, m, 0) != 0)
+            nng_msg_free(m);
+    }
+    return NULL;
+}
+
+static void foreign_say(struct foreign *f, const char *instance, size_t num_lanes)
+{
+    pthread_mutex_lock(&f->lock);
+    snprintf(f->instance, sizeof f->instance, "%s", instance);
+    f->num_lanes = num_lanes;
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void foreign_start(struct foreign *f, const char *instance, size_t num_lanes)
+{
+    *f = (struct foreign){.lock = PTHREAD_MUTEX_INITIALIZER};
+    foreign_say(f, instance, num_lanes);
+    snprintf(f->url, sizeof f->url, "tcp://127.0.0.1:%d", free_port());
+    assert_int_equal(nng_rep0_open(&f->rep), 0);
+    assert_int_equal(nng_listen(f->rep, f->url, NULL, 0), 0);
+    assert_int_equal(wr_thread_start(&f->thread, "foreign", answer_as_foreign, f), WR_OK);
+}
+
+static void foreign_end(struct foreign *f)
+{
+    nng_close(f->rep);
+    pthread_join(f->thread, NULL);
+}
+
+static void test_instance_without_an_id_is_an_instance(void **state)
+{
+    (void)state;
+    struct foreign f;
+    struct caller c;
+    struct wr_errmsg err;
+    struct changes ch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    wr_cond_init(&ch.changed);
+    foreign_start(&f, "", 0);
+    caller_start(&c, f.url);
+    wr_bus_service_on_change(c.service, on_change, &ch);
+    wait_ups(&ch, 1);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/any", NULL, 5000, NULL, NULL, &err),
+                     WR_OK);
+    wr_bus_close(&c.bus);
+    foreign_end(&f);
+}
+
+static void test_instance_with_an_endless_id_is_none(void **state)
+{
+    (void)state;
+    struct foreign f;
+    struct caller c;
+    struct wr_errmsg err;
+    char id[128];
+    snprintf(id, sizeof id, "%0100d", 1);
+    foreign_start(&f, id, 0);
+    caller_start(&c, f.url);
+    assert_int_equal(wr_bus_call_wait(c.service, NULL, "t/any", NULL, 500, NULL, NULL, &err),
+                     WR_ERR_UNAVAILABLE);
+    wr_bus_close(&c.bus);
+    foreign_end(&f);
+}
+
+static void wait_metric(const char *line)
+{
+    while (!metric_is(line))
+        usleep(1000);
+}
+
+static void test_lanes_are_followed_as_told_and_sixteen_at_most(void **state)
+{
+    (void)state;
+    struct foreign f;
+    struct caller c;
+    struct wr_bus_sub *sub;
+    const char *const prefixes[] = {"room/", NULL};
+    foreign_start(&f, "foreign-1", 40);
+    caller_start(&c, f.url);
+    assert_int_equal(wr_bus_subscribe_service(c.service, prefixes, on_event, NULL, &sub), WR_OK);
+    wait_metric("\nwatchroom_bus_lanes 16\n");
+    foreign_say(&f, "foreign-1", 3);
+    wait_metric("\nwatchroom_bus_lanes 3\n");
+    wr_bus_close(&c.bus);
+    foreign_end(&f);
+}
+
 static void test_inproc_event_is_passed_by_reference(void **state)
 {
     (void)state;
@@ -1050,6 +1179,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
         cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
+        cmocka_unit_test(test_instance_without_an_id_is_an_instance),
+        cmocka_unit_test(test_instance_with_an_endless_id_is_none),
+        cmocka_unit_test(test_lanes_are_followed_as_told_and_sixteen_at_most),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_nobody_waits_for_a_resolver_that_does_not_answer),
