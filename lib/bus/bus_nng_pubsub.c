@@ -14,6 +14,9 @@
 WR_COUNTER(bad_events, "watchroom_bus_bad_messages_total", "kind=\"event\"",
            "Messages that are not what they should be, dropped");
 
+WR_COUNTER(unsent, "watchroom_bus_events_unsent_total", NULL,
+           "Events dropped because memory was out or their socket was closing");
+
 struct nng_pub {
     struct bus_nng_sock sock;
     nng_listener listener; /* once open, the prober's */
@@ -46,8 +49,10 @@ static void publish(struct wr_bus_pub *p, const char *topic, struct wr_msg *even
     struct nng_pub *n = p->impl;
     nng_msg *m = bus_nng__build((const uint8_t *)topic, strlen(topic) + 1, wr_msg_slice(event));
     wr_msg_unref(event);
-    if (m && nng_sendmsg(n->sock.id, m, NNG_FLAG_NONBLOCK) != 0)
-        nng_msg_free(m);
+    if (m && nng_sendmsg(n->sock.id, m, NNG_FLAG_NONBLOCK) == 0)
+        return;
+    wr_count(&unsent, 1);
+    nng_msg_free(m);
 }
 
 static void close_pub(struct wr_bus_pub *p)
