@@ -122,12 +122,6 @@ static void drain(void *state)
     g->is_drained = true;
     atomic_store(&g->api.draining, true);
     wr_bus_drain(g->env.bus);
-    if (g->rooms)
-        wr_rooms_drain(g->rooms);
-#ifdef WR_HAS_LIVE
-    if (g->live)
-        wr_live_drain(g->live);
-#endif
 #ifdef WR_HAS_FILES
     if (g->files)
         wr_files_drain(g->files);

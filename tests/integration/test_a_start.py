@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The executable itself: starting, ending, and a sentence for whatever stands in the way."""
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 import requests
 
+import wsraw
 from harness import BINARY, SLOW, Room, free_port_block, run, until
 
 SPLIT_NAMES = ("hub", "filestore", "ingest", "gateway")
@@ -192,6 +194,63 @@ def test_sigterm_ends_it_cleanly_with_clients_on(fresh):
         began = time.monotonic()
         r.stop()
         assert time.monotonic() - began < 10 * SLOW
+
+
+def upload(gateway, data):
+    """An uploaded file's path."""
+    made = requests.post(f"{gateway.http}/files/", timeout=30, headers={
+        "Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": "filename YQ=="})
+    assert made.status_code == 201, made.text
+    sent = requests.patch(gateway.http + made.headers["Location"], data=data, timeout=30, headers={
+        "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
+    assert sent.status_code == 204, sent.text
+    return made.headers["Location"]
+
+
+def with_file_and_stream(r):
+    """The path of a file that is no small one; the gateway knows the stream too."""
+    until(lambda: r.gateway.api("streams"), what="the list of streams")
+    return upload(r.gateway, bytes(1_000_000))
+
+
+def assert_no_place(gateway, file, sentence):
+    """Whoever wants a socket of the plane is told so by HTTP: a load balancer then asks another gateway."""
+    for path in ("/ws", "/connection/websocket", "/live/demo.mp4"):
+        with gateway.raw() as s:
+            s.sendall(wsraw.request(path, gateway.port))
+            answer = ""
+            while not answer.endswith("}}\n") and (more := s.recv(65536)):
+                answer += more.decode()
+        assert answer.startswith("HTTP/1.1 503 ") and "\r\nRetry-After: " in answer and sentence in answer, (path, answer)
+    for path in ("/live/demo.mp4", "/live/demo.flv", file):
+        answer = gateway.get(path)
+        assert answer.status_code == 503, (path, answer.status_code)
+        assert answer.headers["Retry-After"] and answer.headers["Access-Control-Allow-Origin"], (path, answer.headers)
+
+
+def test_a_gateway_that_is_full_says_so(fresh):
+    r = fresh(env={"WATCHROOM_GATEWAY_MAX_CONNECTIONS": "2"})
+    file = with_file_and_stream(r)
+    with r.gateway.text("full") as a:
+        with r.gateway.text("full"):
+            assert_no_place(r.gateway, file, "as many connections as it may")
+        until(lambda: r.gateway.metrics()["watchroom_plane_connections"] == 1, what="the second one's place is free")
+        assert len(r.gateway.get(file).content) == 1_000_000
+        a.send("still here")
+        assert a.line() == "still here"
+
+
+def test_a_gateway_that_shuts_down_says_so(fresh):
+    """One client leaves its goodbye unanswered, so the gateway waits for it; others come meanwhile."""
+    r = fresh()
+    file = with_file_and_stream(r)
+    with concurrent.futures.ThreadPoolExecutor(1) as beside, wsraw.RawWebSocket(r.gateway) as stays:
+        stopped = beside.submit(r.stop)
+        op, payload = stays.recv()
+        assert op == wsraw.CLOSE and payload[:2] == (1001).to_bytes(2, "big")
+        assert_no_place(r.gateway, file, "shutting down")
+        stays.close()
+        stopped.result()
 
 
 def children_of(pid):

@@ -205,8 +205,13 @@ static void send_by_plane(struct wr_files *f, struct wr_http_req *r, const char 
     snprintf(d->id, sizeof d->id, "%s", id);
     atomic_init(&d->refs, 1);
     wr_gauge_add(&active, 1);
+    if (!wr_http_reserve(r, CORS_LINES)) {
+        unref(d);
+        return;
+    }
     r->close_after = true; /* the plane ends the connection after the last byte */
     if (!wr_http_head(r, status, lines, n) || wr_http_detach(r, &fd, &early, &n_early) != WR_OK) {
+        wr_plane_release(d->plane);
         unref(d); /* the client is gone, or sees a body that is missing */
         return;
     }

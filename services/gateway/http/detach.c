@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking a socket away from civetweb, and what follows from it: the WebSocket handshake and endless answers.
+ * Taking a socket away from civetweb, and what follows from it: the WebSocket handshake, and moving it into the plane.
  *
  * civetweb gives no descriptor away. The request's is the one among the process's sockets whose peer and local port are
  * the request's; sockets that the plane holds are skipped by a bitmap, so that the search stays short. Then: dup it, dup2
@@ -144,44 +144,54 @@ void http__accept_key(const char *key, char out[29])
     (void)EVP_EncodeBlock((unsigned char *)out, sha, 20);
 }
 
-static wr_err fail(struct wr_http_req *r, const struct wr_conn_opts *opts, int status,
-                   const char *why)
+bool wr_http_reserve(struct wr_http_req *r, const char *extra)
 {
-    static const struct wr_conn_closed closed = {.code = 1006, .reason = "refused"};
-    if (!r->answered)
-        wr_http_error(r, status, "%s", why);
-    opts->ops->close(NULL, opts->user, &closed);
-    return status == 503 ? WR_ERR_BUSY : WR_ERR_INTERNAL;
+    char lines[512];
+    wr_err e = wr_plane_reserve(r->http->plane);
+    if (e == WR_OK)
+        return true;
+    (void)snprintf(lines, sizeof lines, "%sRetry-After: 2\r\n", extra ? extra : "");
+    wr_http_error_with(r, 503, lines, "%s",
+                       e == WR_ERR_CLOSED
+                           ? "the gateway is shutting down; try again"
+                           : "the gateway has as many connections as it may; try again later");
+    return false;
 }
 
-/* Detaches, writes the head (a new socket's buffer takes it whole), moves the socket into the plane. */
-static wr_err hand_over(struct wr_http_req *r, const struct wr_buf *head,
+static wr_err refused(const struct wr_conn_opts *opts, wr_err e)
+{
+    static const struct wr_conn_closed closed = {.code = 1006, .reason = "refused"};
+    opts->ops->close(NULL, opts->user, &closed);
+    return e;
+}
+
+/* To the reserved place. Writes the head, if there is one: a new socket's buffer takes it whole. */
+static wr_err hand_over(struct wr_http_req *r, struct wr_slice head, const char *extra,
                         const struct wr_conn_opts *opts)
 {
     int fd;
     uint8_t *early;
     size_t n;
-    if (head->failed)
-        return fail(r, opts, 503, "the server is out of memory");
-    r->answered = false; /* building the head does not count: it may still be refused */
     if (wr_http_detach(r, &fd, &early, &n) != WR_OK) {
+        wr_plane_release(r->http->plane);
         wr_warn("http.detach", "client=%s: the socket of a request was not found", r->client);
-        return fail(r, opts, 500, "the server lost track of this connection; try again");
+        wr_http_error_with(r, 500, extra, "the server lost track of this connection; try again");
+        return refused(opts, WR_ERR_INTERNAL);
     }
-    ssize_t k = send(fd, head->p, head->n, MSG_NOSIGNAL);
-    if (k != (ssize_t)head->n) {
+    if (head.n && send(fd, head.p, head.n, MSG_NOSIGNAL) != (ssize_t)head.n) {
+        wr_plane_release(r->http->plane);
         (void)close(fd);
         free(early);
-        return fail(r, opts, 500, "");
+        return refused(opts, WR_ERR_CLOSED);
     }
     wr_err e = wr_plane_adopt(r->http->plane, fd, wr_slice_of(early, n), opts);
     free(early);
     return e;
 }
 
-static bool plane_full(struct wr_http_req *r)
+static bool takes_sockets(const struct wr_http_req *r)
 {
-    return r->http->plane == NULL;
+    return r->http->plane != NULL;
 }
 
 wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
@@ -189,8 +199,10 @@ wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
 {
     struct wr_conn_opts o = *opts;
     o.transport = WR_TRANSPORT_WS;
-    if (plane_full(r) || !r->is_upgrade)
-        return fail(r, opts, 426, "this is a WebSocket address");
+    if (!takes_sockets(r) || !r->is_upgrade) {
+        wr_http_error(r, 426, "this is a WebSocket address");
+        return refused(opts, WR_ERR_INVALID);
+    }
     char accept[29];
     struct wr_buf b = {0};
     http__accept_key(wr_http_header(r, "Sec-WebSocket-Key"), accept);
@@ -201,25 +213,29 @@ wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
     if (subprotocol)
         wr_buf_fmt(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
     wr_buf_str(&b, "\r\n");
-    wr_count(&http__m_upgrades, 1);
-    wr_err e = hand_over(r, &b, &o);
+    wr_err e;
+    if (b.failed) {
+        wr_http_error(r, 503, "the server is out of memory");
+        e = refused(opts, WR_ERR_BUSY);
+    } else if (!wr_http_reserve(r, NULL)) {
+        e = refused(opts, WR_ERR_BUSY);
+    } else {
+        wr_count(&http__m_upgrades, 1);
+        e = hand_over(r, wr_slice_of(b.p, b.n), NULL, &o);
+    }
     wr_buf_free(&b);
     return e;
 }
 
-wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra,
-                      const struct wr_conn_opts *opts)
+wr_err wr_http_hand_over(struct wr_http_req *r, const char *extra, const struct wr_conn_opts *opts)
 {
     struct wr_conn_opts o = *opts;
     o.transport = WR_TRANSPORT_RAW;
-    if (plane_full(r) || r->method == WR_HEAD)
-        return fail(r, opts, 500, "this address streams: use GET");
-    struct wr_buf b = {0};
-    wr_buf_fmt(&b,
-               "HTTP/1.1 %d OK\r\nX-Content-Type-Options: nosniff\r\nCache-Control: "
-               "no-store\r\nConnection: close\r\n%s\r\n",
-               status, extra ? extra : "");
-    wr_err e = hand_over(r, &b, &o);
-    wr_buf_free(&b);
-    return e;
+    if (!takes_sockets(r) || r->method == WR_HEAD) {
+        wr_http_error_with(r, 500, extra, "this address streams: use GET");
+        return refused(opts, WR_ERR_INVALID);
+    }
+    if (!wr_http_reserve(r, extra))
+        return refused(opts, WR_ERR_BUSY);
+    return hand_over(r, (struct wr_slice){0}, extra, &o);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The gateway's HTTP: civetweb listens, reads and parses; routing, answers, page files, bodies and the WebSocket
- * handshake are ours, and a socket that stays leaves civetweb for the plane (wr_http_upgrade, wr_http_stream).
+ * handshake are ours, and a socket that stays leaves civetweb for the plane (wr_http_upgrade, wr_http_hand_over).
  *
  * A handler runs on a worker of civetweb (100 KiB of stack: no large arrays) and may block for moments; workers are few
  * (gateway.http_threads). It must answer exactly once: one of the functions under "answers", or a hand-over. */
@@ -101,14 +101,16 @@ bool wr_http_write(struct wr_http_req *r, const void *p, size_t n);
 
 /* ---- hand-over to the plane -------------------------------------------------------------------------------------- */
 
+/* A place in the plane for this request's socket (wr_plane_reserve), to be asked for before a head is written. False: there
+ * is none, and the client was answered 503, with extra (as above) in the head. */
+bool wr_http_reserve(struct wr_http_req *r, const char *extra);
 /* Answers 101 (with the subprotocol unless NULL) and moves the socket into the plane as opts says (transport is set to
  * WS). Refuse before it if you must (is_upgrade tells). On an error the client was answered and ops->close ran. */
 wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
                        const struct wr_conn_opts *opts);
-/* Answers with the head of an endless body (extra as above; Connection: close is added) and moves the socket into the
- * plane as RAW. Not for HEAD requests. */
-wr_err wr_http_stream(struct wr_http_req *r, int status, const char *extra,
-                      const struct wr_conn_opts *opts);
+/* Moves the socket into the plane as RAW; the head is still to be written, by opts->ops. Not for HEAD requests. On an error
+ * the client was answered, with extra in the head, and ops->close ran. */
+wr_err wr_http_hand_over(struct wr_http_req *r, const char *extra, const struct wr_conn_opts *opts);
 /* One of the comma-separated names in the client's Sec-WebSocket-Protocol equals name. */
 bool wr_http_offers(const struct wr_http_req *r, const char *name);
 /* The socket itself, when the head was written by wr_http_head or is still to be written: civetweb keeps a dummy.

@@ -66,22 +66,6 @@ static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
     return NULL;
 }
 
-static void adopt(struct wr_live *l, struct wr_http_req *r, const struct wr_conn_opts *opts)
-{
-    uint8_t *early = NULL;
-    size_t n = 0;
-    int fd;
-    if (wr_http_detach(r, &fd, &early, &n) != WR_OK) {
-        wr_http_error_with(r, 500, LIVE_CORS_LINES,
-                           "the connection could not be taken over; try again");
-        free(opts->user);
-        return;
-    }
-    if (wr_plane_adopt(l->env.plane, fd, wr_slice_of(early, n), opts) != WR_OK)
-        wr_warn("live.adopt", "client=%s the plane takes no more connections", r->client);
-    free(early);
-}
-
 /* A player that sends a header of its own, such as Range, asks first whether it may (CORS preflight). */
 static void answer_options(struct wr_http_req *r)
 {
@@ -103,11 +87,6 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     struct live_output *o = find_door(l, r);
     if (!o)
         return;
-    if (atomic_load(&l->draining)) {
-        wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
-                           "the gateway is shutting down; try again");
-        return;
-    }
     if (r->method == WR_HEAD) {
         wr_http_reply(r, 200, o->plugin->content_type,
                       LIVE_CORS_LINES "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
@@ -120,19 +99,17 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     }
     v->out = o;
     v->transport = r->is_upgrade ? LIVE_WS : LIVE_RAW;
-    const struct wr_conn_opts opts = {.transport = r->is_upgrade ? WR_TRANSPORT_WS
-                                                                 : WR_TRANSPORT_RAW,
-                                      .policy = WR_QUEUE_MEDIA,
+    const struct wr_conn_opts opts = {.policy = WR_QUEUE_MEDIA,
                                       .ops = &viewer__ops,
                                       .user = v,
                                       .queue_bytes = l->env.config->gateway.media_queue_bytes,
                                       .queue_ms = l->env.config->gateway.media_queue_ms,
                                       .max_message = 4096};
+    /* On an error the client was answered and close ran. */
     if (r->is_upgrade)
-        (void)wr_http_upgrade(r, NULL,
-                              &opts); /* on an error the client was answered and close ran */
+        (void)wr_http_upgrade(r, NULL, &opts);
     else
-        adopt(l, r, &opts);
+        (void)wr_http_hand_over(r, LIVE_CORS_LINES, &opts);
 }
 
 /* ---- /api/v1/streams ---------------------------------------------------------------------------------------------- */

@@ -153,11 +153,6 @@ wr_err wr_live_start(const struct wr_gateway_env *env, struct wr_live **out, str
     return WR_OK;
 }
 
-void wr_live_drain(struct wr_live *l)
-{
-    atomic_store(&l->draining, true);
-}
-
 void wr_live_stop(struct wr_live **lp)
 {
     struct wr_live *l = *lp;

@@ -227,7 +227,6 @@ struct wr_live {
     struct wr_gateway_env env;
     const struct wr_muxer_plugin *muxers[LIVE_MAX_MUXERS];
     size_t num_muxers, num_outputs;
-    atomic_bool draining;
 
     pthread_mutex_t lock; /* guards streams (entries are never removed), poked, stopping, calls */
     pthread_cond_t wake;

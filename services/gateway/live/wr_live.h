@@ -20,8 +20,6 @@ struct wr_live;
  * plugins in use. Errors with text: INVALID (a muxer of the configuration is not there), BUSY (threads, memory). */
 WR_MUST_USE wr_err wr_live_start(const struct wr_gateway_env *env, struct wr_live **out,
                                  struct wr_errmsg *err);
-/* New viewers are answered 503 from now on. */
-void wr_live_drain(struct wr_live *live);
 /* When the HTTP server is stopped and the plane has no connection left; before the bus closes. Ends leases. NULL is fine. */
 void wr_live_stop(struct wr_live **live);
 

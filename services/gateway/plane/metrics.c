@@ -6,12 +6,13 @@
 #define C(v, n, t) WR_SHARED_COUNTER(v, n, NULL, t)
 #define G(v, n, t) WR_SHARED_GAUGE(v, n, NULL, t)
 
-G(plane__g_conns, "watchroom_plane_connections", "Sockets that the plane holds");
+G(plane__g_conns, "watchroom_plane_connections",
+  "Sockets that the plane holds, and places that are kept for some");
 G(plane__g_inbox, "watchroom_plane_inbox_sends",
   "Sends that wait in the inboxes of the plane's threads");
 C(plane__m_accepted, "watchroom_plane_accepted_total", "Sockets taken over from the HTTP server");
 C(plane__m_refused, "watchroom_plane_refused_total",
-  "Sockets refused: too many connections, or shutting down");
+  "Clients refused: too many connections, or shutting down");
 C(plane__m_closed, "watchroom_plane_closed_total", "Sockets that ended");
 C(plane__m_slow, "watchroom_plane_slow_total",
   "Connections closed with 3008 because their queue was full");

@@ -234,7 +234,6 @@ static void refuse(const struct wr_conn_opts *o, int fd, struct wr_conn *c)
     (void)close(fd);
     o->ops->close(c, o->user, &why);
     free(c);
-    wr_count(&plane__m_refused, 1);
 }
 
 static struct wr_conn *conn_new(int fd, const struct wr_conn_opts *o)
@@ -276,16 +275,32 @@ static void socket_options(int fd, enum wr_queue_policy policy)
         (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+wr_err wr_plane_reserve(struct wr_plane *p)
+{
+    unsigned before = atomic_fetch_add(&p->connections, 1);
+    wr_gauge_add(&plane__g_conns, 1);
+    wr_err e = atomic_load(&p->draining)      ? WR_ERR_CLOSED
+               : before >= p->max_connections ? WR_ERR_BUSY
+                                              : WR_OK;
+    if (e != WR_OK) {
+        wr_count(&plane__m_refused, 1);
+        conn_gone(p);
+    }
+    return e;
+}
+
+void wr_plane_release(struct wr_plane *p)
+{
+    conn_gone(p);
+}
+
 wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
                       const struct wr_conn_opts *o)
 {
     struct wr_conn *c = conn_new(fd, o);
     struct plane__item *it = calloc(1, sizeof *it);
     uint8_t *copy = early.n ? malloc(early.n) : NULL;
-    unsigned before = atomic_fetch_add(&p->connections, 1);
-    wr_gauge_add(&plane__g_conns, 1);
-    if (!c || !it || (early.n && !copy) || before >= p->max_connections ||
-        atomic_load(&p->draining)) {
+    if (!c || !it || (early.n && !copy)) {
         free(it);
         free(copy);
         refuse(o, fd, c);

@@ -106,8 +106,14 @@ struct wr_conn_opts {
     uint32_t max_message; /* bytes; 0 = 65,536 */
 };
 
-/* Takes a connected socket into the plane: moves fd (also on an error, then it is closed and ops->close runs).
- * `early` are bytes that were read from it already. Errors: BUSY (max_connections, draining). [any] */
+/* Sets a place for one connection aside, so that a client can still be told when there is none. wr_plane_adopt takes it,
+ * or wr_plane_release gives it back; until then the plane is not empty. Errors: BUSY (max_connections), CLOSED (draining).
+ * [any] */
+WR_MUST_USE wr_err wr_plane_reserve(struct wr_plane *p);
+void wr_plane_release(struct wr_plane *p);
+/* Takes a connected socket into the plane, to a place that was reserved: moves fd and the place (also on an error, then
+ * the socket is closed and ops->close runs). `early` are bytes that were read from it already. In a plane that began to
+ * drain since, it is closed with 1001 like the others. Errors: BUSY (memory). [any] */
 WR_MUST_USE wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
                                   const struct wr_conn_opts *opts);
 

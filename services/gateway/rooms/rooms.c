@@ -289,12 +289,6 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     return e;
 }
 
-void wr_rooms_drain(struct wr_rooms *rs)
-{
-    (void)
-        rs; /* clients are told by the plane; their leaving and the last publishes go their usual way */
-}
-
 /* A start that failed: nothing but events can have come. */
 static void job_drop(struct rooms__job *j)
 {

@@ -12,8 +12,6 @@ struct wr_rooms;
 /* Adds a route for each codec of gateway.codecs. Errors with text: NOT_FOUND (no such codec plugin), INVALID, BUSY. */
 WR_MUST_USE wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
                                   struct wr_errmsg *err);
-/* Tells the hubs that our members go; publishes that wait get an answer still. */
-void wr_rooms_drain(struct wr_rooms *r);
 /* After the plane's connections have ended. */
 void wr_rooms_stop(struct wr_rooms **r);
 
