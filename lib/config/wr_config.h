@@ -41,7 +41,7 @@ struct wr_config {
         uint64_t max_upload_bytes;  /* default 0 = no limit but the disk */
         uint32_t max_uploads;       /* request bodies in progress at once, default 64 */
         char *
-            trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-* are believed */
+            trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
         char *codecs; /* plugin names, comma-separated; default "text,centrifuge-json" */
         char *muxers; /* default "fmp4,flv" */
     } gateway;

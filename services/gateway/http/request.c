@@ -167,13 +167,6 @@ static unsigned method_parse(const char *m)
     return 0;
 }
 
-static bool host_valid(const char *h)
-{
-    size_t n = strlen(h);
-    return n > 0 && n < 256 &&
-           strspn(h, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == n;
-}
-
 /* The last address of X-Forwarded-For that is not itself a trusted proxy. */
 static void forwarded_for(const struct wr_http *h, const char *list, char *out, size_t cap)
 {
@@ -208,17 +201,11 @@ static void client_parse(const struct wr_http *h, const struct mg_request_info *
     struct in6_addr peer;
     const char *v = NULL;
     (void)snprintf(req->client, sizeof req->client, "%s", ri->remote_addr);
-    if (header_count(ri, "Host", &v) == 1 && host_valid(v))
-        (void)snprintf(req->host, sizeof req->host, "%s", v);
     if (!h->num_proxies || !http__addr_parse(ri->remote_addr, &peer) ||
         !http__addr_in(h->proxies, h->num_proxies, &peer))
         return;
     if (header_count(ri, "X-Forwarded-For", &v) == 1)
         forwarded_for(h, v, req->client, sizeof req->client);
-    if (header_count(ri, "X-Forwarded-Proto", &v) == 1)
-        req->is_https = strcasecmp(v, "https") == 0;
-    if (header_count(ri, "X-Forwarded-Host", &v) == 1 && host_valid(v))
-        (void)snprintf(req->host, sizeof req->host, "%s", v);
 }
 
 int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req,

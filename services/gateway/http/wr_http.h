@@ -35,9 +35,6 @@ struct wr_http_req {
     bool is_chunked;
     char
         client[64]; /* the client's address; that of X-Forwarded-For when a trusted proxy said so */
-    bool is_https;  /* X-Forwarded-Proto of a trusted proxy */
-    char
-        host[256]; /* Host, or X-Forwarded-Host of a trusted proxy; "" when missing or not a host */
     struct wr_http *http;
     /* private: */
     struct mg_connection *conn;
