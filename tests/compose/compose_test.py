@@ -72,8 +72,12 @@ class TextClient:
 
 # ---- up ----
 
-def test_up_brings_every_service_up_healthy(stack):
-    stack.up()
+def test_up_builds_what_is_missing_and_brings_every_service_up_healthy(stack):
+    """From nothing; the images' layers may be there, their names are not."""
+    for image in ("WATCHROOM_IMAGE", "WATCHROOM_NGINX_IMAGE"):
+        stack.docker("image", "rm", "--no-prune", os.environ[image])
+    stack.compose("up", "-d", "--build", timeout=600)
+    until(stack.answers, 60, "an answer of a gateway through nginx")
     for service in SERVICES:
         container, = stack.containers(service)
         until(lambda c=container: stack.is_healthy(c), 15, f"{service} is healthy")
