@@ -6,6 +6,9 @@ import hashlib
 import json
 import os
 import re
+import resource
+import select
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -241,6 +244,61 @@ def test_upload_is_passed_on_as_it_arrives(stack):
                       "Content-Type: application/offset+octet-stream\r\nContent-Length: 3000000\r\n\r\n").encode())
         sock.sendall(bytes(1_500_000))
     until(lambda: offset_of(f"{stack.http}{path}") > 0, 20, "the part that arrived is kept")
+
+
+def test_metadata_of_any_size_that_is_taken_passes(stack):
+    """8 KB there in one line, and back in one."""
+    name = "n" * 6000
+    path = create_upload(stack, 10, name)
+    answer = requests.head(urljoin(f"{stack.http}/files/", path), headers=TUS, timeout=30)
+    assert answer.status_code == 200 and answer.headers["Upload-Metadata"] == metadata(filename=name)
+
+
+def knock(stack):
+    """A WebSocket that never answers anything: its socket and the first line of what nginx said."""
+    s = socket.create_connection(("127.0.0.1", stack.port), timeout=30)
+    s.sendall((f"GET /ws?room=knock HTTP/1.1\r\nHost: 127.0.0.1:{stack.port}\r\nUpgrade: websocket\r\n"
+               "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = s.recv(1)  # not one of what follows the head
+        assert byte, head
+        head += byte
+    return s, head.split(b"\r\n")[0].decode()
+
+
+def test_who_comes_while_a_gateway_shuts_down_gets_another(stack):
+    with contextlib.ExitStack() as open_ones:
+        def knock_once():
+            sock, said = knock(stack)
+            open_ones.enter_context(sock)
+            assert said.startswith("HTTP/1.1 101 "), said
+            return sock
+
+        silent = [knock_once() for _ in range(12)]
+        until(lambda: all(stack.gateway_clients()), 10, "both gateways have clients")
+        leaver = stack.containers("gateway")[1]
+        os.kill(leaver["State"]["Pid"], signal.SIGTERM)
+        # Its clients do not answer its goodbye, so it waits for them; in this time the engine's DNS still names it.
+        readable, _, _ = select.select(silent, [], [], 10)
+        assert readable and readable[0].recv(4) == b"\x88\x0f\x03\xe9", "close, 1001"
+        for _ in range(20):
+            knock_once()
+        assert stack.inspect(leaver)["State"]["Pid"] == leaver["State"]["Pid"], "it was there all the time"
+    until(lambda: stack.inspect(leaver)["RestartCount"] > leaver["RestartCount"] and stack.is_healthy(leaver), 40,
+          "it is there again")
+
+
+def test_nginx_holds_more_clients_than_a_container_has_descriptors_at_first(stack):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(1300):  # two descriptors each, in two workers
+            sock, said = knock(stack)
+            open_ones.enter_context(sock)
+            assert said.startswith("HTTP/1.1 101 "), said
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_links_are_right_behind_any_name_and_claims_are_not_believed(stack):

@@ -28,8 +28,10 @@ engine_start() {
         root_die "iptables does not work here, so no Docker engine can run: $(cat "$engine_dir/iptables.log")"
     cat /proc/sys/net/ipv4/ip_forward >"$engine_dir/ip_forward"
     ip -o link show type bridge | awk -F': ' '{ print $2 }' | sort >"$engine_dir/bridges"
+    # Containers begin with 1024 descriptors, as newer engines start them.
     dockerd --host "unix://$engine_dir/docker.sock" --data-root "$root_cache/engine" --exec-root "$engine_dir/exec" \
-        --pidfile "$engine_dir/dockerd.pid" --oom-score-adjust 0 >"$engine_dir/log" 2>&1 </dev/null &
+        --pidfile "$engine_dir/dockerd.pid" --oom-score-adjust 0 \
+        --default-ulimit "nofile=1024:$(ulimit -Hn)" >"$engine_dir/log" 2>&1 </dev/null &
     engine_pid=$!
     export DOCKER_HOST=unix://$engine_dir/docker.sock
     local tries=0
