@@ -364,6 +364,17 @@ def test_second_owner_of_a_folder_is_refused_with_a_sentence(stack, service, vol
     assert "/data" in said and "a shared store" in said, said
 
 
+def test_configuration_that_the_user_cannot_read_is_named(stack, tmp_path):
+    mine = tmp_path / "my.yml"
+    mine.write_text("rooms: {}\n")
+    mine.chmod(0o600)
+    ran = subprocess.run(["docker", "run", "--pull", "never", "--rm", "--read-only", "-v", f"{mine}:/etc/watchroom.yml:ro",
+                          "-e", "WATCHROOM_CONFIG=/etc/watchroom.yml", os.environ["WATCHROOM_IMAGE"], "serve", "hub"],
+                         capture_output=True, text=True, timeout=30)
+    assert ran.returncode != 0
+    assert "/etc/watchroom.yml: cannot be read (Permission denied)" in ran.stdout + ran.stderr
+
+
 def begin_patch(url, offset, part, length):
     """A PATCH that has sent only a part of its body: the open socket."""
     where = urlsplit(url)
