@@ -498,7 +498,17 @@ def test_backup_while_running_comes_back_here_and_on_a_new_machine(stack, tmp_pa
     sent = requests.patch(file, data=b"bytes", timeout=30, headers={
         "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     assert sent.status_code == 204, sent.text
-    as_the_docs_say(stack, "backup", tmp_path)
+    # A log that takes its time to copy, and a hub that has something to write all the time.
+    with text_client(stack, "long") as person:
+        for i in range(60):
+            lines = [f"{i}.{k}".ljust(50_000, ".") for k in range(10)]
+            for line in lines:
+                person.ws.send(line)
+            person.hear(*lines)
+    with Crowd(stack.centrifuge, "busy", 20, every_s=0.1) as crowd:
+        crowd.await_talk()
+        as_the_docs_say(stack, "backup", tmp_path)
+        crowd.await_talk()
     say("after the backup")
     with sqlite3.connect(tmp_path / "room.db") as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
