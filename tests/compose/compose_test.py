@@ -325,6 +325,9 @@ def test_behind_two_proxies_the_client_is_who_the_outer_one_saw(stack):
     """TRUSTED_PROXIES names both: the inner one is this machine as nginx sees it, the outer one is in the header alone."""
     inner, outer, client = logged_address(stack, "203.0.113.9"), "203.0.113.9", "198.51.100.7"
     assert inner != outer, "nobody is trusted yet"
+    # What docs/operations.md says of a proxy on this machine.
+    assert inner == stack.docker("network", "inspect", f"{os.environ['COMPOSE_PROJECT_NAME']}_web",
+                                 "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
     try:
         stack.env["TRUSTED_PROXIES"] = f"{inner} {outer}/32"
         stack.compose("up", "-d", "--no-build", "--no-deps", "nginx")
