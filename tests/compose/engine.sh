@@ -7,6 +7,7 @@
 #
 #   engine_start    sets DOCKER_HOST
 #   engine_base     prints the name of a Debian 13 image made by debootstrap; nothing is pulled
+#   engine_images_rm BASE   removes BASE and all that was built on it
 #   engine_stop
 
 engine_dir=
@@ -16,7 +17,12 @@ engine_start() {
     # The classic builder: it needs no plugin that Debian 12 has not got.
     export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0
     if docker info >/dev/null 2>&1; then
-        export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
+        DOCKER_HOST=${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}
+        [ "${DOCKER_HOST#unix://}" != "$DOCKER_HOST" ] ||
+            root_die "the Docker engine at $DOCKER_HOST is not on this machine's own socket: the tests look into its containers"
+        # /var/run is a link, which leads elsewhere in a root of our own.
+        DOCKER_HOST=unix://$(realpath "${DOCKER_HOST#unix://}")
+        export DOCKER_HOST
         echo "using the Docker engine at $DOCKER_HOST"
         return
     fi
@@ -56,6 +62,14 @@ engine_base() {
         docker import "${options[@]}" "$tar" "$name" >/dev/null
     fi
     echo "$name"
+}
+
+engine_images_rm() {
+    local layer
+    layer=$(docker image inspect --format '{{index .RootFS.Layers 0}}' "$1")
+    docker image ls -q --no-trunc | sort -u |
+        xargs -r docker image inspect --format '{{.Id}} {{range .RootFS.Layers}}{{.}} {{end}}' |
+        awk -v layer="$layer" '$2 == layer { print $1 }' | xargs -r docker image rm -f >/dev/null
 }
 
 engine_stop() {

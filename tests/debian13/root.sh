@@ -86,7 +86,7 @@ root_enter() {
         mount -t proc proc "$dir/proc"
         mount --rbind /dev "$dir/dev"
         for path in ${ROOT_BIND:-}; do
-            mkdir -p "$dir$path"
+            if [ -d "$path" ]; then mkdir -p "$dir$path"; else mkdir -p "$dir${path%/*}" && touch "$dir$path"; fi
             mount --bind "$path" "$dir$path"
         done
         ip link set lo up 2>/dev/null || true
