@@ -271,6 +271,23 @@ static void test_a_refused_body_is_not_read_to_its_end(void **state)
     assert_true(wr_mono_ms() - start < 8000);
 }
 
+static void test_a_body_that_nobody_wants_holds_no_worker(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nbegin",
+        "HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nbegin",
+        "OPTIONS /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nbegin",
+        "GET /rest/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin"};
+    for (unsigned i = 0; i < WR_ARRAY_LEN(heads); i++) {
+        int64_t start = wr_mono_ms();
+        const char *a = ask(heads[i]);
+        assert_true(status_of(a) < 300);
+        assert_non_null(strstr(a, "Connection: close\r\n"));
+        assert_true(wr_mono_ms() - start < 8000);
+    }
+}
+
 static void test_a_connection_is_kept(void **state)
 {
     (void)state;
@@ -281,6 +298,12 @@ static void test_a_connection_is_kept(void **state)
         say(fd, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
         while (!b.n || !strstr((const char *)b.p, "\r\n\r\n2 "))
             assert_true(more(fd, &b, 15000));
+        wr_buf_clear(&b);
+        say(fd, "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "3\r\nyes\r\n0\r\n\r\n");
+        while (!b.n || !strstr((const char *)b.p, "\r\n\r\n3 "))
+            assert_true(more(fd, &b, 15000));
+        assert_non_null(strstr((const char *)b.p, "Connection: keep-alive\r\n"));
     }
     close(fd);
     wr_buf_free(&b);
@@ -506,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_a_body_that_is_cut_is_an_error),
         cmocka_unit_test(test_continue_is_said_when_the_body_is_wanted),
         cmocka_unit_test(test_a_refused_body_is_not_read_to_its_end),
+        cmocka_unit_test(test_a_body_that_nobody_wants_holds_no_worker),
         cmocka_unit_test(test_a_connection_is_kept),
         cmocka_unit_test(test_head_floods_are_refused),
         cmocka_unit_test(test_a_handshake_leads_to_the_plane),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers. civetweb does not know that an answer of ours said "Connection: close", and it reads a refused body to its
- * end however long it is; so a connection that must not be used again is taken from it (detach.c) and ended here. */
+ * Answers. civetweb does not know that an answer of ours said "Connection: close", and it reads a body that nobody read
+ * to its end however long that takes; so a connection that must not be used again is taken from it (detach.c) and ended
+ * here. */
 #include "http_priv.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
@@ -69,7 +70,7 @@ static bool is_keep_alive(const struct wr_http_req *r)
 
 static bool body_unread(const struct wr_http_req *r)
 {
-    return r->is_chunked || r->content_length > r->body_read;
+    return r->is_chunked ? !r->body_ended : r->content_length > r->body_read;
 }
 
 static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, const char *extra,
@@ -87,7 +88,7 @@ static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, cons
         wr_buf_str(b, extra);
     if (length >= 0 && status != 204 && status != 304)
         wr_buf_fmt(b, "Content-Length: %lld\r\n", (long long)length);
-    if (!is_keep_alive(r))
+    if (!is_keep_alive(r) || (body_unread(r) && status != 101))
         r->close_after = true;
     if (status != 101)
         wr_buf_str(b, r->close_after ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
@@ -131,8 +132,6 @@ void wr_http_reply(struct wr_http_req *r, int status, const char *type, const ch
     if (extra)
         wr_buf_str(&h, extra);
     wr_buf_char(&h, 0);
-    if (body_unread(r) && status >= 400)
-        r->close_after = true;
     head_build(r, &b, status, h.failed ? NULL : (const char *)h.p, (int64_t)body.n);
     if (r->method != WR_HEAD && status != 304 && status != 204)
         wr_buf_slice(&b, body);

@@ -298,8 +298,10 @@ wr_err wr_http_read(struct wr_http_req *r, void *to, size_t n, size_t *got)
     }
     /* civetweb says 0 for the last chunk and for its timeout alike; only the timeout takes as long as it. */
     bool timed_out = k == 0 && wr_mono_ms() - before >= HTTP__TIMEOUT_MS - 100;
-    if (r->is_chunked && k == 0 && !timed_out)
+    if (r->is_chunked && k == 0 && !timed_out) {
+        r->body_ended = true;
         return WR_OK;
+    }
     r->close_after = true;
     return r->is_chunked && !timed_out ? WR_ERR_INVALID : k == 0 ? WR_ERR_TIMEOUT : WR_ERR_CLOSED;
 }

@@ -39,6 +39,7 @@ struct wr_http_req {
     /* private: */
     struct mg_connection *conn;
     int64_t body_read; /* bytes of body taken so far */
+    bool body_ended;   /* the last chunk was read */
     bool sent_continue, answered, detached, close_after;
     int status;
     int sock; /* 0: not looked for yet; -1: not found */
@@ -82,11 +83,11 @@ void wr_http_cut(struct wr_http_req *r, int how);
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 /* Head and body in one write. type may be NULL (no body). extra: whole header lines, each ended by "\r\n", or NULL.
- * HEAD: the body is left out by itself. Content-Length, Date, nosniff and Connection are added. */
+ * HEAD: the body is left out by itself. Content-Length, Date, nosniff and Connection are added. When the request's body
+ * was not read to its end, a little of it is drained and the connection is closed after the answer. */
 void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra,
                    struct wr_slice body);
-/* {"error":{"code":status,"message":...}}. A body that was not read is refused: a little is drained, then the connection
- * is closed. */
+/* {"error":{"code":status,"message":...}}. */
 void wr_http_error(struct wr_http_req *r, int status, const char *fmt, ...) WR_PRINTF(3, 4);
 /* The same with extra header lines. */
 void wr_http_error_with(struct wr_http_req *r, int status, const char *extra, const char *fmt, ...)
