@@ -211,6 +211,23 @@ def test_a_large_download_is_whole_and_a_slow_reader_holds_nobody(room):
     assert r.status_code == 206 and r.content == data[100:20000001]
 
 
+def test_a_reader_that_pauses_gets_the_end_too(room):
+    """All of it is on its way in the gateway: the connection must not be ended over it."""
+    data = os.urandom(1 << 20)
+    url = upload(room.gateway, data, filename="p.bin")
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(30 * SLOW)
+        s.connect(("127.0.0.1", room.gateway.port))
+        s.sendall(request("GET", path_of(room.gateway, url)))
+        time.sleep(8)  # a closing connection is given 5 s
+        answer = b""
+        while got := s.recv(65536):
+            answer += got
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200") and len(body) == len(data) and body == data
+
+
 def test_digest_and_validators_are_those_of_the_content(room):
     import base64
     data = os.urandom(1000)

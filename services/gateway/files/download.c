@@ -15,12 +15,11 @@
 #include "wr_metrics.h"
 #include "wr_pb.h"
 
-#define SMALL (256u << 10) /* bytes that are answered by the worker */
+#define SMALL (64u << 10)  /* bytes that are answered by the worker: a socket takes them at once */
 #define PIECE (512u << 10) /* of a read while there are few downloads */
 #define PIECE_OF_MANY (128u << 10)
 #define FEW 16u
-#define LOOK_MS 15000u /* between two looks at a reader's progress */
-#define STALLED_LOOKS 4u
+#define LOOK_MS (DL_LOOK_S * 1000u)
 
 WR_COUNTER(bytes_out, "watchroom_files_sent_bytes_total", NULL,
            "Bytes of files given to clients' sockets");
@@ -65,8 +64,7 @@ struct download {
     uint64_t at, end; /* next byte to ask for; behind the last */
     bool asking;
     bool closed;
-    uint64_t seen; /* bytes taken at the last look */
-    unsigned looks;
+    struct dl_pace pace;
 };
 
 struct piece { /* a read's answer on its way to the connection's thread */
@@ -128,8 +126,11 @@ static void ask(struct wr_conn *c, struct download *d)
     if (d->closed || d->asking)
         return;
     if (d->at == d->end) {
-        d->closed = true;
-        wr_conn_close(c, 1000, "");
+        /* Only when the last byte is gone: a closing connection has seconds left, whatever it still holds. */
+        if (wr_conn_queued(c) == 0) {
+            d->closed = true;
+            wr_conn_close(c, 1000, "");
+        }
         return;
     }
     if (wr_conn_queued(c) > size)
@@ -162,14 +163,11 @@ static void on_drained(struct wr_conn *c, void *user)
     ask(c, user);
 }
 
-/* A reader that takes nothing for a minute is let go. */
 static void on_wake(struct wr_conn *c, void *user)
 {
     struct download *d = user;
-    uint64_t taken = d->at - wr_conn_queued(c);
-    d->looks = taken == d->seen && wr_conn_queued(c) ? d->looks + 1 : 0;
-    d->seen = taken;
-    if (d->looks >= STALLED_LOOKS) {
+    size_t queued = wr_conn_queued(c);
+    if (dl_is_too_slow(&d->pace, d->at - queued, queued != 0)) {
         d->closed = true;
         wr_conn_close(c, 1008, "too slow");
         return;
@@ -201,7 +199,8 @@ static void send_by_plane(struct wr_files *f, struct wr_http_req *r, const char 
         files_fail(r, CORS_LINES, WR_ERR_BUSY, "the gateway is out of memory");
         return;
     }
-    *d = (struct download){.f = f, .plane = f->env->plane, .at = first, .end = first + n};
+    *d = (struct download){
+        .f = f, .plane = f->env->plane, .at = first, .end = first + n, .pace.from = first};
     snprintf(d->id, sizeof d->id, "%s", id);
     atomic_init(&d->refs, 1);
     wr_gauge_add(&active, 1);
