@@ -5,6 +5,7 @@
  * immutable for caches; the others are asked about each time. */
 #include "wr_pages.h"
 #include "wr_buf.h"
+#include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_map.h"
 #include <errno.h>
@@ -18,6 +19,8 @@
 #include <unistd.h>
 
 #define CHUNK 32768u
+#define SEND_MS 30000
+#define SEND_RATE 8 /* bytes a millisecond: what a reader may take longer than SEND_MS for a large file */
 
 struct page_tag {
     struct timespec mtime;
@@ -134,13 +137,14 @@ static bool none_match(const char *list, const char *etag)
 static void send_file(struct wr_http_req *req, int fd, off_t size)
 {
     uint8_t *buf = malloc(CHUNK);
-    while (buf && size > 0) {
+    int64_t until = wr_mono_ms() + SEND_MS + size / SEND_RATE;
+    while (buf && size > 0 && wr_mono_ms() < until) {
         ssize_t k = read(fd, buf, CHUNK);
         if (k <= 0 || k > size || !wr_http_write(req, buf, (size_t)k))
             break;
         size -= k;
     }
-    if (size > 0) /* the file shrank, or the client left: what was promised cannot be sent */
+    if (size > 0) /* the file shrank, the client left or drips: what was promised cannot be sent */
         req->close_after = true;
     free(buf);
 }
