@@ -158,9 +158,6 @@ static void stop(void *state)
     stop_http(g);
     if (g->env.plane)
         wr_plane_cut(g->env.plane);
-#ifdef WR_HAS_FILES
-    wr_files_stop(&g->files);
-#endif
 #ifdef WR_HAS_LIVE
     wr_live_stop(&g->live);
 #endif
@@ -170,6 +167,9 @@ static void stop(void *state)
     wr_bus_service_close(&g->env.hub);
     wr_bus_close(&g->env.bus);
     wr_plane_close(&g->env.plane);
+#ifdef WR_HAS_FILES
+    wr_files_stop(&g->files); /* the last read of a download comes back through bus and plane */
+#endif
     wr_pages_close(&g->pages);
     free(g->plugins);
     g->plugins = NULL;

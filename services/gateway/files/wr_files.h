@@ -14,7 +14,8 @@ WR_MUST_USE wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_fi
                                   struct wr_errmsg *err);
 /* New requests are answered 503; uploads under way stop where they are (what arrived is kept). */
 void wr_files_drain(struct wr_files *f);
-/* When the HTTP server is stopped and the plane has no connection left; before the bus closes. NULL is fine. */
+/* When the HTTP server is stopped and bus and plane are closed: until then a read of a download may be on its way.
+ * NULL is fine. */
 void wr_files_stop(struct wr_files **f);
 
 #endif
