@@ -137,6 +137,12 @@ def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
             {h.strip() for h in answer.headers["Access-Control-Expose-Headers"].split(",")}
 
 
+def test_an_id_that_is_none_is_answered_in_tus(room):
+    for method in ("HEAD", "PATCH", "DELETE"):
+        r = requests.request(method, f"{room.gateway.http}/files/NONE", headers=TUS, timeout=10)
+        assert r.status_code == 404 and r.headers["Tus-Resumable"] == "1.0.0", method
+
+
 def test_every_method_asks_for_the_version(room):
     g = room.gateway
     url = url_of(g, create(g, 1))
@@ -166,18 +172,21 @@ def test_what_is_not_offered_is_refused_in_words(room):
     assert r.status_code == 405 and "POST" in r.headers["Allow"]
 
 
-def test_too_many_uploads_at_once_wait_their_turn(fresh):
-    r = fresh(config="gateway: { max_uploads: 2 }\n")
+@pytest.mark.parametrize("config, most", [("max_uploads: 2", 2), ("http_threads: 4, max_uploads: 64", 3)],
+                         ids=["max_uploads", "http_threads"])
+def test_too_many_uploads_at_once_wait_their_turn(fresh, config, most):
+    """However many are allowed: some workers stay for everybody else."""
+    r = fresh(config=f"gateway: {{ {config} }}\n")
     g = r.gateway
     with contextlib.ExitStack() as held:
-        for _ in range(2):
+        for _ in range(most):
             url = url_of(g, create(g, 1000))
             s = held.enter_context(g.raw())
             s.sendall(request("PATCH", path_of(g, url), b"x" * 10, **TUS, **OFFSET, **{"Upload-Offset": 0, "Content-Length": 1000}))
-        third = url_of(g, create(g, 3))
-        refused = until(lambda: [a for a in [patch(third, 0, b"abc")] if a.status_code == 503], 10, "the third being refused")
+        last = url_of(g, create(g, 3))
+        refused = until(lambda: [a for a in [patch(last, 0, b"abc")] if a.status_code == 503], 10, "the last being refused")
         assert int(refused[0].headers["Retry-After"]) > 0
-    until(lambda: patch(third, 0, b"abc").status_code == 204, 10, "room for the third")
+    until(lambda: patch(last, 0, b"abc").status_code == 204, 10, "room for the last")
 
 
 def test_wget_goes_on_where_it_was_cut(room, tmp_path):
@@ -209,6 +218,9 @@ def test_a_large_download_is_whole_and_a_slow_reader_holds_nobody(room):
         assert time.monotonic() - began < 10 * SLOW
     r = requests.get(url, headers={"Range": "bytes=100-20000000"}, timeout=30 * SLOW)
     assert r.status_code == 206 and r.content == data[100:20000001]
+    for part in ("bytes=100-200", "bytes=99000000-"):  # of a GET alone
+        r = requests.head(url, headers={"Range": part}, timeout=10 * SLOW)
+        assert r.status_code == 200 and r.headers["Content-Length"] == str(len(data)) and "Content-Range" not in r.headers
 
 
 def test_a_reader_that_pauses_gets_the_end_too(room):

@@ -292,9 +292,9 @@ static bool choose(struct wr_http_req *r, const Watchroom__V1__Upload *up, const
                            "the file is not the one that the request's conditions name");
         return false;
     }
-    const char *header = dl_if_range(wr_http_header(r, "If-Range"), etag, modified)
-                             ? wr_http_header(r, "Range")
-                             : NULL;
+    /* Range is a GET's alone (RFC 9110, 14.2). */
+    bool parts = r->method == WR_GET && dl_if_range(wr_http_header(r, "If-Range"), etag, modified);
+    const char *header = parts ? wr_http_header(r, "Range") : NULL;
     *range = dl_parse_range(header, up->length);
     if (range->part == DL_UNSATISFIABLE) {
         char lines[1024];

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "files_priv.h"
+#include "wr_log.h"
 
 bool files_is_id(const char *id)
 {
@@ -74,16 +75,29 @@ static void handle(void *ctx, struct wr_http_req *r)
     struct wr_files *f = ctx;
     enum wr_http_method method = method_of(r);
     const char *id = r->rest;
-    if (id[0] && !files_is_id(id) && method != WR_OPTIONS) {
-        files_fail(r, CORS_LINES, WR_ERR_NOT_FOUND, "there is no such file");
-        return;
-    }
     bool download = id[0] && (method == WR_GET ||
                               (method == WR_HEAD && !wr_http_header(r, "Tus-Resumable")));
+    if (id[0] && !files_is_id(id) && method != WR_OPTIONS) {
+        files_fail(r, download ? CORS_LINES : TUS_LINES, WR_ERR_NOT_FOUND, "there is no such file");
+        return;
+    }
     if (download)
         download_handle(f, r, id);
     else
         tus_handle(f, r, method, id);
+}
+
+/* A body holds a worker: some stay for everybody else, whatever the configuration says. */
+static uint32_t uploads_at_once(const struct wr_config *c)
+{
+    uint32_t most = c->gateway.http_threads - c->gateway.http_threads / 4;
+    if (c->gateway.max_uploads <= most)
+        return c->gateway.max_uploads;
+    wr_warn("files.max_uploads",
+            "gateway.max_uploads=%u: of gateway.http_threads=%u at most %u may hold uploads; raise "
+            "http_threads for more",
+            c->gateway.max_uploads, c->gateway.http_threads, most);
+    return most;
 }
 
 wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
@@ -97,7 +111,7 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
     f->env = env;
     f->store = env->filestore;
     f->max_bytes = env->config->gateway.max_upload_bytes;
-    f->max_uploads = env->config->gateway.max_uploads;
+    f->max_uploads = uploads_at_once(env->config);
     f->buffers = buffers_new(32);
     f->watch = watch_new();
     wr_err e = f->buffers && f->watch ? WR_OK : WR_ERR_BUSY;
