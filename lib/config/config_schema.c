@@ -11,7 +11,6 @@
 
 const struct config_key config__keys[] = {
     {"data", CONFIG_TEXT, AT(data), 1, 4000, "./data", NULL},
-    {"split", CONFIG_BOOL, AT(split), 0, 0, NULL, NULL},
     {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
 
     {"gateway.listen", CONFIG_LISTEN, AT(gateway.listen), 1, 0, "127.0.0.1:8000", NULL},

@@ -105,7 +105,6 @@ static struct wr_config *new_config(const char *name, enum wr_config_shape shape
     struct wr_config *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->split = shape == WR_SHAPE_SPLIT;
     c->file = strdup(name ? name : "");
     bool ok = c->file && set_bus_defaults(c, shape) == WR_OK;
     for (size_t i = 0; ok && i < config__num_keys; i++)

@@ -25,7 +25,6 @@ struct wr_config_room {
 struct wr_config {
     char *file; /* "" when there is none */
     char *data; /* data folder; default "./data" */
-    bool split; /* services find each other on loopback TCP */
 
     struct {
         char *listen; /* "127.0.0.1:8000" */
