@@ -219,6 +219,8 @@ static void test_room_of_unknown_stream_is_refused(void **s)
     (void)s;
     refused("rooms:\n  x: {}\n  a: { stream: hal }\nstreams: { hall: 'rtsp://h' }\n",
             "w.yml:3: rooms.a.stream: no stream is named \"hal\"; did you mean hall?");
+    refused("rooms:\n  a:\n\n    stream: hal\nstreams: { hall: 'rtsp://h' }\n",
+            "w.yml:4: rooms.a.stream: no stream is named \"hal\"; did you mean hall?");
 }
 
 static void test_refused_url_does_not_show_its_password(void **s)

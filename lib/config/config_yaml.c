@@ -309,24 +309,32 @@ static const char *stream_name(const void *ctx, size_t i)
     return ((const struct wr_config *)ctx)->streams[i].name;
 }
 
+/* The pair of that name; NULL when there is none. The walk has seen to it that every key of the document is a scalar. */
+static const yaml_node_pair_t *pair_named(struct walk *w, const yaml_node_t *map, const char *name)
+{
+    if (map->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (const yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top;
+         p++)
+        if (!strcmp((const char *)yaml_document_get_node(w->doc, p->key)->data.scalar.value, name))
+            return p;
+    return NULL;
+}
+
 /* The line of a room's `stream:`, once more through the document: rooms may stand before the streams they name. */
 static size_t line_of_room(struct walk *w, const yaml_node_t *root, const char *room)
 {
-    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
-         p++) {
-        const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
-        const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
-        if (strcmp((const char *)key->data.scalar.value, "rooms") ||
-            value->type != YAML_MAPPING_NODE)
-            continue;
-        for (yaml_node_pair_t *q = value->data.mapping.pairs.start;
-             q < value->data.mapping.pairs.top; q++) {
-            const yaml_node_t *name = yaml_document_get_node(w->doc, q->key);
-            if (!strcmp((const char *)name->data.scalar.value, room))
-                return line_of(name);
-        }
+    const char *path[] = {"rooms", room, "stream"};
+    const yaml_node_t *at = root;
+    size_t line = line_of(root);
+    for (size_t i = 0; i < WR_ARRAY_LEN(path); i++) {
+        const yaml_node_pair_t *p = pair_named(w, at, path[i]);
+        if (!p)
+            break;
+        line = line_of(yaml_document_get_node(w->doc, p->key));
+        at = yaml_document_get_node(w->doc, p->value);
     }
-    return line_of(root);
+    return line;
 }
 
 static wr_err check_references(struct walk *w, const yaml_node_t *root)
