@@ -80,6 +80,14 @@ test('only http and https become links, without the sentence’s full stop', () 
   assert.equal(format.linkify('看 https://a.example，谢谢')[1]?.href, 'https://a.example')
 })
 
+test('a hostile text of full length is cut into links at once', () => {
+  for (const hostile of [`https://a.example/${')'.repeat(64_000)}x`, 'https://'.repeat(8000), 'https://a.b/). '.repeat(4000)]) {
+    const began = performance.now()
+    format.linkify(hostile)
+    assert.ok(performance.now() - began < 500, `${hostile.slice(0, 24)}… took ${performance.now() - began} ms`)
+  }
+})
+
 test('a name keeps its colour', () => {
   assert.equal(format.hueOf('Ann', 8), format.hueOf('Ann', 8))
   assert.ok(format.hueOf('', 8) < 8)

@@ -77,7 +77,7 @@ export function linkify(text: string): Piece[] {
   const pieces: Piece[] = []
   let from = 0
   for (const match of text.matchAll(/https?:\/\/[^\s<>"'`，。；！？）】」]+/g)) {
-    const url = match[0].replace(/[.,;:!?)\]]+$/, '')
+    const url = withoutTail(match[0])
     if (!URL.canParse?.(url) && !parses(url)) continue
     if (match.index > from) pieces.push({ text: text.slice(from, match.index) })
     pieces.push({ text: url, href: url })
@@ -85,6 +85,13 @@ export function linkify(text: string): Piece[] {
   }
   if (from < text.length) pieces.push({ text: text.slice(from) })
   return pieces
+}
+
+/** A sentence's last marks are not its link's. By hand: an expression for the end of a text is tried at each of its marks. */
+function withoutTail(url: string): string {
+  let end = url.length
+  while (end > 0 && '.,;:!?)]'.includes(url.charAt(end - 1))) end -= 1
+  return url.slice(0, end)
 }
 
 function parses(url: string): boolean {
