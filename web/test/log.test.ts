@@ -24,13 +24,22 @@ test('the same offset twice is one entry', () => {
 
 test('a message that was sent again is shown once, at its first place', () => {
   const log = new RoomLog()
-  log.add(entry(4, 'x'))
-  log.add(entry(7, 'x'))
+  log.add(entry(4, 'message x'))
+  log.add(entry(7, 'message x'))
   assert.deepEqual(log.all.map((e) => e.offset), [4])
   const backwards = new RoomLog()
-  backwards.add(entry(7, 'x'))
-  backwards.add(entry(4, 'x'))
+  backwards.add(entry(7, 'message x'))
+  backwards.add(entry(4, 'message x'))
   assert.deepEqual(backwards.all.map((e) => e.offset), [4])
+})
+
+test('what is too short or too long for an id of the server’s is none: a bot’s counter starts again', () => {
+  for (const id of ['1', 'seven__', 'x'.repeat(129)]) {
+    const log = new RoomLog()
+    log.add(entry(1, id))
+    log.add(entry(2, id))
+    assert.deepEqual(log.all.map((e) => e.offset), [1, 2], id)
+  }
 })
 
 test('entries without an offset are kept in order of arrival', () => {
@@ -41,9 +50,9 @@ test('entries without an offset are kept in order of arrival', () => {
 
 test('a new epoch starts an empty log', () => {
   const log = new RoomLog()
-  log.add(entry(9, 'a'))
+  log.add(entry(9, 'message a'))
   log.reset('other')
-  assert.equal(log.add(entry(1, 'a')), true)
+  assert.equal(log.add(entry(1, 'message a')), true)
   assert.equal(log.oldest, 1)
 })
 

@@ -17,7 +17,7 @@ export interface Entry {
   name: string
   /** The sender's connection, where the server told it. */
   client: string
-  /** The sender's own id for the message: the same id twice is the same message. */
+  /** The sender's own id for the message: the same id twice is the same message. Empty when it has none that is meant so. */
   id: string
   kind: 'text' | 'file' | 'other'
   text: string
@@ -40,6 +40,12 @@ function str(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
 
+/** By the server's rule: a bot's counter is no id, and what the server takes for two messages is shown as two. */
+function messageId(value: unknown): string {
+  const bytes = new TextEncoder().encode(str(value)).length
+  return bytes >= 8 && bytes <= 128 ? str(value) : ''
+}
+
 /** The server's own paths only: a link in the log must never lead a click to another site or to a script. */
 export function safeFileUrl(url: string): string {
   return /^\/files\/[A-Za-z0-9._~-]+$/.test(url) ? url : ''
@@ -60,7 +66,7 @@ export function readEntry(publication: Publication, time: number): Entry {
     time,
     name: str(data.name) || str(bag(publication.info?.connInfo).name),
     client: publication.info?.client ?? '',
-    id: str(data.id),
+    id: messageId(data.id),
     kind: 'other',
     text: '',
   }
