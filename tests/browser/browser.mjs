@@ -43,6 +43,17 @@ export async function enter(context, server, room) {
   return page
 }
 
+/** Says `prefix` with the numbers 1 to `count`, all at once, by the text door of the page's room. */
+export async function sayMany(page, prefix, count) {
+  await page.evaluate(([words, n]) => {
+    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/ws?room=${location.pathname.split('/').at(-1)}`)
+    socket.onopen = () => {
+      for (let i = 1; i <= n; i += 1) socket.send(`${words}${i}`)
+    }
+  }, [prefix, count])
+  await shows(page, `${prefix}${count}`, 60_000)
+}
+
 export function online(page, timeout = 15_000) {
   return page.waitForFunction(() => window.__watchroom?.chat()?.connection === 'online' && document.querySelector('[role=log]').getAttribute('aria-busy') === 'false', null, { timeout })
 }

@@ -2,7 +2,7 @@
 // Two people in a room: they talk, see each other, find the history, and change their names.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { clean, enter, launch, NARROW, open, person, say, shows, texts } from './browser.mjs'
+import { clean, enter, launch, NARROW, open, person, say, sayMany, shows, texts } from './browser.mjs'
 import { Server } from './server.mjs'
 
 let server
@@ -54,20 +54,109 @@ test('who joins later finds what was said, with the times at which it was said',
 
 test('earlier pages of a long history come on demand', async () => {
   const ann = await enter(await person(browser, { name: 'Ann' }), server, 'long')
-  await ann.evaluate(() => {
-    const box = document.querySelector('.composer-box')
-    for (let i = 1; i <= 130; i += 1) {
-      box.value = `n${i}`
-      box.form.requestSubmit()
-    }
-  })
-  await shows(ann, 'n130', 30_000)
+  await sayMany(ann, 'n', 130)
   const late = await enter(await person(browser), server, 'long')
   assert.equal((await texts(late))[0], 'n31')
   await late.getByRole('button', { name: 'Earlier messages' }).click()
   await late.waitForFunction(() => window.__watchroom.chat().entries.length === 130)
   assert.equal((await texts(late))[0], 'n1')
   await late.getByRole('button', { name: 'Earlier messages' }).waitFor({ state: 'hidden' })
+})
+
+test('a page that stays open keeps the newest lines and every file, and finds the rest again', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'days')
+  await ann.locator('#file-picker').setInputFiles({ name: 'first.txt', mimeType: 'text/plain', buffer: Buffer.from('first') })
+  await ann.locator('.file', { hasText: 'first.txt' }).waitFor()
+  await sayMany(ann, 'd', 640)
+  await ann.waitForFunction(() => window.__watchroom.chat().entries.length === 600)
+  assert.ok((await ann.locator('.log-list:not(.log-pending) .line').count()) <= 600)
+  assert.equal(await ann.locator('.file', { hasText: 'first.txt' }).count(), 1)
+  await ann.getByRole('button', { name: 'Earlier messages' }).click()
+  await ann.waitForFunction(() => window.__watchroom.chat().entries.length === 641)
+  assert.equal(await ann.locator('.file').count(), 1)
+
+  const late = await enter(await person(browser), server, 'days')
+  assert.equal(await late.locator('.file').count(), 0)
+  await late.getByRole('button', { name: 'Earlier files' }).click()
+  await late.locator('.file', { hasText: 'first.txt' }).waitFor()
+  await late.getByRole('button', { name: 'Earlier files' }).waitFor({ state: 'hidden' })
+  assert.equal((await texts(late)).length, 100)
+  clean(ann, late)
+})
+
+/** Answers the page's requests for history itself while `on`: with an error. */
+async function withoutHistory(context) {
+  const away = { on: true }
+  await context.routeWebSocket(/\/connection\/websocket/, (client) => {
+    const upstream = client.connectToServer()
+    client.onMessage((frame) => {
+      for (const line of String(frame).split('\n')) {
+        const { id, history } = line ? JSON.parse(line) : {}
+        if (history && away.on) client.send(JSON.stringify({ id, error: { code: 100, message: 'the log is away' } }))
+        else upstream.send(line)
+      }
+    })
+  })
+  return away
+}
+
+test('a history that cannot be read is said so, and read when asked again', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'unread')
+  await sayMany(ann, 'u', 130)
+  const context = await person(browser)
+  const history = await withoutHistory(context)
+  const late = await enter(context, server, 'unread')
+  await late.getByText('Earlier messages could not be read: the log is away.').waitFor()
+  await say(ann, 'meanwhile')
+  await shows(late, 'meanwhile')
+  history.on = false
+  await late.getByRole('button', { name: 'Try again' }).click()
+  await late.waitForFunction(() => window.__watchroom.chat().entries.length === 101)
+  await late.getByText('could not be read').waitFor({ state: 'hidden' })
+
+  history.on = true
+  await late.getByRole('button', { name: 'Earlier messages' }).click()
+  await late.getByText('Earlier messages could not be read: the log is away.').waitFor()
+  history.on = false
+  await late.getByRole('button', { name: 'Try again' }).click()
+  await late.waitForFunction(() => window.__watchroom.chat().entries.length === 131)
+  assert.equal((await texts(late))[0], 'u1')
+  clean(ann, late)
+})
+
+test('the newest line stays in sight when a picture above it is fetched late', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'preview')
+  let release
+  const held = new Promise((resolve) => (release = resolve))
+  await ann.route(/\/files\/[^/]+$/, async (route) => {
+    if (route.request().resourceType() === 'image') await held
+    await route.continue()
+  })
+  const png = await ann.evaluate(() => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 400, height: 800 })
+    return canvas.toDataURL('image/png').split(',')[1]
+  })
+  await sayMany(ann, 'p', 30)
+  await ann.locator('#file-picker').setInputFiles({ name: 'tall.png', mimeType: 'image/png', buffer: Buffer.from(png, 'base64') })
+  await ann.locator('.file-preview').waitFor({ state: 'attached' })
+  await say(ann, 'the newest')
+  await shows(ann, 'the newest')
+  release()
+  await ann.waitForFunction(() => document.querySelector('.file-preview').naturalHeight === 800 && document.querySelector('.file-preview').offsetHeight > 50)
+  await ann.waitForFunction(() => {
+    const log = document.querySelector('.log-scroll')
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2
+  }, null, { timeout: 5000 })
+  clean(ann)
+})
+
+test('who is here is read again when the page comes into sight', async () => {
+  const page = await (await person(browser)).newPage()
+  const [socket] = await Promise.all([page.waitForEvent('websocket'), page.goto(`${server.url}/room/sight`)])
+  await page.waitForFunction(() => window.__watchroom?.chat()?.members === 1)
+  const asked = socket.waitForEvent('framesent', { predicate: ({ payload }) => String(payload).includes('"presence"'), timeout: 5000 })
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+  await asked
 })
 
 test('the count and the list of people follow who comes and goes', async () => {

@@ -48,6 +48,19 @@ test('entries without an offset are kept in order of arrival', () => {
   assert.deepEqual(log.all.map((e) => e.text), ['0', '1', '2'])
 })
 
+test('what is trimmed is forgotten and can be added again', () => {
+  const log = new RoomLog()
+  for (let offset = 1; offset <= 5; offset += 1) log.add(entry(offset, `message ${offset}`))
+  assert.equal(log.trim(5), false)
+  assert.equal(log.trim(2), true)
+  assert.deepEqual(log.all.map((e) => e.offset), [4, 5])
+  assert.equal(log.oldest, 4)
+  assert.equal(log.add(entry(5, 'message 5')), false)
+  for (const offset of [3, 2]) assert.equal(log.add(entry(offset, `message ${offset}`)), true)
+  assert.deepEqual(log.all.map((e) => e.offset), [2, 3, 4, 5])
+  assert.equal(log.oldest, 2)
+})
+
 test('a new epoch starts an empty log', () => {
   const log = new RoomLog()
   log.add(entry(9, 'message a'))

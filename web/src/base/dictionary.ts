@@ -54,7 +54,7 @@ export const DICTIONARY = {
   chat: ['Chat', '聊天'],
   chatLog: ['Messages', '消息'],
   logEmpty: ['Nothing has been said here yet. Say hello.', '这里还没有消息，打个招呼吧。'],
-  historyFailed: ['Earlier messages could not be read: {reason}. Reload the page to try again.', '无法读取历史消息：{reason}。请刷新页面重试。'],
+  historyFailed: ['Earlier messages could not be read: {reason}.', '无法读取历史消息：{reason}。'],
   loadOlder: ['Earlier messages', '更早的消息'],
   newMessages: ['{n} new {n:message|messages}', '{n} 条新消息'],
   writePlaceholder: ['Write a message', '说点什么'],
@@ -78,6 +78,7 @@ export const DICTIONARY = {
   // Files
   files: ['Files', '文件'],
   filesShared: ['Shared files', '已分享的文件'],
+  olderFiles: ['Earlier files', '更早的文件'],
   upload: ['Upload', '上传'],
   uploads: ['Uploads', '上传列表'],
   dropHint: ['Drop files anywhere on this page, or use the button.', '把文件拖到页面任意位置，或点击按钮上传。'],

@@ -11,8 +11,8 @@ import { ChatSession } from './session'
 
 export interface ChatHooks {
   attach(): void
-  /** The log changed: the file list reads it too. */
-  logChanged(session: ChatSession): void
+  /** The session's files changed. */
+  filesChanged(session: ChatSession): void
 }
 
 export class Chat {
@@ -22,10 +22,8 @@ export class Chat {
   constructor(room: string, hooks: ChatHooks) {
     const session: ChatSession = new ChatSession(room, myName(), {
       connection: () => connection.update(),
-      log: (change) => {
-        log.update(change === 'rebuild')
-        hooks.logChanged(session)
-      },
+      log: (change) => log.update(change === 'rebuild'),
+      files: () => hooks.filesChanged(session),
       members: () => people.update(),
       pending: () => log.updatePending(),
     })

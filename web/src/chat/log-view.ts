@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The log on the page: grouped by sender, parted by day, following the newest line only while the reader is at the end.
-import { h, fill } from '../base/dom'
+import { h, fill, setAttr, setText } from '../base/dom'
 import * as format from '../base/format'
 import { lang, t } from '../base/i18n'
 import { icon } from '../base/icons'
@@ -17,8 +17,10 @@ const HUES = 8
 export class LogView {
   readonly element: HTMLElement
   private readonly list = h('ol', { class: 'log-list' })
-  private readonly pendingList = h('ol', { class: 'log-list log-pending' })
+  /** Rebuilt at each step of a message on its way, so it is not read out: the log says when the message is there. */
+  private readonly pendingList = h('ol', { class: 'log-list log-pending', 'aria-live': 'off' })
   private readonly older = h('button', { class: 'button quiet older', type: 'button', on: { click: () => void this.loadOlder() } }, t('loadOlder'))
+  private readonly failed = h('p', { class: 'log-failed', role: 'status' })
   private readonly empty = h('p', { class: 'log-empty' })
   private readonly scroller: HTMLElement
   private readonly jump: HTMLButtonElement
@@ -27,11 +29,13 @@ export class LogView {
   private unread = 0
   private scheduled = false
   private rebuild = true
+  private pendingChanged = false
 
   constructor(private readonly session: ChatSession) {
     this.scroller = h(
       'div',
       { class: 'log-scroll', role: 'log', tabindex: 0, 'aria-live': 'polite', 'aria-label': t('chatLog'), 'aria-busy': 'true', on: { scroll: () => this.scrolled() } },
+      this.failed,
       this.older,
       this.empty,
       this.list,
@@ -40,7 +44,10 @@ export class LogView {
     this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.toEnd() } })
     this.element = h('div', { class: 'log' }, this.scroller, this.jump)
     this.older.hidden = true
-    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.scroller)
+    // The list grows also by itself, when a picture in it has been fetched.
+    const observer = new ResizeObserver(() => this.atEnd && this.toEnd())
+    observer.observe(this.scroller)
+    observer.observe(this.list)
   }
 
   /** Collects changes until the next frame: a busy room must not lay out once a message. */
@@ -48,32 +55,41 @@ export class LogView {
     this.rebuild ||= rebuild
     if (this.scheduled) return
     this.scheduled = true
-    const run = (): void => {
+    nextFrame(() => {
       this.scheduled = false
       this.render()
-    }
-    if (document.hidden) setTimeout(run, 100)
-    else requestAnimationFrame(run)
+    })
   }
 
   updatePending(): void {
+    this.pendingChanged = true
+    this.update(false)
+  }
+
+  private renderPending(): void {
     const follows = this.last !== null && this.last.client === this.session.client
     fill(this.pendingList, ...this.session.outbox.pending.map((item, index) => this.pendingLine(item, follows || index > 0)))
+    this.pendingChanged = false
     if (this.atEnd) this.toEnd()
   }
 
   private render(): void {
-    const all = this.session.log.all
-    if (this.rebuild || all.length === 0) this.renderAll(all)
-    else this.renderNew(all)
+    const { log, outbox, historyError, historyLoaded } = this.session
+    if (this.rebuild || log.all.length === 0) this.renderAll(log.all)
+    else this.renderNew(log.all)
     this.rebuild = false
-    this.older.hidden = !this.session.hasOlder
-    this.empty.hidden = all.length > 0 || this.session.outbox.pending.length > 0
-    fill(this.empty, this.session.historyError ? t('historyFailed', { reason: this.session.historyError }) : this.session.historyLoaded ? t('logEmpty') : t('loading'))
-    if (this.session.historyLoaded) this.scroller.setAttribute('aria-busy', 'false')
+    if (this.pendingChanged) this.renderPending()
+    setText(this.failed, historyError && t('historyFailed', { reason: historyError }))
+    setText(this.older, historyError ? t('retry') : t('loadOlder'))
+    this.older.hidden = !this.session.hasOlder && !historyError
+    this.empty.hidden = log.all.length > 0 || outbox.pending.length > 0 || historyError !== ''
+    setText(this.empty, historyLoaded ? t('logEmpty') : t('loading'))
   }
 
   private renderAll(all: readonly Entry[]): void {
+    // Lines that were there already must not be read out again.
+    this.scroller.setAttribute('aria-busy', 'true')
+    nextFrame(() => setAttr(this.scroller, 'aria-busy', this.session.historyLoaded || this.session.historyError ? 'false' : 'true'))
     const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop
     this.list.replaceChildren()
     this.last = null
@@ -88,9 +104,20 @@ export class LogView {
     for (let i = all.length - 1; i >= 0 && (all[i] as Entry).offset > known; i -= 1) fresh.unshift(all[i] as Entry)
     for (const entry of fresh) this.append(entry)
     if (this.atEnd) {
-      while (this.list.childElementCount > SHOWN_MAX) this.list.firstElementChild?.remove()
+      this.cut()
       this.toEnd()
     } else this.countUnread(fresh.length)
+  }
+
+  /** A page that stays open for days keeps the newest lines; who reads farther up keeps what is there. */
+  private cut(): void {
+    this.session.trim(SHOWN_MAX)
+    const { oldest } = this.session.log
+    let first = this.list.firstElementChild
+    while (first instanceof HTMLElement && !(Number(first.dataset.offset) >= oldest)) {
+      first.remove()
+      first = this.list.firstElementChild
+    }
   }
 
   private append(entry: Entry): void {
@@ -147,6 +174,11 @@ export class LogView {
     this.atEnd = true
     this.countUnread(-this.unread)
   }
+}
+
+function nextFrame(run: () => void): void {
+  if (document.hidden) setTimeout(run, 100)
+  else requestAnimationFrame(run)
 }
 
 function line(entry: Entry, joined: boolean, own: boolean): HTMLElement {

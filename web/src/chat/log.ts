@@ -30,8 +30,14 @@ export class RoomLog {
     return true
   }
 
-  has(id: string): boolean {
-    return this.ids.has(id)
+  /** Forgets the oldest entries beyond `max`; they may be added again. True when there were any. */
+  trim(max: number): boolean {
+    if (this.entries.length <= max) return false
+    this.entries = this.entries.slice(-max)
+    this.oldest = (this.entries[0] as Entry).offset
+    for (const offset of this.offsets) if (offset < this.oldest) this.offsets.delete(offset)
+    for (const [id, offset] of this.ids) if (offset < this.oldest) this.ids.delete(id)
+    return true
   }
 
   reset(epoch: string): void {

@@ -15,14 +15,21 @@ export type Connection = 'connecting' | 'online' | 'reconnecting' | 'closed'
 export interface SessionEvents {
   connection(): void
   log(change: 'append' | 'rebuild'): void
+  /** There is another shared file, or it is known now that there are no earlier ones. */
+  files(): void
   members(): void
   pending(): void
 }
 
 const PAGE = 100
+const FILES_MAX = 1000
+/** Who came or went while the server's own line was cut is not told: the list is read again now and then. */
+const MEMBERS_MS = 60_000
 
 export class ChatSession {
   readonly log = new RoomLog()
+  /** The shared files among the entries: they stay when the log forgets its oldest, and are read farther back by themselves. */
+  readonly files = new RoomLog()
   readonly members = new Members()
   readonly outbox: Outbox
   connection: Connection = 'connecting'
@@ -32,12 +39,15 @@ export class ChatSession {
   historyLoaded = false
   historyError = ''
   hasOlder = false
+  hasOlderFiles = false
   /** For tests and the curious: how often the line was cut, and what recovery brought. */
   readonly counters = { cuts: 0, recovered: 0, notRecovered: 0 }
 
   private readonly centrifuge: Centrifuge
   private readonly subscription: Subscription
   private readonly times = new Map<number, number>()
+  /** How far back the history has been read for files. */
+  private filesFrom = 0
 
   constructor(
     readonly room: string,
@@ -60,6 +70,8 @@ export class ChatSession {
     this.outbox.restore(recallUnsent(this.room))
     this.subscription.subscribe()
     this.centrifuge.connect()
+    setInterval(() => this.refreshMembers(), MEMBERS_MS)
+    document.addEventListener('visibilitychange', () => this.refreshMembers())
   }
 
   /** Skip the waiting time between attempts. */
@@ -80,9 +92,29 @@ export class ChatSession {
     this.outbox.add({ id: newId(), text, name: this.name })
   }
 
+  /** The page of history before what there is; after a failure, what failed. */
   async loadOlder(): Promise<void> {
-    if (!this.log.oldest) return
-    await this.load({ offset: this.log.oldest, epoch: this.log.epoch })
+    await this.load(this.log.oldest)
+  }
+
+  /** Reads back page by page until one has a file in it. */
+  async loadOlderFiles(): Promise<void> {
+    const before = this.files.all.length
+    try {
+      while (this.hasOlderFiles && this.files.all.length === before) {
+        const { publications, full } = await this.page(this.filesFrom)
+        for (const entry of publications) if (entry.kind === 'file') this.files.add(entry)
+        this.filesFrom = Math.min(this.filesFrom, ...publications.map(({ offset }) => offset))
+        this.hasOlderFiles = full && this.filesFrom > 1
+      }
+    } finally {
+      this.events.files()
+    }
+  }
+
+  /** The log keeps its newest entries; the others are in the history, as those before them. */
+  trim(max: number): void {
+    if (this.log.trim(max)) this.hasOlder = true
   }
 
   private listenClient(): void {
@@ -114,11 +146,18 @@ export class ChatSession {
     const epoch = context.streamPosition?.epoch ?? ''
     const fresh = !this.historyLoaded || (context.wasRecovering && !context.recovered)
     if (context.wasRecovering) this.counters[context.recovered ? 'recovered' : 'notRecovered'] += 1
-    if (fresh) this.log.reset(epoch)
+    if (fresh) this.startOver(epoch)
     this.setConnection('online')
     void this.loadMembers()
     // The SDK hands over recovered publications right after this event; only then is it known which messages went through.
     queueMicrotask(() => void this.catchUp(fresh))
+  }
+
+  private startOver(epoch: string): void {
+    this.log.reset(epoch)
+    this.files.reset(epoch)
+    this.filesFrom = 0
+    this.historyLoaded = this.hasOlder = this.hasOlderFiles = false
   }
 
   private async catchUp(fresh: boolean): Promise<void> {
@@ -126,18 +165,34 @@ export class ChatSession {
     if (this.subscription.state === 'subscribed') this.outbox.setOnline(true)
   }
 
-  private async load(since?: { offset: number; epoch: string }): Promise<void> {
+  /** Entries before `offset`, the newest first; 0 for the end of the log. `full`: there may be more before them. */
+  private async page(offset: number): Promise<{ publications: Entry[]; full: boolean }> {
+    const since = offset ? { offset, epoch: this.log.epoch } : undefined
+    const { publications, epoch } = await this.subscription.history({ limit: PAGE, reverse: true, since })
+    this.log.epoch = epoch
+    return { publications: publications.map((one) => this.read(one)), full: publications.length === PAGE }
+  }
+
+  private async load(before = 0): Promise<void> {
     try {
-      const page = await this.subscription.history({ limit: PAGE, reverse: true, since })
-      this.log.epoch = page.epoch
-      for (const publication of page.publications) this.admit(this.read(publication))
-      this.hasOlder = page.publications.length === PAGE && this.log.oldest > 1
+      const { publications, full } = await this.page(before)
+      for (const entry of publications) this.admit(entry)
+      this.hasOlder = full && this.log.oldest > 1
       this.historyLoaded = true
       this.historyError = ''
+      if (this.filesFrom === 0 || this.log.oldest < this.filesFrom) {
+        this.filesFrom = this.log.oldest
+        this.hasOlderFiles = this.hasOlder
+      }
     } catch (error) {
       this.historyError = (error as Error).message || String(error)
     }
     this.events.log('rebuild')
+    this.events.files()
+  }
+
+  private refreshMembers(): void {
+    if (!document.hidden && this.subscription.state === 'subscribed') void this.loadMembers()
   }
 
   private async loadMembers(): Promise<void> {
@@ -160,12 +215,20 @@ export class ChatSession {
   }
 
   private take(context: PublicationContext): void {
-    if (this.admit(this.read(context))) this.events.log('append')
+    const entry = this.read(context)
+    if (!this.admit(entry)) return
+    this.events.log('append')
+    if (entry.kind === 'file') this.events.files()
   }
 
   private admit(entry: Entry): boolean {
     if (entry.id) this.outbox.seen(entry.id)
-    return this.log.add(entry)
+    if (!this.log.add(entry)) return false
+    if (entry.kind === 'file' && this.files.add(entry) && this.files.trim(FILES_MAX)) {
+      this.filesFrom = this.files.oldest
+      this.hasOlderFiles = true
+    }
+    return true
   }
 
   private read(context: PublicationContext): Entry {

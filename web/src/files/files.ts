@@ -13,9 +13,12 @@ export class Files {
   private readonly list = h('ul', { class: 'file-list', 'aria-label': t('filesShared') })
   private readonly count = h('span', { class: 'count' })
   private readonly empty = h('p', { class: 'drop-hint' })
+  private readonly older: HTMLButtonElement
   private shown = ''
 
-  constructor(room: string, sender: () => string) {
+  constructor(room: string, sender: () => string, loadOlder: () => Promise<void>) {
+    this.older = h('button', { class: 'button quiet older', type: 'button', hidden: true }, t('olderFiles'))
+    this.older.addEventListener('click', () => void this.whileBusy(loadOlder))
     this.uploads = new Uploads(room, sender)
     fill(this.empty, icon('upload'), h('span', null, t('dropHint')))
     this.element = h(
@@ -32,19 +35,28 @@ export class Files {
       ),
       this.uploads.element,
       this.list,
+      this.older,
       this.empty,
       h('div', { class: 'drop-veil', 'aria-hidden': 'true' }, icon('upload'), t('dropHere')),
     )
   }
 
-  update(log: readonly Entry[]): void {
-    const entries = log.filter((entry) => entry.kind === 'file').reverse()
+  /** `files` in the order of the log; `hasOlder`: there may be more before them. */
+  update(files: readonly Entry[], hasOlder: boolean): void {
+    this.older.hidden = !hasOlder
+    const entries = [...files].reverse()
     const key = entries.map((entry) => entry.offset).join()
     if (key === this.shown && key !== '') return
     this.shown = key
     setText(this.count, entries.length ? String(entries.length) : '')
     this.empty.classList.toggle('compact', entries.length > 0)
     fill(this.list, ...entries.map(row))
+  }
+
+  private async whileBusy(act: () => Promise<void>): Promise<void> {
+    this.older.disabled = true
+    await act().catch(() => undefined) // the connection's banner says why; the button is there to try again
+    this.older.disabled = false
   }
 }
 

@@ -17,8 +17,8 @@ const RETRY_MS = 2000
 
 function build(room: string): void {
   document.title = `${room} · Watchroom`
-  const files = new Files(room, myName)
-  const chat = new Chat(room, { attach: () => files.uploads.choose(), logChanged: (session) => files.update(session.log.all) })
+  const files: Files = new Files(room, myName, () => chat.session.loadOlderFiles())
+  const chat = new Chat(room, { attach: () => files.uploads.choose(), filesChanged: ({ files: shared, hasOlderFiles }) => files.update(shared.all, hasOlderFiles) })
   const stage = h('div', { class: 'stage' })
   const facts = h('div', { class: 'stage-facts' }, h('h1', { class: 'room-name' }, room))
   const main = h('main', { class: 'room' }, h('div', { class: 'room-left' }, h('section', { class: 'watch', 'aria-label': t('picture') }, stage, facts), files.element), chat.element)
@@ -29,7 +29,7 @@ function build(room: string): void {
   ])
   main.insertBefore(bar, chat.element)
   files.uploads.acceptDrops(files.element)
-  files.update([])
+  files.update([], false)
   expose({ session: chat.session, uploads: files.uploads })
   chat.start()
   void findStream(room).then((stream) => showStage(stage, facts, stream, room))
