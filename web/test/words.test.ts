@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { DICTIONARY } from '../src/base/dictionary'
 import * as format from '../src/base/format'
 import { format as fillIn, pickLang } from '../src/base/i18n'
+import { REASONS, reasonIn } from '../src/base/reasons'
 import { fingerprint, worthRetrying } from '../src/files/transfer'
 import { snapshotName } from '../src/player/snapshot'
 import { backoff, readState } from '../src/player/live-socket'
@@ -39,6 +40,17 @@ test('every word of the table is used somewhere', () => {
   walk(__SRC__)
   const all = sources.join('\n')
   for (const [key] of entries) assert.ok(all.includes(`'${key}'`), `${key} is not used`)
+})
+
+test('a reason of ingest’s is Chinese on a Chinese page, and is still what ingest says', () => {
+  const sources = ['source_av.c', 'source_rtsp.c'].map((name) => readFileSync(join(__SRC__, '../../services/ingest', name), 'utf8')).join('\n')
+  for (const [en, zh] of Object.entries(REASONS)) {
+    assert.ok(sources.includes(`"${en}"`), `nobody says: ${en}`)
+    assert.equal(reasonIn('zh', en), zh)
+    assert.equal(reasonIn('en', en), en)
+    assert.ok(parameters(zh).length === 0 && !/[a-z]{5}/.test(zh), zh)
+  }
+  assert.equal(reasonIn('zh', 'something new'), 'something new')
 })
 
 test('parameters and plural forms are filled in', () => {

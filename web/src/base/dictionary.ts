@@ -38,6 +38,7 @@ export const DICTIONARY = {
   // Room
   picture: ['Picture', '画面'],
   noStream: ['This room has no picture. Chat and files work as always; a stream is added in watchroom.yml.', '此房间没有画面，聊天和文件照常可用。可在 watchroom.yml 中添加视频流。'],
+  noStreamYet: ['The server does not say yet which picture this room has. The page keeps asking.', '服务器尚未告知此房间的画面，页面会继续询问。'],
   skipToChat: ['Skip to the chat box', '跳到聊天输入框'],
 
   // Connection
@@ -121,6 +122,10 @@ export const DICTIONARY = {
   pictureLost: ['The picture is interrupted', '画面中断'],
   pictureLostWhy: ['{reason}. It comes back by itself.', '{reason}。画面会自动恢复。'],
   pictureLostHint: ['It comes back by itself when the server answers.', '服务器恢复后画面会自动回来。'],
+  pictureBroken: ['The picture breaks off again and again', '画面一再中断'],
+  pictureBrokenWhy: ['{reason}. The page keeps trying.', '{reason}。页面会继续尝试。'],
+  notDecoded: ['the browser could not decode it', '浏览器无法解码'],
+  notTaken: ['the browser takes in no more of it', '浏览器不再接收数据'],
   paused: ['You are not watching', '您已停止观看'],
   pausedHint: ['Press K or the play button to go to the live picture.', '按 K 键或播放按钮回到直播画面。'],
   unsupported: ['This browser cannot play the stream', '此浏览器无法播放该视频流'],

@@ -6,6 +6,7 @@ import { fill, h, setAttr, setText } from '../base/dom'
 import { ago, hueOf, initial } from '../base/format'
 import { lang, t } from '../base/i18n'
 import { icon } from '../base/icons'
+import { reasonText } from '../base/reasons'
 
 const FRESH_MS = 120_000
 
@@ -14,6 +15,8 @@ export class Card {
   readonly canvas = h('canvas', { class: 'tile-picture', 'aria-hidden': 'true', hidden: true })
   /** When the picture was taken; 0 for never. */
   pictured = 0
+  /** When one was tried for, whatever came of it. */
+  tried = 0
   private readonly tile: HTMLElement
   private readonly badge = h('span', { class: 'badge' })
   private readonly note = h('p', { class: 'tile-note' })
@@ -34,7 +37,7 @@ export class Card {
     this.element.dataset.state = state
     this.canvas.hidden = state !== 'live' || this.pictured === 0 || now - this.pictured > FRESH_MS
     fill(this.badge, h('i', { class: 'dot' }), t(({ live: 'live', starting: 'stateStarting', retrying: 'stateRetrying', idle: 'stateIdle', none: 'stateNone' } as const)[state]))
-    setText(this.note, state === 'retrying' ? t('sourceDownWhy', { reason: stream?.reason || t('noReason') }) : '')
+    setText(this.note, state === 'retrying' ? t('sourceDownWhy', { reason: reasonText(stream?.reason ?? '') || t('noReason') }) : '')
     setAttr(this.note, 'hidden', state !== 'retrying')
     if (this.people.dataset.n !== String(room.members)) {
       this.people.dataset.n = String(room.members)

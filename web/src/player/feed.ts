@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Bytes into the media element: one MediaSource and one SourceBuffer for one timeline. Appends wait for each other and are
 // joined; old media is cut away; a full buffer makes room and tries again.
+import { t } from '../base/i18n'
 
 interface ManagedWindow {
   MediaSource?: typeof MediaSource
@@ -53,7 +54,7 @@ export class Feed {
     if (this.closed) return
     this.queue.push(new Uint8Array(data))
     this.queued += data.byteLength
-    if (this.queued > QUEUE_MAX_BYTES) this.fail('the browser does not take in the picture any more')
+    if (this.queued > QUEUE_MAX_BYTES) this.fail(t('notTaken'))
     else this.pump()
   }
 
@@ -74,7 +75,7 @@ export class Feed {
       this.buffer.mode = 'segments'
       this.source.duration = Infinity
     } catch (error) {
-      this.fail(String(error))
+      this.fail(undecoded(error))
       return
     }
     this.buffer.addEventListener('updateend', () => {
@@ -82,7 +83,7 @@ export class Feed {
       this.events.appended()
       this.pump()
     })
-    this.buffer.addEventListener('error', () => this.fail('the media could not be decoded'))
+    this.buffer.addEventListener('error', () => this.fail(t('notDecoded')))
     this.pump()
   }
 
@@ -98,7 +99,7 @@ export class Feed {
       this.appends += 1
     } catch (error) {
       if ((error as DOMException).name === 'QuotaExceededError' && this.makeRoom(buffer)) this.queue = batch.concat(this.queue)
-      else this.fail(String(error))
+      else this.fail(undecoded(error))
     }
   }
 
@@ -128,6 +129,12 @@ export class Feed {
     this.closed = true
     this.events.failed(reason)
   }
+}
+
+/** In the page's words, with the browser's own behind it. */
+export function undecoded(error: unknown): string {
+  const detail = (error as Error | null)?.message
+  return detail ? `${t('notDecoded')} (${detail})` : t('notDecoded')
 }
 
 function joined(parts: Uint8Array[]): Uint8Array {

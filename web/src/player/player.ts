@@ -2,10 +2,10 @@
 // The live player without its looks: socket to feed to video element, kept at the edge, rebuilt when the timeline changes or
 // breaks. It states what it is doing; the view puts that in words.
 import { EdgeController, PICTURE, SOUND } from './edge'
-import { Feed, canPlay, mediaSourceClass } from './feed'
-import { LiveSocket, type SourceState } from './live-socket'
+import { Feed, canPlay, mediaSourceClass, undecoded } from './feed'
+import { LiveSocket, backoff, type SourceState } from './live-socket'
 
-export type PlayerState = 'connecting' | 'buffering' | 'playing' | 'down' | 'paused' | 'unsupported'
+export type PlayerState = 'connecting' | 'buffering' | 'playing' | 'down' | 'broken' | 'paused' | 'unsupported'
 
 export interface PlayerStats {
   state: PlayerState
@@ -31,6 +31,10 @@ const STEP_MS = 100
 const SILENCE_MS = 2500
 const DEAD_MS = 8000
 const HIDDEN_MS = 60_000
+/** A picture that ran this long was a good one: what breaks then is a first time again. */
+const GOOD_MS = 5000
+/** From so many breaks in a row on the person is told. */
+const BREAKS_TOLD = 3
 
 export interface PlayerEvents {
   state(): void
@@ -55,6 +59,9 @@ export class Player {
   private begun = 0
   private stallBegan = 0
   private showing = false
+  private shownAt = 0
+  private breaks = 0
+  private rebuildTimer: ReturnType<typeof setTimeout> | undefined
   private hiddenTimer: ReturnType<typeof setTimeout> | undefined
   private resting = false
   private readonly counts = { frames: 0, stalls: 0, stalledMs: 0, jumps: 0, skips: 0, rebuilds: 0, firstFrameMs: 0 }
@@ -72,7 +79,7 @@ export class Player {
     })
     video.addEventListener('waiting', () => this.waiting())
     video.addEventListener('playing', () => this.moving())
-    video.addEventListener('error', () => this.rebuild(video.error?.message ?? 'the picture could not be decoded'))
+    video.addEventListener('error', () => this.rebuild(undecoded(video.error)))
     document.addEventListener('visibilitychange', () => this.visibility())
     window.addEventListener('online', () => this.socket.hurry())
     this.watchFrames()
@@ -86,8 +93,11 @@ export class Player {
     this.begun = performance.now()
     this.socket.sound = !this.video.muted
     this.lastData = this.begun
+    this.breaks = 0
     this.set('connecting')
+    clearTimeout(this.rebuildTimer)
     this.socket.start()
+    if (document.hidden) this.restLater()
     clearInterval(this.timer)
     this.timer = setInterval(() => this.step(), STEP_MS)
   }
@@ -102,6 +112,7 @@ export class Player {
   /** Stops watching altogether: the server may let the source rest. */
   pause(): void {
     this.events.hold()
+    clearTimeout(this.rebuildTimer)
     this.socket.stop()
     clearInterval(this.timer)
     this.closeFeed()
@@ -143,7 +154,7 @@ export class Player {
     this.mime = mime
     this.edge.rejoin(mime.includes('mp4a') ? SOUND : PICTURE)
     this.feed = new Feed(this.video, mime, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
-    this.set('buffering')
+    if (this.state !== 'broken') this.set('buffering')
   }
 
   private source(source: SourceState): void {
@@ -213,24 +224,23 @@ export class Player {
     this.events.silent()
   }
 
-  /** The browser gave up on this timeline: start over with a fresh one, from the door. */
+  /** The browser gave up on this timeline: start over with a fresh one, from the door; at once the first time, then ever later. */
   private rebuild(reason: string): void {
     if (!this.feed) return
     this.counts.rebuilds += 1
+    this.breaks = this.showing && performance.now() - this.shownAt > GOOD_MS ? 1 : this.breaks + 1
     this.events.hold()
     this.closeFeed()
     this.reason = reason
-    this.set('buffering')
-    this.socket.restart()
+    this.set(this.breaks < BREAKS_TOLD ? 'buffering' : 'broken')
+    this.socket.stop()
+    this.rebuildTimer = setTimeout(() => this.socket.start(), this.breaks === 1 ? 0 : backoff(this.breaks - 2, Math.random()))
   }
 
   /** Nobody sees a hidden page: after a while its line is closed, unless somebody listens. */
   private visibility(): void {
     clearTimeout(this.hiddenTimer)
-    if (document.hidden) {
-      this.hiddenTimer = setTimeout(() => this.rest(), HIDDEN_MS)
-      return
-    }
+    if (document.hidden) return this.restLater()
     if (this.resting) {
       this.resting = false
       this.start()
@@ -239,6 +249,11 @@ export class Player {
     this.edge.rejoin()
     this.socket.hurry()
     this.step()
+  }
+
+  private restLater(): void {
+    clearTimeout(this.hiddenTimer)
+    this.hiddenTimer = setTimeout(() => this.rest(), HIDDEN_MS)
   }
 
   private rest(): void {
@@ -275,12 +290,13 @@ export class Player {
     if (!this.counts.firstFrameMs) this.counts.firstFrameMs = Math.round(performance.now() - this.begun)
     if (!this.showing) {
       this.showing = true
+      this.shownAt = performance.now()
       this.events.frame()
     }
   }
 
   private set(state: PlayerState): void {
-    if (state !== 'down' && state !== 'buffering' && state !== 'unsupported') this.reason = ''
+    if (state !== 'down' && state !== 'buffering' && state !== 'broken' && state !== 'unsupported') this.reason = ''
     this.state = state
     this.events.state()
   }

@@ -5,6 +5,7 @@ import { fill, h, setAttr, setText } from '../base/dom'
 import { t } from '../base/i18n'
 import { icon, type IconName } from '../base/icons'
 import { recall, remember } from '../base/prefs'
+import { reasonText } from '../base/reasons'
 import { Player } from './player'
 import type { SourceState } from './live-socket'
 import { draw, snapshot } from './snapshot'
@@ -12,6 +13,8 @@ import { draw, snapshot } from './snapshot'
 const POLL_MS = 5000
 const POLL_SILENT_MS = 1500
 const IDLE_MS = 3000
+/** A short stall keeps its picture in sight: no words for what is over before they are read. */
+const STALL_TOLD_MS = 300
 
 interface PhoneVideo extends HTMLVideoElement {
   webkitEnterFullscreen?: () => void
@@ -34,6 +37,7 @@ export class PlayerView {
   private info: StreamInfo | null = null
   private asked = 0
   private idleTimer: ReturnType<typeof setTimeout> | undefined
+  private veilTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(
     private readonly stream: string,
@@ -179,15 +183,27 @@ export class PlayerView {
   }
 
   private updateVeil(): void {
-    const { state, reason } = this.player
-    const source = this.info?.reason ?? ''
-    const retrying = this.info?.state === 'retrying'
-    let words: [string, string] | null = null
-    if (state === 'unsupported') words = [t('unsupported'), reason ? t('unsupportedCodec', { codec: reason }) : t('unsupportedMse')]
-    else if (state === 'paused') words = [t('paused'), t('pausedHint')]
-    else if (retrying && state !== 'playing') words = [t('sourceDown'), t('sourceDownWhy', { reason: source || reason || t('noReason') })]
-    else if (state === 'down') words = [t('pictureLost'), reason ? t('pictureLostWhy', { reason }) : t('pictureLostHint')]
-    else if (state !== 'playing') words = [this.info?.state === 'starting' || this.info?.state === 'idle' ? t('sourceStarting') : t('pictureComing'), '']
+    clearTimeout(this.veilTimer)
+    if (this.player.state === 'buffering' && this.veil.hidden) this.veilTimer = setTimeout(() => this.drawVeil(), STALL_TOLD_MS)
+    else this.drawVeil()
+  }
+
+  private veilWords(): [string, string] | null {
+    const { state } = this.player
+    const reason = reasonText(this.player.reason)
+    const source = reasonText(this.info?.reason ?? '')
+    if (state === 'playing') return null
+    if (state === 'unsupported') return [t('unsupported'), reason ? t('unsupportedCodec', { codec: reason }) : t('unsupportedMse')]
+    if (state === 'paused') return [t('paused'), t('pausedHint')]
+    if (this.info?.state === 'retrying') return [t('sourceDown'), t('sourceDownWhy', { reason: source || reason || t('noReason') })]
+    if (state === 'down') return [t('pictureLost'), reason ? t('pictureLostWhy', { reason }) : t('pictureLostHint')]
+    if (state === 'broken') return [t('pictureBroken'), t('pictureBrokenWhy', { reason })]
+    return [this.info?.state === 'starting' || this.info?.state === 'idle' ? t('sourceStarting') : t('pictureComing'), '']
+  }
+
+  private drawVeil(): void {
+    const { state } = this.player
+    const words = this.veilWords()
     setAttr(this.veil, 'hidden', words === null)
     const key = words?.join('\n') ?? ''
     if (this.veil.dataset.words === key) return

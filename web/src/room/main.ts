@@ -32,16 +32,17 @@ function build(room: string): void {
   files.update([], false)
   expose({ session: chat.session, uploads: files.uploads })
   chat.start()
-  void findStream(room).then((stream) => showStage(stage, facts, stream, room))
+  void findStream(room, () => fill(stage, h('p', { class: 'stage-empty', role: 'status' }, t('noStreamYet')))).then((stream) => showStage(stage, facts, stream, room))
 }
 
 /** Which stream the room has; asked until the server answers. */
-async function findStream(room: string): Promise<string> {
-  for (;;) {
+async function findStream(room: string, noAnswer: () => void): Promise<string> {
+  for (let tries = 0; ; tries += 1) {
     try {
       const all: RoomInfo[] = await rooms()
       return all.find((one) => one.room === room)?.stream ?? ''
     } catch {
+      if (tries === 0) noAnswer()
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     }
   }
