@@ -15,7 +15,7 @@ export function grab(stream: string, canvas: HTMLCanvasElement): Promise<boolean
     const socket = new LiveSocket(stream, {
       mime: (type) => {
         feed?.close()
-        feed = canPlay(type) ? new Feed(video, type, { appended: () => forward(video), failed: () => end(false) }) : null
+        feed = canPlay(type) ? new Feed(video, type, { appended: () => (forward(video), look()), failed: () => end(false) }) : null
         if (!feed) end(false)
       },
       source: () => undefined,
@@ -34,10 +34,12 @@ export function grab(stream: string, canvas: HTMLCanvasElement): Promise<boolean
       resolve(ok)
     }
 
-    video.addEventListener('seeked', () => {
-      paint(video, canvas)
-      end(true)
-    })
+    function look(): void {
+      if (!ended && video.currentTime > 0 && !video.seeking && paint(video, canvas)) end(true)
+    }
+
+    video.addEventListener('seeked', look)
+    video.addEventListener('canplay', look)
     socket.start()
   })
 }
@@ -50,8 +52,16 @@ function forward(video: HTMLVideoElement): void {
   video.currentTime = Math.max(buffered.start(last) + 0.001, buffered.end(last) - 0.05)
 }
 
-function paint(video: HTMLVideoElement, canvas: HTMLCanvasElement): void {
-  canvas.width = WIDTH
-  canvas.height = Math.round((WIDTH * video.videoHeight) / Math.max(1, video.videoWidth))
-  canvas.getContext('2d')?.drawImage(video, 0, 0, canvas.width, canvas.height)
+/** False when there is no frame to draw yet: then nothing was drawn, and what the canvas had stays. */
+function paint(video: HTMLVideoElement, canvas: HTMLCanvasElement): boolean {
+  const fresh = document.createElement('canvas')
+  fresh.width = WIDTH
+  fresh.height = Math.round((WIDTH * video.videoHeight) / Math.max(1, video.videoWidth)) || 1
+  const pen = fresh.getContext('2d')
+  pen?.drawImage(video, 0, 0, fresh.width, fresh.height)
+  if (!pen?.getImageData(WIDTH / 2, fresh.height >> 1, 1, 1).data[3]) return false
+  canvas.width = fresh.width
+  canvas.height = fresh.height
+  canvas.getContext('2d')?.drawImage(fresh, 0, 0)
+  return true
 }

@@ -85,8 +85,9 @@ class Lobby {
   private async takePictures(): Promise<void> {
     for (;;) {
       for (const { card, stream } of document.hidden ? [] : this.live.slice(0, PICTURES_MAX)) {
-        const age = Date.now() - card.pictured
+        const age = Date.now() - card.tried
         if (age < (stream.viewers ? PICTURE_MS : UNWATCHED_MS)) continue
+        card.tried = Date.now()
         if (await grab(stream.stream, card.canvas)) {
           card.pictured = Date.now()
           card.canvas.hidden = false
