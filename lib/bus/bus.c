@@ -212,7 +212,7 @@ static void *keep_house(void *arg)
             beat_at = now + 1000000;
             measure_load(bus, now);
             beat(bus, w.pubs);
-            bus_nng__watch_closes(now);
+            bus_nng__watch_closes();
         }
 
         pthread_mutex_lock(&bus->lock);

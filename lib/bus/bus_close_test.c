@@ -231,6 +231,45 @@ static void test_a_process_that_cannot_let_go_of_connections_ends_to_be_started_
     }
 }
 
+/* Its own end comes when it hangs, and not when its machine stood still. */
+_Noreturn static void hang_and_be_paused(int told, int go_on)
+{
+    struct other o;
+    sigset_t term;
+    char byte;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &term, NULL);
+    other_start(&o, true);
+    closes(&o);
+    (void)!write(told, "1", 1);
+    (void)!read(go_on, &byte, 1);
+    bool early = sigtimedwait(&term, NULL, &(struct timespec){.tv_sec = 3}) == SIGTERM;
+    int sig = sigtimedwait(&term, NULL, &(struct timespec){.tv_sec = 60});
+    kill(o.pid, SIGKILL);
+    _exit(!early && sig == SIGTERM ? 0 : 1);
+}
+
+static void test_a_pause_of_the_whole_process_is_not_taken_for_a_hang(void **state)
+{
+    int told[2], go_on[2], status;
+    char byte;
+    (void)state;
+    assert_int_equal(pipe(told), 0);
+    assert_int_equal(pipe(go_on), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        hang_and_be_paused(told[1], go_on[0]);
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    kill(pid, SIGSTOP);
+    nanosleep(&(struct timespec){.tv_sec = 12}, NULL); /* the pause */
+    kill(pid, SIGCONT);
+    assert_int_equal(write(go_on[1], "1", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* ---- viewers that come and go ----------------------------------------------------------------------------------- */
 
 static void test_a_subscriber_can_leave_in_the_middle_of_a_frame(void **state)
@@ -259,8 +298,9 @@ static void test_a_subscriber_can_leave_in_the_middle_of_a_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        /* This first: its processes are forked while there are no threads. */
+        /* These first: their processes are forked while there are no threads. */
         cmocka_unit_test(test_a_process_that_cannot_let_go_of_connections_ends_to_be_started_again),
+        cmocka_unit_test(test_a_pause_of_the_whole_process_is_not_taken_for_a_hang),
         cmocka_unit_test(test_a_subscriber_can_leave_in_the_middle_of_a_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

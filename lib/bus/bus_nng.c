@@ -145,11 +145,11 @@ void bus_nng__dialer_silent(struct bus_nng_sock *s, struct bus_nng_dialer *d, in
         d->cut = false;
     }
     if (d->cut) {
-        if (now_us - d->pipe_us > BUS_NNG_STUCK_US)
+        if (bus_nng__awake_us() - d->cut_us > BUS_NNG_STUCK_US)
             bus_nng__fail();
     } else if (now_us - WR_MAX(heard_us, d->pipe_us) > SILENT_US && bus_nng__cut(&pipe, 1)) {
         d->cut = true;
-        d->pipe_us = now_us;
+        d->cut_us = bus_nng__awake_us();
     }
 }
 

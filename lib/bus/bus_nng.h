@@ -61,7 +61,10 @@ bool bus_nng__close(struct bus_nng_sock *s, void *keep);
 /* NNG lets pipes go on one thread of the process. When that one hangs (docs/bus.md, trap 3), nothing that is lost is dialled
  * anew and no pipe is freed any more: only a new process helps, and these ask for it (wr_process_fail). Three things show
  * it: a socket did not close for 10 s, five probes of a listener left no trace, a peer's cut connection stays. */
-void bus_nng__watch_closes(int64_t now_us);
+void bus_nng__watch_closes(void);
+/* The clock of these rules, from some time on. It is asked once a second at least, and a second is what it goes on by at the
+ * most: a process that stood still (a machine that was paused, a debugger) is not one that hangs. */
+int64_t bus_nng__awake_us(void);
 /* A probe of this socket's listener was answered: its pipe comes and goes, so after five of them one must have gone. */
 void bus_nng__expect_removal(struct bus_nng_sock *s);
 /* Says so in the log and asks the process to end. */
@@ -83,8 +86,9 @@ struct bus_nng_dialer {
     bool dialled;
     int64_t since_us; /* of the last dial, or when it was last seen with a connection */
     int pipe;         /* the connection that bus_nng__dialer_silent saw last; -1: none */
-    int64_t pipe_us;  /* when it saw it first, or cut it */
+    int64_t pipe_us;  /* when it saw it first */
     bool cut;
+    int64_t cut_us; /* when it cut it, of bus_nng__awake_us */
 };
 wr_err bus_nng__dial(struct bus_nng_sock *s, struct bus_nng_dialer *d, const char *url);
 /* To be called every 100 ms or so. */

@@ -66,6 +66,20 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     pthread_mutex_unlock(&s->lock);
 }
 
+int64_t bus_nng__awake_us(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int64_t asked_us, awake_us;
+    pthread_mutex_lock(&lock);
+    int64_t now = wr_mono_us();
+    if (asked_us)
+        awake_us += WR_MIN(now - asked_us, 1000000);
+    asked_us = now;
+    now = awake_us;
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
 bool bus_nng__connected(struct bus_nng_sock *s, nng_dialer dialer, nng_pipe *pipe)
 {
     bool found = false;
@@ -122,7 +136,7 @@ struct closing {
     pthread_mutex_t lock;
     pthread_cond_t done;
     bool closed;
-    int64_t since_us;
+    int64_t since_us; /* of bus_nng__awake_us */
     void *keep;
     struct closing *next;
 };
@@ -143,9 +157,9 @@ static bool hangs_since(int64_t us)
     return hangs;
 }
 
-void bus_nng__watch_closes(int64_t now_us)
+void bus_nng__watch_closes(void)
 {
-    if (hangs_since(now_us - BUS_NNG_STUCK_US))
+    if (hangs_since(bus_nng__awake_us() - BUS_NNG_STUCK_US))
         bus_nng__fail();
 }
 
@@ -200,7 +214,7 @@ bool bus_nng__close(struct bus_nng_sock *s, void *keep)
     leave(s, wr_mono_us() + patience / 2);
     c->sock = s->id;
     c->keep = keep;
-    c->since_us = wr_mono_us();
+    c->since_us = bus_nng__awake_us();
     pthread_mutex_init(&c->lock, NULL);
     wr_cond_init(&c->done);
     if (wr_thread_start(&thread, "bus-close", close_socket, c) != WR_OK) {
