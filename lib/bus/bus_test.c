@@ -28,7 +28,9 @@ struct service {
     struct wr_bus_server *server;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct wr_call *held; /* the last "hold" call, unanswered */
+    struct wr_call *held;                          /* the last "hold" call, unanswered */
+    struct wr_call *all_held[BUS_SERVER_CONTEXTS]; /* and all of them */
+    bool blocked;                                  /* in a "block" call, until it is false */
     _Atomic(const uint8_t *) body_at;
     unsigned holds;
 };
@@ -44,9 +46,19 @@ static void handle(void *ctx, struct wr_call *call)
     } else if (wr_slice_is(call->method, "t/hold")) {
         pthread_mutex_lock(&s->lock);
         s->held = call;
+        if (s->holds < WR_ARRAY_LEN(s->all_held))
+            s->all_held[s->holds] = call;
         s->holds++;
         pthread_cond_broadcast(&s->changed);
         pthread_mutex_unlock(&s->lock);
+    } else if (wr_slice_is(call->method, "t/block")) {
+        pthread_mutex_lock(&s->lock);
+        s->blocked = true;
+        pthread_cond_broadcast(&s->changed);
+        while (s->blocked)
+            pthread_cond_wait(&s->changed, &s->lock);
+        pthread_mutex_unlock(&s->lock);
+        wr_call_answer(call, NULL);
     } else {
         wr_call_fail(call, WR_ERR_UNKNOWN_METHOD, "no such method");
     }
@@ -70,6 +82,16 @@ static struct wr_call *service_take_held(struct service *s)
     s->held = NULL;
     pthread_mutex_unlock(&s->lock);
     return c;
+}
+
+static bool metric_is(const char *line)
+{
+    struct wr_buf out = {0};
+    wr_metrics_write(&out);
+    wr_buf_char(&out, '\0');
+    bool is = strstr((const char *)out.p, line) != NULL;
+    wr_buf_free(&out);
+    return is;
 }
 
 struct caller {
@@ -612,10 +634,10 @@ static void test_server_can_close_under_its_callers(void **state)
 struct tally {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned ended, busy, timeout;
-    bool inside; /* wr_bus_call has not returned yet */
+    unsigned ended, busy, closed;
     bool called_inside;
 };
+static _Thread_local bool inside; /* this thread's wr_bus_call has not returned yet */
 
 static void tally_done(void *ctx, const struct wr_answer *a)
 {
@@ -623,9 +645,34 @@ static void tally_done(void *ctx, const struct wr_answer *a)
     pthread_mutex_lock(&t->lock);
     t->ended++;
     t->busy += a->code == WR_ERR_BUSY;
-    t->timeout += a->code == WR_ERR_TIMEOUT || a->code == WR_ERR_CLOSED;
+    t->closed += a->code == WR_ERR_CLOSED;
+    t->called_inside |= inside;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
+}
+
+static void tally_calls(struct tally *t, struct wr_bus_service *s, const char *method, unsigned n)
+{
+    inside = true;
+    for (unsigned i = 0; i < n; i++)
+        wr_bus_call(s, NULL, method, NULL, 60000, tally_done, t);
+    inside = false;
+}
+
+/* There were ten more than there is room for (and a Describe of the bus's own has a place for a moment): so many are
+ * refused, and the others end when the caller closes. */
+static void tally_check(struct tally *t, struct caller *c, unsigned all)
+{
+    pthread_mutex_lock(&t->lock);
+    while (t->busy < 10)
+        pthread_cond_wait(&t->changed, &t->lock);
+    assert_int_equal(t->ended, t->busy);
+    pthread_mutex_unlock(&t->lock);
+    wr_bus_service_close(&c->service);
+    assert_in_range(t->busy, 10, 11);
+    assert_int_equal(t->ended, all);
+    assert_int_equal(t->closed, all - t->busy);
+    assert_false(t->called_inside);
 }
 
 static void test_full_queue_refuses_with_busy_and_every_call_ends_once(void **state)
@@ -636,16 +683,64 @@ static void test_full_queue_refuses_with_busy_and_every_call_ends_once(void **st
     struct tally t = {.lock = PTHREAD_MUTEX_INITIALIZER};
     wr_cond_init(&t.changed);
     caller_start(&c, "inproc://t-full");
-    for (unsigned i = 0; i < BUS_PENDING_MAX + 10; i++)
-        wr_bus_call(c.service, NULL, "t/echo", NULL, 60000, tally_done, &t);
+    tally_calls(&t, c.service, "t/echo", BUS_PENDING_MAX + 10);
+    tally_check(&t, &c, BUS_PENDING_MAX + 10);
+    wr_bus_close(&c.bus);
+}
+
+static void test_full_queue_of_an_instance_refuses_with_busy(void **state)
+{
+    (void)state;
+    struct service s;
+    struct caller c;
+    struct tally t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    wr_cond_init(&t.changed);
+    service_start(&s, "tcp://127.0.0.1:0");
+    caller_start(&c, wr_bus_server_url(s.server));
+    assert_int_equal(echo(&c, wr_slice_str("up"), 5000), WR_OK);
+    static const unsigned all = BUS_PEER_CONTEXTS + BUS_PEER_QUEUE + 10;
+    tally_calls(&t, c.service, "t/hold", all);
+    pthread_mutex_lock(&s.lock);
+    while (s.holds < BUS_PEER_CONTEXTS)
+        pthread_cond_wait(&s.changed, &s.lock);
+    pthread_mutex_unlock(&s.lock);
+    tally_check(&t, &c, all);
+    assert_int_equal(s.holds, BUS_PEER_CONTEXTS);
+    for (unsigned i = 0; i < BUS_PEER_CONTEXTS; i++)
+        wr_call_answer(s.all_held[i], NULL);
+    wr_bus_close(&c.bus);
+    wr_bus_close(&s.bus);
+}
+
+static void test_full_queue_of_an_inproc_server_refuses_with_busy(void **state)
+{
+    (void)state;
+    struct service s;
+    struct caller c;
+    struct tally t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    wr_cond_init(&t.changed);
+    service_start(&s, "inproc://t-full-server");
+    caller_start(&c, "inproc://t-full-server");
+    assert_int_equal(echo(&c, wr_slice_str("up"), 5000), WR_OK);
+    tally_calls(&t, c.service, "t/block", 1);
+    pthread_mutex_lock(&s.lock);
+    while (!s.blocked)
+        pthread_cond_wait(&s.changed, &s.lock);
+    pthread_mutex_unlock(&s.lock);
+    tally_calls(&t, c.service, "t/echo", BUS_SERVER_QUEUE + 10);
+    assert_false(metric_is("\nwatchroom_bus_local_calls_refused_total 0\n"));
     pthread_mutex_lock(&t.lock);
     while (t.busy < 10)
         pthread_cond_wait(&t.changed, &t.lock);
-    assert_int_equal(t.ended, 10);
     pthread_mutex_unlock(&t.lock);
+    pthread_mutex_lock(&s.lock);
+    s.blocked = false;
+    pthread_cond_broadcast(&s.changed);
+    pthread_mutex_unlock(&s.lock);
     wr_bus_close(&c.bus);
-    assert_int_equal(t.ended, BUS_PENDING_MAX + 10);
-    assert_int_equal(t.timeout, BUS_PENDING_MAX);
+    assert_int_equal(t.ended, 1 + BUS_SERVER_QUEUE + 10);
+    assert_false(t.called_inside);
+    wr_bus_close(&s.bus);
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
@@ -816,16 +911,6 @@ static void test_nobody_waits_for_a_resolver_that_does_not_answer(void **state)
     pthread_join(t, NULL);
 }
 
-static bool metric_is(const char *line)
-{
-    struct wr_buf out = {0};
-    wr_metrics_write(&out);
-    wr_buf_char(&out, '\0');
-    bool is = strstr((const char *)out.p, line) != NULL;
-    wr_buf_free(&out);
-    return is;
-}
-
 static void service_with_lane(struct service *s, const char *address, int port,
                               struct wr_bus_pub **lane)
 {
@@ -866,6 +951,42 @@ static void test_lane_of_an_instance_that_moved_away_is_let_go(void **state)
     wr_bus_close(&c.bus);
     assert_true(metric_is("\nwatchroom_bus_lanes 0\n"));
     wr_bus_close(&second.bus);
+}
+
+static void on_event_slowly(void *ctx, struct wr_slice topic, struct wr_slice event,
+                            struct wr_msg *msg)
+{
+    (void)topic, (void)event, (void)msg;
+    on_change_slowly(ctx, "", WR_INSTANCE_UP);
+}
+
+static void test_slow_inproc_subscriber_loses_what_is_counted(void **state)
+{
+    (void)state;
+    struct service s;
+    struct wr_bus_pub *pub;
+    struct wr_bus_sub *sub;
+    struct wr_errmsg err;
+    struct slow_listener l = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    const char *const prefixes[] = {"media/", NULL};
+    const char *url = "inproc://t-slow/stream";
+    pthread_t t;
+    wr_cond_init(&l.changed);
+    service_start(&s, "inproc://t-slow");
+    assert_int_equal(wr_bus_subscribe_url(s.bus, url, prefixes, on_event_slowly, &l, &sub, &err),
+                     WR_OK);
+    assert_int_equal(wr_bus_pub_open(s.bus, url, false, &pub, &err), WR_OK);
+    publish(pub, "media/demo", 1);
+    pthread_mutex_lock(&l.lock);
+    while (!l.entered)
+        pthread_cond_wait(&l.changed, &l.lock);
+    pthread_mutex_unlock(&l.lock);
+    for (uint32_t i = 0; i < BUS_MEDIA_QUEUE + 10; i++)
+        publish(pub, "media/demo", 2 + i);
+    assert_true(metric_is("\nwatchroom_bus_local_events_dropped_total 10\n"));
+    assert_int_equal(wr_thread_start(&t, "soon", let_go_soon, &l), WR_OK);
+    wr_bus_close(&s.bus);
+    pthread_join(t, NULL);
 }
 
 /* ---- a service that is not ours --------------------------------------------------------------------------------- */
@@ -1177,11 +1298,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),
         cmocka_unit_test(test_server_can_close_under_its_callers),
         cmocka_unit_test(test_full_queue_refuses_with_busy_and_every_call_ends_once),
+        cmocka_unit_test(test_full_queue_of_an_instance_refuses_with_busy),
+        cmocka_unit_test(test_full_queue_of_an_inproc_server_refuses_with_busy),
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
         cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
         cmocka_unit_test(test_instance_without_an_id_is_an_instance),
         cmocka_unit_test(test_instance_with_an_endless_id_is_none),
         cmocka_unit_test(test_lanes_are_followed_as_told_and_sixteen_at_most),
+        cmocka_unit_test(test_slow_inproc_subscriber_loses_what_is_counted),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_nobody_waits_for_a_resolver_that_does_not_answer),
