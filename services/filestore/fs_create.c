@@ -21,6 +21,31 @@ static bool is_text(const char *s, size_t max)
     return strlen(s) <= max && wr_utf8_valid(s, strlen(s));
 }
 
+/* One line: what of it a gateway says in a head stays in its own line. */
+static bool is_line(const char *s, size_t max)
+{
+    if (!is_text(s, max))
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    return true;
+}
+
+/* "" or type/subtype (RFC 9110, 8.3.1), without parameters. */
+static bool is_media_type(const char *s)
+{
+    static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "!#$%&'*+-.^_`|~";
+    size_t type = strspn(s, token);
+    if (!*s)
+        return true;
+    if (!type || s[type] != '/')
+        return false;
+    size_t sub = strspn(s + type + 1, token);
+    return sub && !s[type + 1 + sub] && type + 1 + sub <= FS_TEXT_MAX;
+}
+
 static bool check_create(struct fs_op *op)
 {
     const Watchroom__V1__CreateRequest *c = op->create;
@@ -28,9 +53,12 @@ static bool check_create(struct fs_op *op)
         wr_errmsg_set(&op->text, "id: 16 to %u characters a-z, 0-9", FS_ID_MAX);
     else if (c->length > INT64_MAX)
         wr_errmsg_set(&op->text, "length: at most 2^63 - 1");
-    else if (!is_text(c->filename, FS_TEXT_MAX) || !is_text(c->filetype, FS_TEXT_MAX) ||
-             !is_text(c->name, FS_TEXT_MAX) || !is_text(c->metadata, FS_METADATA_MAX))
-        wr_errmsg_set(&op->text, "filename, filetype, name or metadata: too long or not UTF-8");
+    else if (!is_line(c->filename, FS_TEXT_MAX) || !is_line(c->name, FS_TEXT_MAX) ||
+             !is_line(c->metadata, FS_METADATA_MAX))
+        wr_errmsg_set(&op->text, "filename, name or metadata: too long, not UTF-8, or with control "
+                                 "characters");
+    else if (!is_media_type(c->filetype))
+        wr_errmsg_set(&op->text, "filetype: type/subtype without parameters, or empty");
     else if (c->room[0] && !wr_name_valid(wr_slice_str(c->room)))
         wr_errmsg_set(&op->text,
                       "room: 1 to 255 bytes without control characters, '/' or a leading '.'");

@@ -100,6 +100,10 @@ WRONG = [
     ("ingest", "Ingest/Watch", ingest_pb2.WatchRequest(stream="nothing", lease="x", lease_ms=4294967295)),
     ("filestore", "Files/Create", files_pb2.CreateRequest(id="../../etc/passwd", length=10)),
     ("filestore", "Files/Create", files_pb2.CreateRequest(id="a" * 26, length=(1 << 64) - 1)),
+    *[("filestore", "Files/Create", files_pb2.CreateRequest(id="c" * 26, length=10, **{k: v}))
+      for k, v in [("filetype", "audio/x\r\nX-Injected: 1"), ("filetype", "audio"), ("filetype", "audio/"),
+                   ("filetype", "text/plain; charset=x"), ("metadata", "filename YQ==\r\nX-Injected: 1"),
+                   ("filename", "a\nb"), ("name", "a\x7fb")]],
     ("filestore", "Files/Write", files_pb2.WriteRequest(id="b" * 26, offset=(1 << 64) - 1, data=b"x")),
     ("filestore", "Files/Read", files_pb2.ReadRequest(id="../hub/room.db", length=4294967295)),
     ("filestore", "Files/Delete", files_pb2.DeleteRequest(id="")),

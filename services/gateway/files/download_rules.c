@@ -155,6 +155,12 @@ bool dl_is_too_slow(struct dl_pace *p, uint64_t taken, bool waits)
 
 /* ---- names and types ------------------------------------------------------------------------------------------------ */
 
+/* What a filestore says of a file was said by others: nothing else may get into a line of the head. */
+static bool is_token(const char *s)
+{
+    return s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-")] == 0;
+}
+
 static bool may_show(const char *type)
 {
     static const char *const exact[] = {"image/png",  "image/jpeg", "image/gif", "image/webp",
@@ -162,7 +168,8 @@ static bool may_show(const char *type)
     for (size_t i = 0; i < WR_ARRAY_LEN(exact); i++)
         if (!strcmp(type, exact[i]))
             return true;
-    return !strncmp(type, "audio/", 6) || !strncmp(type, "video/", 6);
+    bool plays = !strncmp(type, "audio/", 6) || !strncmp(type, "video/", 6);
+    return plays && type[6] && is_token(type + 6);
 }
 
 /* Types that are saved under their own name: no browser runs them, and programs choose by them. */

@@ -275,6 +275,9 @@ static void test_only_safe_types_are_shown(void **s)
     assert_described("a.pdf", "application/pdf", false, "application/pdf",
                      "attachment; filename=\"a.pdf\"; filename*=UTF-8''a.pdf");
     static const char *const run[] = {"text/html",
+                                      "audio/x\r\nX-Injected: 1",
+                                      "video/",
+                                      "audio/a/b",
                                       "image/svg+xml",
                                       "application/xhtml+xml",
                                       "text/javascript",

@@ -2,7 +2,8 @@
  *
  * Fuzz target: tus_parse_metadata, tus_parse_number, tus_media_type, tus_is_offset_type, tus_clean, dl_parse_range,
  * dl_evaluate, dl_if_range, dl_parse_date, dl_describe. The input is lines: Upload-Metadata, a number, a media type, a
- * range, a list of entity tags, a date. What comes out must be safe to put into an answer's head. */
+ * range, a list of entity tags, a date, a file's name and its type as a filestore may tell them. What comes out must be
+ * safe to put into an answer's head. */
 #include <stdlib.h>
 
 #include "download_rules.h"
@@ -34,6 +35,19 @@ static bool is_clean(const char *s)
     return true;
 }
 
+static void check_description(const char *filename, const char *filetype)
+{
+    struct wr_buf b = {0};
+    dl_describe(&b, filename, filetype, false);
+    size_t ends = 0;
+    for (size_t i = 0; i < b.n; i++) {
+        ends += b.p[i] == '\n';
+        check(b.p[i] < 0x7f && (b.p[i] >= 0x20 || b.p[i] == '\r' || b.p[i] == '\n'));
+    }
+    check(ends == 3);
+    wr_buf_free(&b);
+}
+
 static void check_metadata(const char *text)
 {
     struct tus_metadata m;
@@ -43,15 +57,7 @@ static void check_metadata(const char *text)
     check(is_clean(m.filename) && is_clean(m.name) && is_clean(m.filetype) && is_clean(m.room));
     check(wr_utf8_valid(m.filename, strlen(m.filename)) && wr_utf8_valid(m.name, strlen(m.name)));
     check(!strchr(m.filename, '/') && !strchr(m.filename, '\\') && !strchr(m.room, '/'));
-    struct wr_buf b = {0};
-    dl_describe(&b, m.filename, m.filetype, false);
-    size_t ends = 0;
-    for (size_t i = 0; i < b.n; i++) {
-        ends += b.p[i] == '\n';
-        check(b.p[i] < 0x7f && (b.p[i] >= 0x20 || b.p[i] == '\r' || b.p[i] == '\n'));
-    }
-    check(ends == 3);
-    wr_buf_free(&b);
+    check_description(m.filename, m.filetype);
 }
 
 static void check_range(const char *text)
@@ -87,6 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)dl_evaluate(&d, "\"abc\"", 0);
     (void)dl_if_range(text, "\"abc\"", 0);
     (void)dl_parse_date(line(&at), &date);
+    text = line(&at);
+    check_description(text, at); /* the rest, ends of lines and all */
     free(copy);
     return 0;
 }

@@ -20,7 +20,8 @@
 
 #define CHUNK 32768u
 #define SEND_MS 30000
-#define SEND_RATE 8 /* bytes a millisecond: what a reader may take longer than SEND_MS for a large file */
+#define SEND_RATE \
+    8 /* bytes a millisecond: what a reader may take longer than SEND_MS for a large file */
 
 struct page_tag {
     struct timespec mtime;
