@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,10 +26,12 @@ static char root[64];
 
 static const struct wr_blob_plugin *real;
 static struct {
-    atomic_int writes_left; /* < 0: for ever */
-    atomic_int fail_sync, fail_put, syncs;
+    atomic_int writes_left;                /* < 0: for ever */
+    atomic_int fail_sync, fail_put, syncs; /* fail_sync: the wr_err it fails with */
     atomic_ullong space;
-} disk;
+    sem_t in_sync;             /* posted when a sync began */
+    pthread_mutex_t sync_gate; /* whoever holds it holds all syncs */
+} disk = {.sync_gate = PTHREAD_MUTEX_INITIALIZER};
 
 static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset,
                            const struct wr_slice *parts, size_t num, size_t *written,
@@ -54,9 +57,13 @@ static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset,
 static wr_err faulty_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
 {
     atomic_fetch_add(&disk.syncs, 1);
-    if (atomic_load(&disk.fail_sync)) {
-        wr_errmsg_set(err, "input/output error");
-        return WR_ERR_INTERNAL;
+    sem_post(&disk.in_sync);
+    pthread_mutex_lock(&disk.sync_gate);
+    pthread_mutex_unlock(&disk.sync_gate);
+    wr_err e = (wr_err)atomic_load(&disk.fail_sync);
+    if (e != WR_OK) {
+        wr_errmsg_set(err, "%s", wr_err_text(e));
+        return e;
     }
     return real->sync(state, b, err);
 }
@@ -118,6 +125,7 @@ static int with_memory(void **s)
     atomic_store(&disk.fail_put, 0);
     atomic_store(&disk.syncs, 0);
     atomic_store(&disk.space, 1ull << 40);
+    sem_init(&disk.in_sync, 0, 0);
     atomic_store(&changes, 0);
     atomic_store(&announcements, 0);
     open_store(&faulty);
@@ -489,13 +497,43 @@ static void test_failed_sync_ends_the_upload_for_good(void **s)
     (void)s;
     struct seen st;
     uint64_t f = create_and_acquire(11, "");
-    atomic_store(&disk.fail_sync, 1);
+    atomic_store(&disk.fail_sync, WR_ERR_INTERNAL);
     assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_ERR_GONE);
     atomic_store(&disk.fail_sync, 0);
     assert_int_equal(stat_of(ID, false, &st), WR_ERR_GONE);
     assert_int_equal(write_text(ID, f, 6, "world", true), WR_ERR_GONE);
     assert_int_equal(acquire(ID, 6, "m", &f), WR_ERR_GONE);
     assert_int_equal(atomic_load(&disk.syncs), 1); /* never a second try */
+}
+
+static void test_syncs_hold_no_reader_and_no_creation(void **s)
+{
+    (void)s;
+    enum { N = 8 }; /* as many as the lanes have threads */
+    struct waited *w[N];
+    struct seen st;
+    char id[FS_ID_MAX + 1], buf[16];
+    size_t n;
+    uint64_t f = create_and_acquire(11, "");
+    assert_int_equal(write_text(ID, f, 0, "hello world", true), WR_OK);
+    assert_int_equal(sem_wait(&disk.in_sync), 0);
+    pthread_mutex_lock(&disk.sync_gate);
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(id, sizeof id, "abcdefghij0123456789held%02u", i);
+        assert_int_equal(create(id, 5, ""), WR_OK);
+        assert_int_equal(acquire(id, 0, "n", &f), WR_OK);
+        op_start(w[i] = writing(id, f, 0, "hello", 5, true));
+        assert_int_equal(sem_wait(&disk.in_sync), 0);
+    }
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    assert_true(st.complete);
+    assert_int_equal(read_file(ID, 0, 11, buf, &n), WR_OK);
+    assert_int_equal(create("abcdefghij0123456789abcdez", 11, ""), WR_OK);
+    pthread_mutex_unlock(&disk.sync_gate);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(op_end(w[i]), WR_OK);
+        op_free(w[i]);
+    }
 }
 
 static void test_deleted_upload_is_not_found(void **s)
@@ -784,6 +822,7 @@ int main(void)
         MEMORY(test_record_that_cannot_be_written_completes_nothing),
         MEMORY(test_after_a_full_disk_the_told_offset_is_taken),
         MEMORY(test_failed_sync_ends_the_upload_for_good),
+        MEMORY(test_syncs_hold_no_reader_and_no_creation),
         MEMORY(test_deleted_upload_is_not_found),
         MEMORY(test_untouched_uploads_expire_and_files_do_not),
         MEMORY(test_late_holes_are_given_up),

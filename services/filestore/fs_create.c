@@ -166,7 +166,7 @@ void fs_create(struct fs_store *s, struct fs_op *op)
         atomic_fetch_add(&s->unfinished, 1);
         atomic_fetch_add(&s->jobs, 1);
         op->job.run = run_create;
-        fs_pool_add(&s->pool, &op->job);
+        fs_pool_add(&s->creates, &op->job);
         return;
     }
     if (fresh)

@@ -158,7 +158,7 @@ static void start(struct fs_upload *u, unsigned lane, struct fs_job *job)
         return;
     u->busy |= lane;
     fs_upload_ref(u);
-    fs_pool_add(&u->store->pool, job);
+    fs_pool_add(&u->store->lanes, job);
 }
 
 void fs_lanes_kick(struct fs_upload *u)

@@ -171,7 +171,7 @@ struct fs_upload {
     uint64_t hashed;
     uint64_t flushed; /* end of what a flush began to move */
     uint64_t durable; /* end of what is synced and recorded: what may be told */
-    bool must_cut;    /* the blob may be longer than `written`: cut it before the next write */
+    bool must_cut; /* the blob may be longer than `written`: cut it before the next write */
     bool
         record_failed; /* `durable` is behind `written` because the disk had no room for the record */
     bool hash_stuck;   /* hashing failed: not again before somebody asks */
@@ -213,7 +213,9 @@ struct fs_store_opts {
 struct fs_store {
     struct fs_store_opts opts;
     void *blob_state;
-    struct fs_pool pool;
+    struct fs_pool lanes;   /* whatever an upload's bytes need: all of it may wait in syncs */
+    struct fs_pool reads;   /* so these have threads of their own: of files, */
+    struct fs_pool creates; /* and of new uploads */
     char boot_id[40];
     pthread_mutex_t lock;  /* guards uploads */
     struct wr_map uploads; /* id -> struct fs_upload, one reference each */

@@ -71,6 +71,6 @@ void fs_read(struct fs_upload *u, struct fs_op *op)
     } else {
         atomic_fetch_add(&s->jobs, 1);
         op->job.run = run_read;
-        fs_pool_add(&s->pool, &op->job);
+        fs_pool_add(&s->reads, &op->job);
     }
 }

@@ -11,7 +11,10 @@
 #include "wr_log.h"
 #include "wr_plugins.h"
 
-#define WORKERS 8u
+#define LANE_WORKERS 8u
+#define READ_WORKERS 4u
+#define CREATE_WORKERS 2u
+#define WORKERS (LANE_WORKERS + READ_WORKERS + CREATE_WORKERS)
 
 /* ---- the door ------------------------------------------------------------------------------------------------------- */
 
@@ -32,7 +35,13 @@ static void do_write(struct fs_upload *u, struct fs_op *op)
 static void do_queued(struct fs_upload *u, struct fs_op *op)
 {
     pthread_mutex_lock(&u->lock);
-    if (op->kind == FS_OP_STAT && !op->release) {
+    bool asks = op->kind == FS_OP_STAT && !op->release;
+    if (asks && u->state == FS_COMPLETE && !u->alone.head) {
+        pthread_mutex_unlock(&u->lock);
+        fs_op_end(op, WR_OK); /* all of it is on disk */
+        return;
+    }
+    if (asks) {
         u->hash_stuck = false;
         fs_list_add(&u->waiters, op);
     } else {
@@ -95,6 +104,14 @@ static void read_boot_id(char out[40])
         wr_id_uuid(out); /* unknown: as if after a new start of the machine */
 }
 
+static wr_err start_workers(struct fs_store *s)
+{
+    wr_err e = fs_pool_init(&s->lanes, LANE_WORKERS);
+    if (e == WR_OK)
+        e = fs_pool_init(&s->reads, READ_WORKERS);
+    return e == WR_OK ? fs_pool_init(&s->creates, CREATE_WORKERS) : e;
+}
+
 wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struct wr_errmsg *err)
 {
     *s = (struct fs_store){.opts = *opts};
@@ -107,13 +124,12 @@ wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struc
     if (e != WR_OK)
         goto out;
     e = opts->blob->each(s->blob_state, load_one, s, err);
-    if (e == WR_OK && (e = fs_pool_init(&s->pool, WORKERS)) != WR_OK)
+    if (e == WR_OK && (e = start_workers(s)) != WR_OK)
         wr_errmsg_set(
             err,
             "cannot start the filestore's %u threads: raise the limit of processes (ulimit -u)",
             WORKERS);
     if (e != WR_OK) {
-        s->pool.num_threads = 0;
         fs_store_fini(s);
         return e;
     }
@@ -129,8 +145,11 @@ void fs_store_fini(struct fs_store *s)
 {
     if (!s->blob_state)
         return;
-    if (s->pool.num_threads)
-        fs_pool_fini(&s->pool);
+    /* Creations give work to the lanes. */
+    struct fs_pool *pools[] = {&s->creates, &s->reads, &s->lanes};
+    for (size_t i = 0; i < WR_ARRAY_LEN(pools); i++)
+        if (pools[i]->num_threads)
+            fs_pool_fini(pools[i]);
     fs_uploads_free(s);
     s->opts.blob->close(s->blob_state);
     free(s->blob_state);
