@@ -506,6 +506,28 @@ static void test_failed_sync_ends_the_upload_for_good(void **s)
     assert_int_equal(atomic_load(&disk.syncs), 1); /* never a second try */
 }
 
+static void test_a_sync_on_a_full_disk_takes_back_what_was_not_told(void **s)
+{
+    (void)s;
+    struct seen st;
+    uint64_t f = create_and_acquire(11, "");
+    assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
+    atomic_store(&disk.fail_sync, WR_ERR_NO_SPACE);
+    assert_int_equal(write_text(ID, f, 5, " WORLD", true), WR_ERR_NO_SPACE);
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    assert_int_equal(st.offset, 5);
+    assert_false(st.complete);
+    /* The kernel tells it once: a sync that succeeds now says nothing about those bytes. */
+    atomic_store(&disk.fail_sync, WR_OK);
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    assert_int_equal(st.offset, 5);
+    assert_int_equal(acquire(ID, 11, "m", &f), WR_ERR_CONFLICT);
+    assert_int_equal(acquire(ID, 5, "m", &f), WR_OK);
+    assert_int_equal(write_text(ID, f, 5, " world", true), WR_OK);
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    assert_string_equal(st.sha, SHA_HELLO_WORLD);
+}
+
 static void test_syncs_hold_no_reader_and_no_creation(void **s)
 {
     (void)s;
@@ -822,6 +844,7 @@ int main(void)
         MEMORY(test_record_that_cannot_be_written_completes_nothing),
         MEMORY(test_after_a_full_disk_the_told_offset_is_taken),
         MEMORY(test_failed_sync_ends_the_upload_for_good),
+        MEMORY(test_a_sync_on_a_full_disk_takes_back_what_was_not_told),
         MEMORY(test_syncs_hold_no_reader_and_no_creation),
         MEMORY(test_deleted_upload_is_not_found),
         MEMORY(test_untouched_uploads_expire_and_files_do_not),

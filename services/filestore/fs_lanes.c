@@ -165,8 +165,8 @@ void fs_lanes_kick(struct fs_upload *u)
 {
     if (u->state == FS_CREATING)
         return; /* the creation is alone with it */
-    if (u->alone.head) {
-        /* Turns end soon, and then nothing new begins until the operations that want the upload alone had it. */
+    if (u->alone.head || u->must_rewind) {
+        /* Turns end soon, and then nothing new begins until what wants the upload alone had it. */
         if (!u->busy)
             start(u, BUSY_ALONE, &u->alone_job);
         return;
@@ -450,6 +450,15 @@ static void fail_upload(struct fs_upload *u, const char *why)
         wr_error("files.record_failed", "id=%s %s", u->id, err.text);
 }
 
+/* A full disk: the bytes behind `durable` may be lost, and the kernel tells that once. They are sent again. */
+static void take_back(struct fs_upload *u)
+{
+    pthread_mutex_lock(&u->lock);
+    u->must_rewind = true;
+    u->fence = 0;
+    pthread_mutex_unlock(&u->lock);
+}
+
 static wr_err sync_blob(struct fs_upload *u, struct wr_errmsg *err)
 {
     wr_err e = fs_upload_open_blob(u, err);
@@ -459,7 +468,9 @@ static wr_err sync_blob(struct fs_upload *u, struct wr_errmsg *err)
     int64_t t = wr_mono_us();
     e = u->store->opts.blob->sync(u->store->blob_state, u->blob, err);
     wr_observe_us(&sync_time, wr_mono_us() - t);
-    if (e != WR_OK) {
+    if (e == WR_ERR_NO_SPACE) {
+        take_back(u);
+    } else if (e != WR_OK) {
         fail_upload(u, err->text);
         e = WR_ERR_GONE;
         wr_errmsg_set(err, "the disk failed to keep this upload: send the file anew");
@@ -559,12 +570,43 @@ static void turn_commit(struct fs_job *job)
 
 /* ---- alone ---------------------------------------------------------------------------------------------------------- */
 
+/* After take_back, when no lane works any more. */
+static void rewind_all(struct fs_upload *u)
+{
+    struct fs_store *s = u->store;
+    struct fs_list lost, waiters;
+    struct wr_errmsg err = {{0}};
+    fs_list_init(&lost);
+    fs_list_init(&waiters);
+    pthread_mutex_lock(&u->lock);
+    struct wr_blob *b = u->blob;
+    u->blob = NULL;
+    fs_list_move(&lost, &u->hashes);
+    fs_lanes_drop_writes(u, &lost);
+    fs_list_move(&waiters, &u->waiters);
+    fs_lanes_rewind(u);
+    u->hash_tail = u->hashed;
+    u->must_rewind = false;
+    pthread_mutex_unlock(&u->lock);
+    if (b)
+        s->opts.blob->blob_close(s->blob_state, b);
+    /* Cut at once: after a restart they would count. */
+    if (fs_upload_open_blob(u, &err) != WR_OK)
+        wr_warn("files.cut_failed", "id=%s %s", u->id, err.text);
+    answer_stats(&waiters);
+    fs_list_move(&lost, &waiters);
+    fs_list_finish(&lost, WR_ERR_NO_SPACE, "the disk of the files folder is full");
+}
+
 static void turn_alone(struct fs_job *job)
 {
     struct fs_upload *u = WR_CONTAINER_OF(job, struct fs_upload, alone_job);
     pthread_mutex_lock(&u->lock);
-    struct fs_op *op = fs_list_take(&u->alone);
+    bool rewinds = u->must_rewind;
+    struct fs_op *op = rewinds ? NULL : fs_list_take(&u->alone);
     pthread_mutex_unlock(&u->lock);
+    if (rewinds)
+        rewind_all(u);
     if (op)
         fs_alone_run(u, op);
     pthread_mutex_lock(&u->lock);

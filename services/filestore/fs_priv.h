@@ -171,6 +171,8 @@ struct fs_upload {
     uint64_t hashed;
     uint64_t flushed; /* end of what a flush began to move */
     uint64_t durable; /* end of what is synced and recorded: what may be told */
+    bool
+        must_rewind; /* the disk had no room for what is behind `durable`: alone, back to it, before anything else */
     bool must_cut; /* the blob may be longer than `written`: cut it before the next write */
     bool
         record_failed; /* `durable` is behind `written` because the disk had no room for the record */
