@@ -81,6 +81,7 @@ static void run_delete(struct fs_upload *u, struct fs_op *op)
     fs_lanes_drop_writes(u, &dropped);
     fs_list_move(&dropped, &u->waiters);
     fs_list_move(&dropped, &u->hashes);
+    u->hash_tail = u->hashed; /* should it stay: the hash catches up from the blob */
     pthread_mutex_unlock(&u->lock);
     for (struct fs_op *d = dropped.head; d; d = d->next)
         if (d->queued)
