@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs_announce.h"
 #include "fs_calls.h"
 #include "wr_clock.h"
 #include "wr_id.h"
@@ -571,6 +572,23 @@ static void test_deleted_upload_is_not_found(void **s)
     assert_int_equal(create(ID, 11, "demo"), WR_OK);
 }
 
+static void test_deleted_file_is_not_announced(void **s)
+{
+    (void)s;
+    struct fs_announcer a;
+    uint64_t f = create_and_acquire(11, "demo");
+    assert_int_equal(write_text(ID, f, 0, "hello world", true), WR_OK);
+    struct fs_upload *u = fs_upload_find(&store, ID);
+    fs_announcer_init(&a, NULL); /* no hub: a call would not be survived */
+    fs_announcer_add(&a, u);
+    assert_int_equal(run(op_new(FS_OP_DELETE, ID)), WR_OK);
+    fs_announcer_run(&a);
+    assert_null(a.head);
+    fs_announcer_stop(&a);
+    fs_announcer_fini(&a);
+    fs_upload_unref(u);
+}
+
 static void test_untouched_uploads_expire_and_files_do_not(void **s)
 {
     (void)s;
@@ -847,6 +865,7 @@ int main(void)
         MEMORY(test_a_sync_on_a_full_disk_takes_back_what_was_not_told),
         MEMORY(test_syncs_hold_no_reader_and_no_creation),
         MEMORY(test_deleted_upload_is_not_found),
+        MEMORY(test_deleted_file_is_not_announced),
         MEMORY(test_untouched_uploads_expire_and_files_do_not),
         MEMORY(test_late_holes_are_given_up),
         MEMORY(test_writes_before_a_hole_are_bounded),

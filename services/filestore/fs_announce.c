@@ -127,6 +127,16 @@ static void retry_later(struct fs_announcer *a, struct fs_upload *u)
     fs_announcer_add(a, u);
 }
 
+/* Lets go of one that take_due gave. */
+static void end_attempt(struct fs_announcer *a, struct fs_upload *u)
+{
+    fs_upload_unref(u);
+    pthread_mutex_lock(&a->lock);
+    if (--a->in_flight == 0)
+        pthread_cond_broadcast(&a->idle);
+    pthread_mutex_unlock(&a->lock);
+}
+
 static void handle_answer(void *ctx, const struct wr_answer *answer)
 {
     struct attempt *t = ctx;
@@ -147,11 +157,7 @@ static void handle_answer(void *ctx, const struct wr_answer *answer)
             wr_warn("files.announce_waits", "id=%s room=%s %s", u->id, u->room, why.text);
         retry_later(a, u);
     }
-    fs_upload_unref(u);
-    pthread_mutex_lock(&a->lock);
-    if (--a->in_flight == 0)
-        pthread_cond_broadcast(&a->idle);
-    pthread_mutex_unlock(&a->lock);
+    end_attempt(a, u);
 }
 
 void fs_announcer_init(struct fs_announcer *a, struct wr_bus_service *hub)
@@ -190,19 +196,29 @@ static struct fs_upload *take_due(struct fs_announcer *a, int64_t now_us)
     return u;
 }
 
+/* It may have been deleted while it waited for the hub. */
+static bool is_there(struct fs_upload *u)
+{
+    pthread_mutex_lock(&u->lock);
+    bool is = u->state == FS_COMPLETE;
+    pthread_mutex_unlock(&u->lock);
+    return is;
+}
+
 void fs_announcer_run(struct fs_announcer *a)
 {
     struct fs_upload *u;
     while ((u = take_due(a, wr_mono_us()))) {
+        if (!is_there(u)) {
+            end_attempt(a, u);
+            continue;
+        }
         struct attempt *t = malloc(sizeof *t);
         struct wr_msg *m = t ? publish_request(u) : NULL;
         if (!m) {
             free(t);
             retry_later(a, u);
-            fs_upload_unref(u);
-            pthread_mutex_lock(&a->lock);
-            a->in_flight--;
-            pthread_mutex_unlock(&a->lock);
+            end_attempt(a, u);
             return;
         }
         *t = (struct attempt){a, u};
