@@ -87,7 +87,6 @@ struct pump_result {
     wr_err code; /* of the filestore; the end of the body was not read then */
     struct wr_errmsg text;
     uint64_t offset; /* synced; only when code is WR_OK and the body was not left */
-    bool complete;
 };
 /* Reads the body of r and writes it at offset of an upload of `length` bytes, under a fence. Synced when it returns with
  * anything but PUMP_LEFT. */

@@ -38,7 +38,6 @@ struct pump {
     int64_t byte_us; /* when the last byte came */
     int64_t rate_us;
     size_t rate_bytes;
-    bool synced; /* the last write asked for a sync */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t done;
@@ -46,27 +45,19 @@ struct pump {
     wr_err code;
     struct wr_errmsg text;
     uint64_t durable;
-    bool complete;
 };
 
 /* ---- to the filestore ------------------------------------------------------------------------------------------------ */
 
-/* Of a WriteResponse the numbers; of its upload only whether it is complete. */
+/* Of a WriteResponse what is synced. */
 static void read_answer(struct pump *p, struct wr_slice body)
 {
-    struct wr_pb_reader r, u;
-    struct wr_pb_field f, g;
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
     wr_pb_read(&r, body);
-    while (wr_pb_next(&r, &f)) {
-        if (f.number == 2 && f.wire == 0) {
+    while (wr_pb_next(&r, &f))
+        if (f.number == 2 && f.wire == 0)
             p->durable = WR_MAX(p->durable, f.value);
-        } else if (f.number == 3 && f.wire == 2) {
-            wr_pb_read(&u, f.bytes);
-            while (wr_pb_next(&u, &g))
-                if (g.number == 9 && g.wire == 0)
-                    p->complete = g.value != 0;
-        }
-    }
     if (r.bad && p->code == WR_OK) {
         p->code = WR_ERR_INTERNAL;
         wr_errmsg_set(&p->text, "the filestore's answer makes no sense");
@@ -103,7 +94,6 @@ static void send_write(struct pump *p, bool sync)
     memcpy(wr_msg_push(m, (size_t)(to - head)), head, (size_t)(to - head));
     p->buf = NULL;
     p->at += p->n;
-    p->synced = sync;
     p->n = 0;
     pthread_mutex_lock(&p->lock);
     p->in_flight++;
@@ -260,8 +250,7 @@ void pump_run(struct wr_files *f, struct wr_http_req *r, const char *id, uint64_
         wait_for_answers(&p);
     }
     wr_gauge_add(&active, -1);
-    *out = (struct pump_result){
-        .end = end, .code = p.code, .text = p.text, .offset = p.durable, .complete = p.complete};
+    *out = (struct pump_result){.end = end, .code = p.code, .text = p.text, .offset = p.durable};
     pthread_cond_destroy(&p.done);
     pthread_mutex_destroy(&p.lock);
 }
