@@ -120,6 +120,16 @@ def test_broken_chunks_end_the_request_and_keep_what_came(room):
     assert head(url).headers["Upload-Offset"] == "3"
 
 
+def test_who_made_an_upload_hears_where_it_is_whatever_came_of_its_bytes(room):
+    with room.gateway.raw() as s:
+        s.sendall(request("POST", "/files/", chunk(b"good") + b"zz\r\n", **TUS, **OFFSET,
+                          **{"Upload-Length": 10, "Transfer-Encoding": "chunked"}))
+        answer = read_head(s)
+    assert answer.startswith("HTTP/1.1 400"), answer
+    url = room.gateway.http + re.search(r"Location: (\S+)", answer)[1]
+    assert re.search(r"Upload-Offset: (\d+)", answer)[1] == head(url).headers["Upload-Offset"] == "4"
+
+
 def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
     g = room.gateway
     r = requests.options(f"{g.http}/files/", timeout=10, headers={

@@ -8,17 +8,18 @@ import requests
 
 from harness import SLOW, Room, as_root, until
 from test_c_centrifuge import Json
-from test_h_files import create, head, metadata, patch, upload, url_of
+from test_h_files import TUS, create, head, metadata, patch, upload, url_of
+from test_i_uploads import OFFSET, read_head, request as raw_request
 
 
-@pytest.fixture
-def small_disk(shape, tmp_path):
-    """The whole on a file system of 24 MB."""
+@pytest.fixture(params=["1MiB", "0"])
+def small_disk(shape, tmp_path, request):
+    """The whole on a file system of 24 MB: refused at the floor, and by the disk itself."""
     disk = tmp_path / "disk"
     disk.mkdir()
     as_root("mount", "-t", "tmpfs", "-o", "size=24m,mode=1777", "tmpfs", str(disk))
     try:
-        with Room(shape, config="filestore: { min_free_bytes: 1MiB }\n", data=disk / "data") as r:
+        with Room(shape, config=f"filestore: {{ min_free_bytes: {request.param} }}\n", data=disk / "data") as r:
             yield r, disk
     finally:
         as_root("umount", str(disk))
@@ -91,6 +92,24 @@ def test_upload_is_refused_and_goes_on_where_it_stood(small_disk):
     assert until(lambda: patch(url, int(head(url).headers["Upload-Offset"]), data[int(head(url).headers["Upload-Offset"]):]).status_code == 204, 20)
     assert requests.get(url, timeout=10 * SLOW).content == data
     assert pathlib.Path(disk / "data").exists()
+
+
+def test_first_bytes_that_find_no_room_leave_nothing(small_disk):
+    r, disk = small_disk
+    n = 4_000_000
+
+    def left():
+        return {p.name for p in disk.rglob("*") if p.is_file() and len(p.stem) == 26}
+
+    with r.gateway.raw() as s:
+        s.settimeout(30 * SLOW)
+        s.sendall(raw_request("POST", "/files/", b"x" * 300_000, **TUS, **OFFSET, **{"Upload-Length": n, "Content-Length": n}))
+        until(left, 10, "the upload being made")
+        fill(disk)
+        s.sendall(b"x" * (n - 300_000))
+        answer = read_head(s)
+    assert answer.startswith("HTTP/1.1 507") and "\nLocation:" not in answer, answer
+    assert not left()
 
 
 def test_it_starts_on_a_full_disk_and_reads(small_disk):

@@ -24,9 +24,12 @@ static void refuse(struct wr_files *f, struct wr_http_req *r, int status, const 
     pump_drop_rest(f, r);
 }
 
-static void refuse_err(struct wr_files *f, struct wr_http_req *r, wr_err code, const char *text)
+static void refuse_err(struct wr_files *f, struct wr_http_req *r, const char *lines, wr_err code,
+                       const char *text)
 {
-    files_fail(r, TUS_LINES, code, text);
+    char all[1024];
+    snprintf(all, sizeof all, "%s%s", TUS_LINES, lines);
+    files_fail(r, all, code, text);
     pump_drop_rest(f, r);
 }
 
@@ -106,36 +109,69 @@ static wr_err acquire(struct wr_files *f, const char *id, uint64_t offset, uint6
 
 /* 409 with the offset that the upload is at. */
 static void refuse_offset(struct wr_files *f, struct wr_http_req *r, const char *id,
-                          const char *text)
+                          const char *location, const char *text)
 {
     Watchroom__V1__Upload *up;
     struct wr_errmsg err = {{0}};
-    char line[64] = "";
+    char lines[256];
+    snprintf(lines, sizeof lines, "%s", location);
     if (files_stat(f, id, &up, &err) == WR_OK) {
-        snprintf(line, sizeof line, "Upload-Offset: %llu\r\n", (unsigned long long)up->offset);
+        snprintf(lines, sizeof lines, "%sUpload-Offset: %llu\r\n", location,
+                 (unsigned long long)up->offset);
         watchroom__v1__upload__free_unpacked(up, NULL);
     }
-    refuse(f, r, 409, line, text);
+    refuse(f, r, 409, lines, text);
 }
 
-/* What the pump came to, as an answer. ok_status with ok_lines when all is well. */
-static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *id,
-                        const struct pump_result *p, int ok_status, const char *ok_lines)
+static wr_err remove_upload(struct wr_files *f, const char *id, struct wr_errmsg *err)
 {
-    char lines[1200], offset[64];
-    if (p->code == WR_ERR_CONFLICT) {
-        refuse_offset(f, r, id, p->text.text);
-        return;
-    }
+    Watchroom__V1__DeleteRequest q = WATCHROOM__V1__DELETE_REQUEST__INIT;
+    char copy[FILES_ID_ROOM];
+    snprintf(copy, sizeof copy, "%s", id);
+    q.id = copy;
+    struct wr_msg *answer;
+    struct wr_slice out;
+    wr_err e = files_call(f, id, "watchroom.v1.Files/Delete", wr_msg_pack(&q.base), CALL_MS,
+                          &answer, &out, err);
+    if (e == WR_OK)
+        wr_msg_unref(answer);
+    return e;
+}
+
+/* The filestore refused what came. location: of an upload that this very request made, else "". */
+static void refuse_bytes(struct wr_files *f, struct wr_http_req *r, const char *id,
+                         const char *location, wr_err code, const char *text)
+{
+    struct wr_errmsg err = {{0}};
+    if (code == WR_ERR_CONFLICT)
+        refuse_offset(f, r, id, location, text);
+    else if (code == WR_ERR_NO_SPACE && location[0] && remove_upload(f, id, &err) == WR_OK)
+        refuse_err(f, r, "", code, text); /* the client sends all of it anew, or nothing */
+    else
+        refuse_err(f, r, location, code, text);
+}
+
+/* What the pump came to, as an answer. location as in refuse_bytes: who made an upload hears where it is, whatever became
+ * of its first bytes, or it would make another one. */
+static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *id,
+                        const struct pump_result *p, const char *location)
+{
+    char lines[1200], offset[256];
+    enum pump_end end = p->end;
     if (p->code != WR_OK) {
-        refuse_err(f, r, p->code, p->text.text);
+        refuse_bytes(f, r, id, location, p->code, p->text.text);
         return;
     }
-    snprintf(offset, sizeof offset, "Upload-Offset: %llu\r\n", (unsigned long long)p->offset);
-    switch (p->end) {
+    snprintf(offset, sizeof offset, "Upload-Offset: %llu\r\n%s", (unsigned long long)p->offset,
+             location);
+    if (location[0] && (end == PUMP_STALLED || end == PUMP_DRAINING))
+        end = PUMP_WHOLE; /* it is made, and is to be gone on with at the offset */
+    switch (end) {
     case PUMP_WHOLE:
-        snprintf(lines, sizeof lines, "%s%s%s", TUS_LINES, offset, ok_lines);
-        wr_http_reply(r, ok_status, NULL, lines, (struct wr_slice){0});
+        snprintf(lines, sizeof lines, "%s%s", TUS_LINES, offset);
+        wr_http_reply(r, location[0] ? 201 : 204, NULL, lines, (struct wr_slice){0});
+        if (p->end != PUMP_WHOLE)
+            pump_drop_rest(f, r);
         break;
     case PUMP_TOO_LONG:
         refuse(f, r, 413, offset,
@@ -156,7 +192,7 @@ static void answer_body(struct wr_files *f, struct wr_http_req *r, const char *i
         break;
     case PUMP_LEFT:
         r->close_after = true;
-        refuse(f, r, 400, "", "the body ended before its Content-Length: what came was kept");
+        refuse(f, r, 400, location, "the body ended before its Content-Length: what came was kept");
         break;
     }
 }
@@ -239,12 +275,12 @@ static void take_first_bytes(struct wr_files *f, struct wr_http_req *r, const ch
     uint64_t fence, length;
     wr_err e = acquire(f, id, 0, &fence, &length, &err);
     if (e != WR_OK) {
-        refuse_err(f, r, e, err.text);
+        refuse_bytes(f, r, id, location, e, err.text);
         return;
     }
     struct pump_result p;
     pump_run(f, r, id, fence, 0, length, &p);
-    answer_body(f, r, id, &p, 201, location);
+    answer_body(f, r, id, &p, location);
 }
 
 static void handle_create(struct wr_files *f, struct wr_http_req *r)
@@ -273,13 +309,13 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
         return;
     }
     if (body && !take_slot(f)) {
-        refuse_err(f, r, WR_ERR_BUSY, "too many uploads at once: try again in a moment");
+        refuse_err(f, r, "", WR_ERR_BUSY, "too many uploads at once: try again in a moment");
         return;
     }
     wr_id_random(id, FILES_ID_LEN);
     snprintf(location, sizeof location, "Location: /files/%s\r\n", id);
     if ((e = create(f, id, length, &m, header, &err)) != WR_OK) {
-        refuse_err(f, r, e, err.text);
+        refuse_err(f, r, "", e, err.text);
     } else if (body) {
         take_first_bytes(f, r, id, location);
     } else {
@@ -321,10 +357,8 @@ static void append(struct wr_files *f, struct wr_http_req *r, const char *id, ui
     struct wr_errmsg err = {{0}};
     uint64_t fence, length;
     wr_err e = acquire(f, id, offset, &fence, &length, &err);
-    if (e == WR_ERR_CONFLICT) {
-        refuse_offset(f, r, id, err.text);
-    } else if (e != WR_OK) {
-        refuse_err(f, r, e, err.text);
+    if (e != WR_OK) {
+        refuse_bytes(f, r, id, "", e, err.text);
     } else if (r->content_length > 0 && (uint64_t)r->content_length > length - offset) {
         char line[64];
         snprintf(line, sizeof line, "Upload-Offset: %llu\r\n", (unsigned long long)offset);
@@ -332,7 +366,7 @@ static void append(struct wr_files *f, struct wr_http_req *r, const char *id, ui
     } else {
         struct pump_result p;
         pump_run(f, r, id, fence, offset, length, &p);
-        answer_body(f, r, id, &p, 204, "");
+        answer_body(f, r, id, &p, "");
     }
 }
 
@@ -349,7 +383,7 @@ static void handle_patch(struct wr_files *f, struct wr_http_req *r, const char *
         return;
     }
     if (!take_slot(f)) {
-        refuse_err(f, r, WR_ERR_BUSY, "too many uploads at once: try again in a moment");
+        refuse_err(f, r, "", WR_ERR_BUSY, "too many uploads at once: try again in a moment");
         return;
     }
     append(f, r, id, offset);
@@ -358,21 +392,12 @@ static void handle_patch(struct wr_files *f, struct wr_http_req *r, const char *
 
 static void handle_delete(struct wr_files *f, struct wr_http_req *r, const char *id)
 {
-    Watchroom__V1__DeleteRequest q = WATCHROOM__V1__DELETE_REQUEST__INIT;
     struct wr_errmsg err = {{0}};
-    char copy[FILES_ID_ROOM];
-    snprintf(copy, sizeof copy, "%s", id);
-    q.id = copy;
-    struct wr_msg *answer;
-    struct wr_slice out;
-    wr_err e = files_call(f, id, "watchroom.v1.Files/Delete", wr_msg_pack(&q.base), CALL_MS,
-                          &answer, &out, &err);
-    if (e != WR_OK) {
+    wr_err e = remove_upload(f, id, &err);
+    if (e != WR_OK)
         files_fail(r, TUS_LINES, e, err.text);
-        return;
-    }
-    wr_msg_unref(answer);
-    wr_http_reply(r, 204, NULL, TUS_LINES, (struct wr_slice){0});
+    else
+        wr_http_reply(r, 204, NULL, TUS_LINES, (struct wr_slice){0});
 }
 
 static void refuse_method(struct wr_files *f, struct wr_http_req *r, const char *allow)
