@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +78,22 @@ static wr_err fail(struct disk *d, const char *what, const char *name, struct wr
 
 /* ---- the folder ---------------------------------------------------------------------------------------------------- */
 
+/* A new folder is not there for sure before the folder that it is in was synced. */
+static int make_folder(const char *path, mode_t mode)
+{
+    char parent[PATH_MAX];
+    if (mkdir(path, mode) < 0)
+        return errno == EEXIST ? 0 : -1;
+    snprintf(parent, sizeof parent, "%s", path);
+    int fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 ? -1 : fsync(fd);
+    int e = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = e;
+    return r;
+}
+
 static int make_folders(const char *path)
 {
     char part[PATH_MAX];
@@ -88,11 +105,11 @@ static int make_folders(const char *path)
         if (*p != '/')
             continue;
         *p = 0;
-        if (mkdir(part, 0755) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
+        if (make_folder(part, 0755) < 0 && errno != EROFS && errno != EACCES)
             return -1;
         *p = '/';
     }
-    return mkdir(part, 0700) < 0 && errno != EEXIST ? -1 : 0;
+    return make_folder(part, 0700) < 0 ? -1 : 0;
 }
 
 static wr_err take_lock(struct disk *d, struct wr_errmsg *err)
