@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,6 +98,50 @@ static void test_disk_follows_no_link(void **s)
     free(d);
 }
 
+/* Whether a disk of 256 KB could be put on a folder, which only some users may. */
+static bool mount_small(const char *path)
+{
+    return mkdir(path, 0700) == 0 && mount("tmpfs", path, "tmpfs", 0, "size=256k") == 0;
+}
+
+static void test_full_disk_keeps_what_fitted_and_the_old_record(void **s)
+{
+    (void)s;
+    static uint8_t bytes[200u << 10];
+    const struct wr_blob_plugin *p = plugin("disk");
+    char path[128], tmp[160];
+    struct wr_errmsg err;
+    struct wr_blob *blob;
+    struct stat st;
+    size_t n = 0, got;
+    snprintf(path, sizeof path, "%s/small", root);
+    if (!mount_small(path))
+        skip();
+    void *d = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    assert_int_equal(p->put(d, "a", wr_slice_str("old"), &err), WR_OK);
+    assert_int_equal(p->blob_open(d, "a", WR_BLOB_WRITE, &blob, &err), WR_OK);
+    memset(bytes, 'x', sizeof bytes);
+    struct wr_slice parts[] = {wr_slice_of(bytes, sizeof bytes), wr_slice_of(bytes, sizeof bytes)};
+    assert_int_equal(p->write(d, blob, 0, parts, 2, &n, &err), WR_ERR_NO_SPACE);
+    assert_non_null(strstr(err.text, path));
+    assert_in_range(n, sizeof bytes, 2 * sizeof bytes - 1);
+    assert_int_equal(p->read(d, blob, n - 1, bytes, 2, &got, &err), WR_OK);
+    assert_int_equal(got, 1); /* what it said it wrote, and no more */
+    assert_int_equal(p->put(d, "a", wr_slice_of(bytes, 5000), &err), WR_ERR_NO_SPACE);
+    snprintf(tmp, sizeof tmp, "%s/a.tmp", path);
+    assert_int_equal(stat(tmp, &st), -1);
+    snprintf(tmp, sizeof tmp, "%s/a.rec", path);
+    assert_int_equal(stat(tmp, &st), 0);
+    assert_int_equal(st.st_size, 3);
+    assert_int_equal(p->cut(d, blob, 4096, &err), WR_OK); /* needs no room, and makes some */
+    assert_int_equal(p->put(d, "a", wr_slice_of(bytes, 5000), &err), WR_OK);
+    p->blob_close(d, blob);
+    p->close(d);
+    free(d);
+    assert_int_equal(umount(path), 0);
+}
+
 static void test_folder_that_cannot_be_made_is_refused_with_its_name(void **s)
 {
     (void)s;
@@ -116,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_disk_conforms),
         cmocka_unit_test(test_second_owner_of_a_folder_is_refused_with_what_to_do),
         cmocka_unit_test(test_disk_follows_no_link),
+        cmocka_unit_test(test_full_disk_keeps_what_fitted_and_the_old_record),
         cmocka_unit_test(test_folder_that_cannot_be_made_is_refused_with_its_name),
     };
     return cmocka_run_group_tests(tests, load, unload);
