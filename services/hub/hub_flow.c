@@ -475,13 +475,18 @@ static uint32_t publish_some(struct hub_batch *b, uint32_t item)
 
 static void step_announce(struct hub_batch *b)
 {
-    if (b->num_items && reserve_slots(b))
-        for (size_t i = 0; i < b->num_entries; i++) {
-            uint32_t item = b->entries[i].stored;
-            if (item != NONE && !b->items[item].duplicate)
-                add_to_group(b, item);
-        }
     int64_t now = wr_mono_us();
+    bool has_slots = b->num_items && reserve_slots(b);
+    for (size_t i = 0; i < b->num_entries; i++) {
+        uint32_t item = b->entries[i].stored;
+        if (item == NONE)
+            continue;
+        const struct wr_store_item *it = &b->items[item];
+        if (it->duplicate) /* no event of it may ever have left, when the hub died right after it was stored */
+            hub_rooms__note_top(&b->hub->rooms, it->room, it->epoch, it->offset, now);
+        else if (has_slots)
+            add_to_group(b, item);
+    }
     for (size_t i = 0; i < b->num_groups; i++) {
         const struct wr_store_item *last = &b->items[b->groups[i].last];
         for (uint32_t item = b->groups[i].first; item != NONE;)

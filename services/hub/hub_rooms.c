@@ -362,7 +362,8 @@ void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice name, const char *
     pthread_mutex_lock(&r->lock);
     struct hub_room *room = room_get(r, name);
     if (room) {
-        room->top = top;
+        bool is_same_log = strcmp(room->epoch, epoch) == 0;
+        room->top = is_same_log ? WR_MAX(room->top, top) : top;
         room->top_us = now_us;
         snprintf(room->epoch, sizeof room->epoch, "%s", epoch);
     }

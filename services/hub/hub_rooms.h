@@ -42,7 +42,8 @@ void hub_rooms__init(struct hub_rooms *r, const char *instance);
 /* Accepts zeroed memory. */
 void hub_rooms__fini(struct hub_rooms *r);
 
-/* The room has a new entry, which was published. Any thread. */
+/* The room has the entry `top`, which was published or published again: beats tell of the newest for a while. Any
+ * thread. */
 void hub_rooms__note_top(struct hub_rooms *r, struct wr_slice room, const char *epoch, uint64_t top,
                          int64_t now_us);
 

@@ -276,6 +276,15 @@ static void test_beats_last_ten_seconds(void **state)
     assert_int_equal(((struct hub_rooms *)*state)->rooms.used, 0); /* forgotten */
 }
 
+static void test_an_older_entry_does_not_lower_the_top_of_its_log(void **state)
+{
+    hub_rooms__note_top(*state, wr_slice_str("a"), "abcdefgh", 5, 1 * SECOND);
+    hub_rooms__note_top(*state, wr_slice_str("a"), "abcdefgh", 3, 2 * SECOND);
+    assert_string_equal(heard(*state, true, 12 * SECOND), "a top=abcdefgh/5");
+    hub_rooms__note_top(*state, wr_slice_str("a"), "ijklmnop", 1, 3 * SECOND);
+    assert_string_equal(heard(*state, true, 12 * SECOND), "a top=ijklmnop/1");
+}
+
 static void test_a_mass_of_members_is_told_in_bounded_events(void **state)
 {
     struct hub_rooms *r = *state;
@@ -328,6 +337,7 @@ int main(void)
         CLAIM(test_malformed_members_are_left_out),
         CLAIM(test_calls_without_lease_or_seq_are_refused),
         CLAIM(test_beats_last_ten_seconds),
+        CLAIM(test_an_older_entry_does_not_lower_the_top_of_its_log),
         CLAIM(test_a_mass_of_members_is_told_in_bounded_events),
     };
     return cmocka_run_group_tests_name("hub rooms", tests, NULL, NULL) ? 1 : 0;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What was missed is made up for: by a client that was away, and by a gateway that missed it on the bus."""
 import asyncio
+import contextlib
 import socket
+import sqlite3
 import threading
 
 import pytest
@@ -191,6 +193,21 @@ def test_a_lost_last_message_is_found_by_the_beat():
                 until(lambda: relay.dropped > 0, what="the relay dropping it")
                 relay.drop = False
                 assert reader.line(15) == "two"
+
+
+def test_what_a_hub_stored_and_never_told_is_seen_when_the_next_one_comes():
+    """As after a kill between COMMIT and the event: the entry is in the log, nobody heard of it, and nothing follows it."""
+    with Room("split") as r, r.gateway.text("untold") as t:
+        t.send("one")
+        assert t.line() == "one"
+        hub = r.processes["hub"]
+        hub.kill()
+        with contextlib.closing(sqlite3.connect(next(r.data.rglob("room.db")))) as db, db:
+            db.execute("INSERT INTO entries SELECT room, offset + 1, kind, time_ms, NULL, info, ? FROM entries"
+                       " WHERE room = (SELECT id FROM rooms WHERE name = 'untold')", (b'{"text":"two"}',))
+            db.execute("UPDATE rooms SET top = top + 1 WHERE name = 'untold'")
+        hub.start()
+        assert t.line(20) == "two"
 
 
 class Relay:

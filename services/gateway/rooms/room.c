@@ -2,7 +2,8 @@
  *
  * One room's order. A room is told its position by the hub (Tops), then takes events: the next offset is delivered, a
  * lower one was delivered already, a higher one shows a gap, which the log fills before anything newer goes out. A beat
- * whose top is higher shows a lost last event. Everything here runs on the rooms thread, so there are no races; what
+ * whose top is higher shows a lost last event; what no beat tells (the hub died before it) the check of all rooms finds,
+ * which is made when a hub comes up and from time to time. Everything here runs on the rooms thread, so there are no races; what
  * goes to a connection goes through its thread's inbox in this order. */
 #include "rooms_priv.h"
 #include "wr_log.h"
@@ -478,33 +479,40 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
 
 /* ---- life of a room ---- */
 
-static bool parse_top(struct wr_slice body, struct wr_slice *epoch, uint64_t *offset)
+struct top {
+    struct wr_slice room, epoch;
+    uint64_t offset;
+};
+
+/* The next RoomTop of a TopsResponse; false at the end and when it is malformed. */
+static bool next_top(struct wr_pb_reader *r, struct top *out)
 {
-    struct wr_pb_reader r, t;
+    struct wr_pb_reader t;
     struct wr_pb_field f;
-    *epoch = (struct wr_slice){0};
-    *offset = 0;
-    wr_pb_read(&r, body);
-    if (!wr_pb_next(&r, &f) || f.number != 1 || f.wire != 2)
+    *out = (struct top){0};
+    if (!wr_pb_next(r, &f) || f.number != 1 || f.wire != 2)
         return false;
     wr_pb_read(&t, f.bytes);
     while (wr_pb_next(&t, &f)) {
-        if (f.number == 2 && f.wire == 2)
-            *epoch = f.bytes;
+        if (f.number == 1 && f.wire == 2)
+            out->room = f.bytes;
+        else if (f.number == 2 && f.wire == 2)
+            out->epoch = f.bytes;
         else if (f.number == 3 && f.wire == 0)
-            *offset = f.value;
+            out->offset = f.value;
     }
-    return !t.bad && epoch->n > 0 && epoch->n < 32;
+    return !t.bad && out->epoch.n > 0 && out->epoch.n < 32;
 }
 
 static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
 {
     (void)rs;
     struct rooms__room *room = ctx;
-    struct wr_slice epoch;
-    uint64_t top;
+    struct wr_pb_reader r;
+    struct top top;
     room->calls--;
-    if (a->code != WR_OK || !parse_top(a->body, &epoch, &top)) {
+    wr_pb_read(&r, a->body);
+    if (a->code != WR_OK || !next_top(&r, &top)) {
         for (struct rooms__sub *s = room->subs, *next; s; s = next) {
             next = s->room_next;
             if (s->state == SUB_WAITING) {
@@ -514,15 +522,15 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         room->waits_retry = true;
         return;
     }
-    if (room->epoch[0] && !wr_slice_is(epoch, room->epoch)) {
+    if (room->epoch[0] && !wr_slice_is(top.epoch, room->epoch)) {
         drop_held_of_epoch(room);
-        room_epoch(room, epoch, top);
+        room_epoch(room, top.epoch, top.offset);
     } else if (!room->epoch[0]) {
-        memcpy(room->epoch, epoch.p, epoch.n);
-        room->epoch[epoch.n] = 0;
-        room->last = room->target = top;
+        memcpy(room->epoch, top.epoch.p, top.epoch.n);
+        room->epoch[top.epoch.n] = 0;
+        room->last = room->target = top.offset;
     } else {
-        room->target = WR_MAX(room->target, top);
+        room->target = WR_MAX(room->target, top.offset);
     }
     take_held(room);
     for (struct rooms__sub *s = room->subs, *next; s; s = next) {
@@ -543,6 +551,72 @@ static void ask_top(struct rooms__room *room)
     room->waits_retry = false;
     room->calls++;
     rooms__call(room->rs, room->name, HUB("Tops"), m, CALL_MS, on_tops, room);
+}
+
+/* ---- the check of all rooms ---- */
+
+static void check_room(struct rooms__room *room, const struct top *top)
+{
+    if (room->state == ROOM_TOPS)
+        return; /* it asks for itself */
+    if (wr_slice_is(top->epoch, room->epoch))
+        room->target = WR_MAX(room->target, top->offset);
+    else if (room->state == ROOM_LIVE)
+        ask_top(
+            room); /* another log, or this answer is older than the room: its own question tells */
+    if (room->state == ROOM_LIVE && room->target > room->last)
+        fill(room);
+}
+
+static void on_check(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
+{
+    (void)ctx;
+    struct wr_pb_reader r;
+    struct top top;
+    rs->checks--;
+    if (a->code != WR_OK)
+        rs->check_ms = WR_MIN(rs->check_ms, wr_mono_ms() + ROOMS__BEAT_MS);
+    wr_pb_read(&r, a->code == WR_OK ? a->body : (struct wr_slice){0});
+    while (next_top(&r, &top)) {
+        struct rooms__room *room = wr_map_get(&rs->rooms, top.room);
+        if (room)
+            check_room(room, &top);
+    }
+}
+
+static void check_call(struct wr_rooms *rs, struct wr_buf *names)
+{
+    struct wr_msg *m = names->failed ? NULL : wr_msg_copy(wr_slice_of(names->p, names->n));
+    if (!m)
+        abort();
+    wr_buf_clear(names);
+    rs->checks++;
+    rooms__call(rs, NULL, HUB("Tops"), m, CALL_MS, on_check, NULL);
+}
+
+static void check_all(struct wr_rooms *rs)
+{
+    struct wr_buf names = {0};
+    size_t at = 0, n = 0;
+    struct wr_slice name;
+    void *value;
+    while (wr_map_next(&rs->rooms, &at, &name, &value)) {
+        uint8_t head[24];
+        if (!((struct rooms__room *)value)->nsubs)
+            continue;
+        wr_buf_add(&names, head, (size_t)(wr_pb_bytes_head(head, 1, name.n) - head));
+        wr_buf_slice(&names, name);
+        if (++n % ROOMS__CHECK_ROOMS == 0)
+            check_call(rs, &names);
+    }
+    if (names.n)
+        check_call(rs, &names);
+    wr_buf_free(&names);
+}
+
+void room__check_soon(struct wr_rooms *rs)
+{
+    rs->check_ms = 0;
 }
 
 static struct rooms__room *room_get(struct wr_rooms *rs, struct wr_slice name)
@@ -607,6 +681,10 @@ void room__timer(struct wr_rooms *rs, int64_t now_ms)
     size_t at = 0;
     struct wr_slice key;
     void *value;
+    if (!rs->checks && !rs->ending && now_ms >= rs->check_ms) {
+        rs->check_ms = now_ms + ROOMS__CHECK_MS;
+        check_all(rs);
+    }
     while (wr_map_next(&rs->rooms, &at, &key, &value)) {
         struct rooms__room *room = value;
         if (room->waits_retry && room->nsubs) {

@@ -54,7 +54,7 @@ void rooms__call(struct wr_rooms *r, const char *route, const char *method, stru
                  uint32_t ms, rooms__answer_fn fn, void *ctx)
 {
     assert_ptr_equal(r, rs);
-    assert_string_equal(route, "hall");
+    assert_string_equal(route ? route : "hall", "hall"); /* NULL: for all rooms */
     assert_true(ms > 0 && num_calls < CALLS);
     struct call *c = &calls[num_calls++];
     *c = (struct call){.body = body, .fn = fn, .ctx = ctx};
@@ -362,6 +362,7 @@ static int set_up_empty(void **state)
     rs->env = &rs->env_copy;
     rs->codecs[0].plugin = &codec;
     rs->ncodecs = 1;
+    rs->check_ms = now_ms + ROOMS__CHECK_MS;
     return 0;
 }
 
@@ -462,6 +463,55 @@ static void test_a_beat_shows_that_the_last_event_was_lost(void **state)
     history(10, 11, 2, 12);
     expect("11 12 ");
     assert_int_equal(num_calls, 0);
+}
+
+static void test_what_no_event_told_is_found_when_a_hub_comes_up(void **state)
+{
+    (void)state;
+    room__check_soon(rs);
+    room__timer(rs, now_ms);
+    tops((char[]){EPOCH}, 10); /* nothing new */
+    room__timer(rs, now_ms);
+    assert_int_equal(num_calls, 0);
+    room__check_soon(rs);
+    room__timer(rs, now_ms);
+    room__timer(rs, now_ms); /* one at a time */
+    assert_int_equal(num_calls, 1);
+    tops((char[]){EPOCH}, 12);
+    history(10, 11, 2, 12);
+    expect("11 12 ");
+    assert_int_equal(num_calls, 0);
+}
+
+static void test_rooms_are_checked_from_time_to_time_and_again_after_a_failure(void **state)
+{
+    (void)state;
+    room__check_soon(rs);
+    room__timer(rs, now_ms);
+    failed("Tops", WR_ERR_UNAVAILABLE);
+    room__timer(rs, now_ms);
+    assert_int_equal(num_calls, 0);
+    now_ms += ROOMS__BEAT_MS;
+    room__timer(rs, now_ms);
+    tops((char[]){EPOCH}, 10);
+    now_ms += ROOMS__CHECK_MS;
+    room__timer(rs, now_ms);
+    tops((char[]){EPOCH}, 11);
+    history(10, 11, 1, 11);
+    expect("11 ");
+}
+
+static void test_a_check_that_finds_another_log_asks_for_its_position(void **state)
+{
+    (void)state;
+    room__check_soon(rs);
+    room__timer(rs, now_ms);
+    tops((char[]){OTHER}, 3);
+    expect("");
+    tops((char[]){OTHER}, 3);
+    expect("insufficient ");
+    event_of((char[]){OTHER}, 4, 1, 0);
+    expect("4 ");
 }
 
 static void test_a_call_that_failed_is_made_again_by_the_timer(void **state)
@@ -740,6 +790,9 @@ int main(void)
         T(test_what_the_log_and_an_event_both_have_is_delivered_once),
         T(test_a_second_hole_behind_the_first_is_read_after_it),
         T(test_a_beat_shows_that_the_last_event_was_lost),
+        T(test_what_no_event_told_is_found_when_a_hub_comes_up),
+        T(test_rooms_are_checked_from_time_to_time_and_again_after_a_failure),
+        T(test_a_check_that_finds_another_log_asks_for_its_position),
         T(test_a_call_that_failed_is_made_again_by_the_timer),
         T(test_more_than_may_wait_is_read_from_the_log_later),
         T(test_a_hole_that_the_log_no_longer_has_is_told),

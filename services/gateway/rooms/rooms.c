@@ -176,6 +176,7 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
         break;
     case JOB_INSTANCE:
         presence__beat_now(rs);
+        room__check_soon(rs);
         break;
     }
     free(j);

@@ -25,8 +25,10 @@
 #define ROOMS__LEASE_MS 6000u
 #define ROOMS__BEAT_MS 2000
 #define ROOMS__RETRY_MS 100
-#define ROOMS__PRESENCE_MS 20  /* between two Members calls: a storm of arrivals goes in few */
-#define ROOMS__LINGER_MS 30000 /* a room without members is forgotten after it */
+#define ROOMS__PRESENCE_MS 20    /* between two Members calls: a storm of arrivals goes in few */
+#define ROOMS__LINGER_MS 30000   /* a room without members is forgotten after it */
+#define ROOMS__CHECK_MS 30000    /* between two questions for the newest offsets of all rooms */
+#define ROOMS__CHECK_ROOMS 4096u /* in one of them: the hub takes no more */
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
 
@@ -194,6 +196,8 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
 void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__timer(struct wr_rooms *rs, int64_t now_ms);
+/* Asks for the newest offsets of all rooms with the next timer: events may have been missed. */
+void room__check_soon(struct wr_rooms *rs);
 void room__free_all(struct wr_rooms *rs);
 
 /* ---- outbox ---- */
@@ -283,7 +287,9 @@ struct wr_rooms {
     struct rooms__outbox outbox;
     struct rooms__presence presence;
     int64_t timer_ms;
-    bool ending; /* nothing new is asked of the hub; what is under way is waited for */
+    int64_t check_ms; /* when the rooms' newest offsets are asked for */
+    uint32_t checks;  /* such calls under way */
+    bool ending;      /* nothing new is asked of the hub; what is under way is waited for */
 };
 
 /* clients.c */
