@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The plane over socket pairs: the test is the client and speaks WebSocket by hand. */
-#include "wr_plane.h"
+#include "plane_priv.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
 #include "wr_thread.h"
@@ -278,6 +278,44 @@ struct bad {
     int fill;
     unsigned code;
 };
+
+/* Bytes that always hold the begin of a next message: each has its own time to arrive. */
+static void test_a_message_that_is_complete_does_not_age_the_next(void **state)
+{
+    (void)state;
+    struct plane__thread *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    struct seen s;
+    struct wr_buf b = {0};
+    seen_init(&s);
+    struct wr_conn c = {.fd = -1,
+                        .t = t,
+                        .ops = &ops,
+                        .user = &s,
+                        .transport = WR_TRANSPORT_WS,
+                        .policy = WR_QUEUE_CHAT,
+                        .state = CONN_OPEN,
+                        .max_message = 1000};
+    frame_add(&b, 0x81, true, "one", 3);
+    frame_add(&b, 0x01, true, "two", 3); /* goes on in a second frame */
+    t->now_ms = 1000;
+    ws__feed(&c, b.p, b.n - 1);
+    t->now_ms = 2000;
+    ws__feed(&c, b.p + b.n - 1, 1);
+    assert_int_equal(ws__incomplete_since(&c), 1000);
+    wr_buf_clear(&b);
+    frame_add(&b, 0x80, true, "two", 3);
+    frame_add(&b, 0x81, true, "three", 5);
+    t->now_ms = 3000;
+    ws__feed(&c, b.p, b.n - 1);
+    assert_int_equal(s.messages, 2);
+    assert_int_equal(ws__incomplete_since(&c), 3000);
+    ws__drop(&c);
+    ws__pool_free(t);
+    free(t);
+    wr_buf_free(&b);
+    seen_fini(&s);
+}
 
 static void test_bad_frames_get_their_close_code(void **state)
 {
@@ -660,6 +698,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_come_whole_whatever_the_pieces),
+        cmocka_unit_test(test_a_message_that_is_complete_does_not_age_the_next),
         cmocka_unit_test(test_bad_frames_get_their_close_code),
         cmocka_unit_test(test_a_length_that_is_not_the_shortest_is_refused_or_read_right),
         cmocka_unit_test(test_a_close_is_answered_with_its_code),

@@ -71,6 +71,8 @@ static void on_frame_end(wslay_event_context_ptr ctx, void *user)
     r->done += r->frame;
     if (!wslay_is_ctrl_frame(r->opcode))
         r->in_message = !r->fin;
+    if (!r->in_message) /* what follows in the same bytes begins now */
+        r->since_ms = r->c->t->now_ms;
 }
 
 static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *arg,
