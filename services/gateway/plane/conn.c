@@ -69,31 +69,32 @@ static void all_written(struct wr_conn *c)
         c->ops->drained(c, c->user);
 }
 
+bool conn__write(struct wr_conn *c)
+{
+    while (c->q.n) {
+        size_t want;
+        ssize_t r = write_some(c, &want);
+        if (r < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK;
+        wr_count(&plane__m_sent_bytes, (uint64_t)r);
+        c->progress_ms = c->t->now_ms;
+        queue__written(c, (size_t)r);
+        if ((size_t)r < want)
+            break;
+    }
+    return true;
+}
+
 void conn__flush(struct wr_conn *c)
 {
     if (c->state == CONN_DEAD)
         return;
     bool any = c->q.n != 0;
-    while (c->q.n) {
-        size_t want;
-        ssize_t r = write_some(c, &want);
-        if (r < 0) {
-            if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                arm_out(c, true);
-                return;
-            }
-            conn__kill(c, c->close_code ? c->close_code : 1006, "connection lost");
-            return;
-        }
-        wr_count(&plane__m_sent_bytes, (uint64_t)r);
-        c->progress_ms = c->t->now_ms;
-        queue__written(c, (size_t)r);
-        if ((size_t)r < want) {
-            arm_out(c, true);
-            return;
-        }
-    }
-    if (any || c->state == CONN_CLOSING)
+    if (!conn__write(c))
+        conn__kill(c, c->close_code ? c->close_code : 1006, "connection lost");
+    else if (c->q.n)
+        arm_out(c, true);
+    else if (any || c->state == CONN_CLOSING)
         all_written(c);
 }
 

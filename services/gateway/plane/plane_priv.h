@@ -189,6 +189,9 @@ void queue__written(struct wr_conn *c, size_t n);
 /* conn.c */
 void conn__dirty(struct wr_conn *c);
 void conn__flush(struct wr_conn *c);
+/* Writes until the queue is empty or the kernel takes no more; false when the connection is lost. Kills nothing and calls
+ * nobody. */
+bool conn__write(struct wr_conn *c);
 void conn__read(struct wr_conn *c);
 void conn__take(struct wr_conn *c, const uint8_t *p, size_t n); /* bytes from the peer */
 void conn__timers(struct wr_conn *c);

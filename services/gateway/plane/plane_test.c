@@ -512,6 +512,38 @@ static void test_a_slow_chat_client_is_closed_with_3008(void **state)
     seen_fini(&s);
 }
 
+/* More than the bound between two rounds of writing: a client whose socket takes it is not slow. */
+static void test_a_burst_over_the_bound_is_not_slow(void **state)
+{
+    (void)state;
+    struct wr_plane *p = plane_new();
+    struct wr_group *g = wr_group_new(p);
+    struct seen s;
+    struct wr_buf b = {0};
+    struct wr_frame *frames[16];
+    char text[4000] = "";
+    seen_init(&s);
+    s.group = g;
+    s.classes = 1;
+    int fd = adopt(p, &s, &(struct wr_conn_opts){.queue_bytes = 10000});
+    for (unsigned i = 0; i < WR_ARRAY_LEN(frames); i++) {
+        text[0] = (char)('a' + i);
+        frames[i] = wr_frame_copy(WR_WS_BINARY, wr_slice_of(text, sizeof text));
+    }
+    assert_int_equal(wr_group_send(g, frames, WR_ARRAY_LEN(frames), 1), WR_OK);
+    for (unsigned i = 0; i < WR_ARRAY_LEN(frames); i++) {
+        assert_int_equal(frame_get(fd, &b), 2);
+        assert_int_equal(b.p[0], 'a' + i);
+        wr_frame_unref(frames[i]);
+    }
+    close(fd);
+    AWAIT(&s, s.closed);
+    wr_group_unref(&g);
+    wr_buf_free(&b);
+    wr_plane_close(&p);
+    seen_fini(&s);
+}
+
 static void send_media(struct wr_group *g, unsigned number, unsigned flags, size_t bytes)
 {
     uint8_t *p = calloc(1, bytes);
@@ -706,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_echo_keeps_order_and_lengths),
         cmocka_unit_test(test_a_group_frame_reaches_all_of_its_class_in_order),
         cmocka_unit_test(test_a_slow_chat_client_is_closed_with_3008),
+        cmocka_unit_test(test_a_burst_over_the_bound_is_not_slow),
         cmocka_unit_test(test_a_slow_viewer_goes_on_at_a_key_frame),
         cmocka_unit_test(test_raw_gets_the_bytes_alone),
         cmocka_unit_test(test_a_post_to_a_connection_that_is_gone_gets_null),

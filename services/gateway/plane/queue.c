@@ -119,6 +119,26 @@ static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
     return true;
 }
 
+static bool chat_fits(const struct wr_conn *c, const struct wr_frame *f)
+{
+    return c->q.n == 0 || c->q.bytes + wire_bytes(c, f) <= c->queue_bytes;
+}
+
+/* What is queued may only wait for the thread's next round of writing: slow is a client whose socket takes no more. */
+static bool chat_admits(struct wr_conn *c, const struct wr_frame *f)
+{
+    if (chat_fits(c, f))
+        return true;
+    if (!conn__write(c)) {
+        conn__dirty(c); /* lost: that round ends it */
+        return false;
+    }
+    if (chat_fits(c, f))
+        return true;
+    slow(c);
+    return false;
+}
+
 void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
 {
     if (c->policy == WR_QUEUE_MEDIA) {
@@ -127,8 +147,7 @@ void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
                 slow(c);
             return;
         }
-    } else if (c->q.bytes + wire_bytes(c, f) > c->queue_bytes && c->q.n) {
-        slow(c);
+    } else if (!chat_admits(c, f)) {
         return;
     }
     bool first = c->q.n == 0;
