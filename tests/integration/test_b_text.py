@@ -6,7 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from harness import SLOW
-from wsraw import request
+from wsraw import TEXT, RawWebSocket, request
 
 
 def test_two_people_talk(room, name):
@@ -23,6 +23,12 @@ def test_without_a_room_it_is_the_lobby(room):
     with room.gateway.text() as plain, room.gateways[-1].text("lobby") as lobby:
         plain.send("who is here")
         assert lobby.until("who is here")
+
+
+def test_the_room_is_the_parameter_of_that_name(room, name):
+    with RawWebSocket(room.gateway, f"/ws?bathroom=1&room={name}") as w, room.gateway.text(name) as reader:
+        w.send(TEXT, b"here")
+        assert reader.line() == "here"
 
 
 def test_rooms_do_not_mix(room, name):

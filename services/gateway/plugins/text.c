@@ -19,11 +19,20 @@ struct text_conn {
     char room[256];
 };
 
+static bool is_room_named(const char *query)
+{
+    for (const char *at = query; at; at = strchr(at, '&')) {
+        at += *at == '&';
+        if (strncmp(at, "room=", 5) == 0)
+            return at[5] && at[5] != '&';
+    }
+    return false;
+}
+
 /* The room that a query names, "lobby" when it names none; false when there can be no such room. */
 static bool room_of(const struct wr_codec_open *o, char room[256])
 {
-    const char *at = strstr(o->query, "room=");
-    bool named = at && (at == o->query || at[-1] == '&') && at[5] && at[5] != '&';
+    bool named = is_room_named(o->query);
     if (!named)
         (void)snprintf(room, 256, "lobby");
     return !named || (o->param(o, "room", room, 256) && wr_name_valid(wr_slice_str(room)));
