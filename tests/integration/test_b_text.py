@@ -6,7 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from harness import SLOW
-from wsraw import TEXT, RawWebSocket, request
+from wsraw import TEXT, RawWebSocket, frame, request
 
 
 def test_two_people_talk(room, name):
@@ -29,6 +29,15 @@ def test_the_room_is_the_parameter_of_that_name(room, name):
     with RawWebSocket(room.gateway, f"/ws?bathroom=1&room={name}") as w, room.gateway.text(name) as reader:
         w.send(TEXT, b"here")
         assert reader.line() == "here"
+
+
+def test_a_sender_faster_than_the_log_loses_no_line(room, name):
+    lines = [f"{i}" for i in range(3000)]
+    with room.gateway.text(name) as reader, RawWebSocket(room.gateway, f"/ws?room={name}") as w:
+        w.send(TEXT, b"first")
+        assert reader.line() == "first"
+        w.sock.sendall(b"".join(frame(TEXT, x.encode()) for x in lines))
+        assert reader.until(lines[-1], 30) == lines
 
 
 def test_rooms_do_not_mix(room, name):

@@ -110,9 +110,10 @@ void conn__read(struct wr_conn *c)
 {
     if (c->state == CONN_DEAD || (c->paused && c->state == CONN_OPEN))
         return;
+    size_t most = c->policy == WR_QUEUE_CHAT ? PLANE__CHAT_READ_BYTES : sizeof c->t->read;
     ssize_t n;
     do {
-        n = recv(c->fd, c->t->read, sizeof c->t->read, MSG_DONTWAIT);
+        n = recv(c->fd, c->t->read, most, MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
         conn__take(c, c->t->read, (size_t)n);

@@ -15,6 +15,8 @@
 #define PLANE__WHEEL_SLOTS 512u /* of 250 ms: a bit over two minutes */
 #define PLANE__WHEEL_MS 250
 #define PLANE__READ_BYTES (64u << 10)
+/* At once from a chat client: a pause takes effect between two reads, so this is what may come after it. */
+#define PLANE__CHAT_READ_BYTES (4u << 10)
 #define PLANE__INBOX_ITEMS 16384u   /* bound of sends that wait in a thread's inbox */
 #define PLANE__MEDIA_STALL_MS 10000 /* a media connection that took no byte for so long is closed */
 #define PLANE__CLOSE_MS 5000        /* how long the peer may take for its end of the close */
