@@ -143,6 +143,16 @@ def test_same_id_is_the_same_message(room, name):
         assert [p["data"]["text"] for p in c.reply(20)["history"]["publications"]] == ["once"]
 
 
+def test_other_data_under_the_same_id_is_another_message(room, name):
+    with Json(room.gateway) as c:
+        subscribe(c, 2, name)
+        for i, text in enumerate(("one", "two")):
+            c.command({"id": 10 + i, "publish": {"channel": name, "data": {"text": text, "id": f"{name}-0001"}}})
+            assert c.reply(10 + i)["publish"] == {}
+        c.command({"id": 20, "history": {"channel": name, "limit": -1}})
+        assert [p["data"]["text"] for p in c.reply(20)["history"]["publications"]] == ["one", "two"]
+
+
 # ---- a gateway that misses publications on the bus ----
 
 # (one process has no bus between gateway and hub that could lose anything: these are for the split)

@@ -261,8 +261,9 @@ static bool outbox_admits(struct wr_rooms *rs, size_t bytes)
     return false;
 }
 
-/* What makes a message that is published again the same message: the client's own id when it chose one that is long
- * enough to be meant so ("id" of the data, 8 to 128 bytes), else one of ours for the gateway's own retries. */
+/* What makes a message that is published again the same message: the same bytes with an id in them that is long enough to
+ * be meant so ("id" of the data, 8 to 128 bytes), else a key of ours for the gateway's own retries. The id alone would let
+ * one client's message stand in the way of another's. */
 static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[16])
 {
     struct wr_slice value, id;
@@ -270,7 +271,7 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     unsigned n = 0;
     if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) &&
         json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
-        EVP_Digest(id.p, id.n, sum, &n, EVP_sha256(), NULL) == 1) {
+        EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
         memcpy(key, sum, 16);
         return;
     }
