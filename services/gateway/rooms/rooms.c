@@ -207,13 +207,15 @@ static void *rooms_main(void *arg)
 {
     struct wr_rooms *rs = arg;
     bool ended = false;
-    while (!ended) {
+    for (;;) {
         struct rooms__job *j = take_jobs(rs, &ended);
         while (j) {
             struct rooms__job *next = j->next;
             run_job(rs, j);
             j = next;
         }
+        if (ended)
+            break;
         int64_t now = wr_mono_ms();
         outbox__run(rs, now);
         presence__run(rs, now);
