@@ -111,9 +111,9 @@ static void room_free(struct hub_room *room)
     free(room);
 }
 
-static void list_change(struct hub_rooms *r, struct hub_member *m, bool joined)
+static void list_change(struct hub_rooms *r, struct hub_room *room, struct hub_member *m,
+                        bool joined)
 {
-    struct hub_room *room = m->room;
     struct change *c = malloc(sizeof *c + m->info.n);
     if (!c)
         return; /* the counts stay right; lists come by Presence */
@@ -175,7 +175,7 @@ static void member_remove(struct hub_rooms *r, struct hub_member *m, bool quiet)
         m->fresh->void_ = true;
         m->fresh->fresh = NULL;
     } else if (!quiet) {
-        list_change(r, m, false);
+        list_change(r, room, m, false);
     }
     hang_out(m);
     wr_map_del(&room->members, m->client);
@@ -253,8 +253,18 @@ static void enter(struct hub_rooms *r, struct hub_lease *lease, const Watchroom_
         wr_count(&members_refused, 1);
         free(m);
     } else if (!quiet) {
-        list_change(r, m, true);
+        list_change(r, room, m, true);
     }
+}
+
+/* It left while there was no hub: those who saw it come wait to hear that it went. */
+static void leave_unknown(struct hub_rooms *r, const Watchroom__V1__Member *in)
+{
+    struct hub_member *m = in->info ? member_new(in->info) : NULL;
+    struct hub_room *room = m && is_valid(in, m) ? room_get(r, wr_slice_str(in->room)) : NULL;
+    if (room)
+        list_change(r, room, m, false);
+    free(m);
 }
 
 static void leave(struct hub_rooms *r, struct hub_lease *lease, const Watchroom__V1__Member *in)
@@ -263,6 +273,8 @@ static void leave(struct hub_rooms *r, struct hub_lease *lease, const Watchroom_
     struct hub_member *m = room ? wr_map_get(&room->members, wr_slice_str(in->info->client)) : NULL;
     if (m && m->lease == lease) /* else it has moved to another gateway already */
         member_remove(r, m, false);
+    else if (!m)
+        leave_unknown(r, in);
 }
 
 /* ---- leases ----------------------------------------------------------------------------------------------------- */

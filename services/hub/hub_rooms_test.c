@@ -157,6 +157,17 @@ static void test_unknown_lease_is_asked_for_a_full_list(void **state)
     assert_string_equal(heard(*state, false, 0), "a +c1 n=1");
 }
 
+static void test_who_left_while_there_was_no_hub_is_told(void **state)
+{
+    tell(*state, (struct tell){.lease = "g", .seq = 1, .how = FULL | QUIET, .enter = {"a", "c2"}});
+    tell(*state, (struct tell){.lease = "g", .seq = 2, .how = 0, .leave = {"a", "c1"}});
+    assert_string_equal(heard(*state, false, 0), "a -c1 n=1");
+    tell(*state, (struct tell){.lease = "g", .seq = 3, .how = 0, .leave = {"b", "c1"}});
+    assert_string_equal(heard(*state, false, 0), "b -c1 n=0");
+    heard(*state, true, 0);
+    assert_int_equal(((struct hub_rooms *)*state)->rooms.used, 1); /* b is forgotten */
+}
+
 static void test_resent_call_is_applied_once(void **state)
 {
     tell(*state, (struct tell){.lease = "g", .seq = 1, .how = FULL});
@@ -327,6 +338,7 @@ int main(void)
         CLAIM(test_members_join_and_leave),
         CLAIM(test_who_came_and_went_in_one_turn_is_not_told),
         CLAIM(test_unknown_lease_is_asked_for_a_full_list),
+        CLAIM(test_who_left_while_there_was_no_hub_is_told),
         CLAIM(test_resent_call_is_applied_once),
         CLAIM(test_missing_call_is_noticed),
         CLAIM(test_full_list_replaces),
