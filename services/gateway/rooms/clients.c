@@ -90,7 +90,7 @@ void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text
     p->text[n] = 0;
 }
 
-static void reply_free(struct rooms__reply *p)
+void rooms__reply_free(struct rooms__reply *p)
 {
     rooms__sub_unref(p->sub);
     for (size_t i = 0; i < p->nmsgs; i++)
@@ -132,7 +132,7 @@ static void run_reply(struct wr_conn *c, void *arg)
         if (p->r.op == WR_CODEC_SUBSCRIBE)
             after_subscribed(cl, p);
     }
-    reply_free(p);
+    rooms__reply_free(p);
 }
 
 void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms__reply *p)

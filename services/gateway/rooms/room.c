@@ -196,7 +196,7 @@ static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
         forget(s);
 }
 
-static void attach_not_recovered(struct rooms__sub *s)
+static void not_recovered(struct rooms__sub *s)
 {
     wr_count(&rooms__m_not_recovered, 1);
     attach(s, sub_reply(s));
@@ -249,32 +249,45 @@ static void recover_end(struct rooms__room *room)
     room->calls--;
 }
 
+/* NULL: what the log has does not lead from the client's position to the room's. */
+static struct rooms__reply *recovered_reply(struct rooms__sub *s, const struct wr_answer *a)
+{
+    struct rooms__reply *p = sub_reply(s);
+    struct rooms__pubs log = {0};
+    bool ok = a->msg && rooms__parse_history(a->body, &log) &&
+              wr_slice_is(log.epoch, s->room->epoch) && rooms__reply_hold(p, a->msg) &&
+              recover_collect(s->room, s, &log, p);
+    rooms__pubs_free(&log);
+    if (!ok) {
+        rooms__reply_free(p);
+        return NULL;
+    }
+    p->r.recovered = true;
+    p->r.offset = s->since;
+    p->r.pubs = p->pubs;
+    return p;
+}
+
+static void start(struct rooms__sub *s);
+
 static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
 {
     (void)rs;
     struct rooms__sub *s = ctx;
     struct rooms__room *room = s->room;
-    struct rooms__pubs log = {0};
+    bool lost = room->recent_lost;
+    struct rooms__reply *p = a->code == WR_OK && !lost ? recovered_reply(s, a) : NULL;
+    recover_end(room);
     if (a->code != WR_OK && a->code != WR_ERR_POSITION && a->code != WR_ERR_NOT_FOUND) {
         refuse(s, a->code, a->text);
-        goto out;
-    }
-    struct rooms__reply *p = sub_reply(s);
-    if (a->code == WR_OK && !room->recent_lost && rooms__parse_history(a->body, &log) &&
-        wr_slice_is(log.epoch, room->epoch) && a->msg && rooms__reply_hold(p, a->msg) &&
-        recover_collect(room, s, &log, p)) {
+    } else if (p) {
         wr_count(&rooms__m_recovered, 1);
-        p->r.recovered = true;
-        p->r.offset = s->since;
-        p->r.pubs = p->pubs;
+        attach(s, p);
+    } else if (a->code == WR_OK && lost && ++s->tries < ROOMS__RECOVER_TRIES) {
+        start(s); /* what was delivered meanwhile is in the log by now */
     } else {
-        wr_count(&rooms__m_not_recovered, 1);
-        p->r.num_pubs = 0;
+        not_recovered(s);
     }
-    attach(s, p);
-out:
-    rooms__pubs_free(&log);
-    recover_end(room);
     rooms__sub_unref(s); /* the call's */
 }
 
@@ -295,12 +308,20 @@ static struct wr_msg *history_body(const char *room, uint64_t since, const char 
     return m;
 }
 
+static void ask_top(struct rooms__room *room);
+
 static void recover(struct rooms__sub *s)
 {
     struct rooms__room *room = s->room;
     bool is_epoch = !s->since_epoch[0] || strcmp(s->since_epoch, room->epoch) == 0;
+    if (is_epoch && s->since > room->last && !s->asked) {
+        s->asked = true; /* it may come from a gateway that is ahead of this one */
+        s->state = SUB_WAITING;
+        ask_top(room);
+        return;
+    }
     if (!is_epoch || s->since > room->last) {
-        attach_not_recovered(s);
+        not_recovered(s);
         return;
     }
     if (s->since == room->last) {
@@ -319,12 +340,33 @@ static void recover(struct rooms__sub *s)
                 on_recover, s);
 }
 
+/* Recovery waits until the room is where the log is: what a fill delivers is in no answer of before. */
 static void start(struct rooms__sub *s)
 {
-    if (s->flags & WR_SUB_RECOVER)
+    if (!(s->flags & WR_SUB_RECOVER))
+        attach(s, sub_reply(s));
+    else if (s->room->state == ROOM_LIVE)
         recover(s);
     else
-        attach(s, sub_reply(s));
+        s->state = SUB_WAITING;
+}
+
+static void start_waiting(struct rooms__room *room)
+{
+    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
+        next = s->room_next;
+        if (s->state == SUB_WAITING)
+            start(s);
+    }
+}
+
+static void refuse_waiting(struct rooms__room *room, wr_err code, struct wr_slice text)
+{
+    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
+        next = s->room_next;
+        if (s->state == SUB_WAITING)
+            refuse(s, code == WR_OK ? WR_ERR_INTERNAL : code, text);
+    }
 }
 
 /* ---- gaps ---- */
@@ -400,6 +442,7 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         if (a->code == WR_OK)
             wr_count(&rooms__m_bad_bus, 1);
         room->waits_retry = true;
+        refuse_waiting(room, a->code, a->text);
         return;
     }
     if (p.n == 0 || p.v[0].offset != room->last + 1) {
@@ -412,7 +455,7 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     }
     wr_count(&rooms__m_filled, p.n);
     /* Sent from here like an event. A subscription that recovers meanwhile reads the log itself and may get an answer
-     * older than this: what was filled is not among its recent events, so it is told that it is not recovered. */
+     * older than this: what was filled is not among its recent events, so it reads again. */
     if (p.n) {
         deliver(room, &p);
         if (room->recovering)
@@ -420,6 +463,7 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     }
     rooms__pubs_free(&p);
     take_held(room);
+    start_waiting(room);
 }
 
 static void fill(struct rooms__room *room)
@@ -513,12 +557,7 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     room->calls--;
     wr_pb_read(&r, a->body);
     if (a->code != WR_OK || !next_top(&r, &top)) {
-        for (struct rooms__sub *s = room->subs, *next; s; s = next) {
-            next = s->room_next;
-            if (s->state == SUB_WAITING) {
-                refuse(s, a->code == WR_OK ? WR_ERR_INTERNAL : a->code, a->text);
-            }
-        }
+        refuse_waiting(room, a->code, a->text);
         room->waits_retry = true;
         return;
     }
@@ -533,11 +572,7 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         room->target = WR_MAX(room->target, top.offset);
     }
     take_held(room);
-    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
-        next = s->room_next;
-        if (s->state == SUB_WAITING)
-            start(s);
-    }
+    start_waiting(room);
 }
 
 static void ask_top(struct rooms__room *room)

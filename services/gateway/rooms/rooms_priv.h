@@ -14,6 +14,8 @@
 
 #define ROOMS__CODECS 8u
 #define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
+#define ROOMS__RECOVER_TRIES \
+    5u /* of one recovery, when fills go out between the log and its answer */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
 #define ROOMS__OUTBOX_ITEMS 20000u
@@ -63,7 +65,9 @@ struct rooms__sub {
     struct rooms__sub *room_next, **room_at;
     enum rooms__sub_state state;
     bool leaving; /* gave it back before its answer: it gets the answer, then goes */
-    bool told;    /* the hub acknowledged that the member is there */
+    bool asked;   /* its position is past the room's: the log was asked how far it goes */
+    uint32_t tries;
+    bool told;                        /* the hub acknowledged that the member is there */
     struct rooms__presence_op *enter; /* queued, not sent yet */
     uint16_t name_len;
     char name[];
@@ -106,6 +110,7 @@ struct rooms__reply {
 };
 struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie);
 bool rooms__reply_hold(struct rooms__reply *p, struct wr_msg *m);
+void rooms__reply_free(struct rooms__reply *p); /* of one that is not posted */
 void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text);
 /* Frees it after the client's codec had it. */
 void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn,
