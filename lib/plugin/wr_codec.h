@@ -37,6 +37,8 @@ enum wr_codec_sub_flags {
         1u << 0, /* told by `unsubscribed` when the room's epoch changes or entries are lost */
     WR_SUB_JOIN_LEAVE = 1u << 1, /* wants encode_members messages */
     WR_SUB_RECOVER = 1u << 2,    /* since is the last position that the client has */
+    WR_SUB_REJECT =
+        1u << 3, /* with RECOVER: WR_ERR_POSITION and no membership when it cannot be recovered */
 };
 struct wr_codec_subscribe {
     struct wr_slice room;

@@ -30,12 +30,7 @@ enum error_code {
 };
 
 /* What the answer to a subscribe has to know of its request: it rides in the cookie above the id. */
-enum sub_bits {
-    BIT_RECOVER = 1u << 0,
-    BIT_RECOVERABLE = 1u << 1,
-    BIT_POSITIONED = 1u << 2,
-    BIT_REJECT = 1u << 3
-};
+enum sub_bits { BIT_RECOVER = 1u << 0, BIT_RECOVERABLE = 1u << 1, BIT_POSITIONED = 1u << 2 };
 
 struct cf_conn {
     const struct wr_codec_api *api;
@@ -339,12 +334,12 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     bool recover = flag_of(cmd->body, "recover");
     uint64_t bits = (recover ? BIT_RECOVER : 0u) |
                     (recover || flag_of(cmd->body, "recoverable") ? BIT_RECOVERABLE : 0u) |
-                    (recover || flag_of(cmd->body, "positioned") ? BIT_POSITIONED : 0u) |
-                    (u64_of(cmd->body, "flag") & 2u ? BIT_REJECT : 0u);
+                    (recover || flag_of(cmd->body, "positioned") ? BIT_POSITIONED : 0u);
     struct wr_codec_subscribe req = {
         .room = wr_slice_of(room.p, room.n),
         .flags = (bits & (BIT_POSITIONED | BIT_RECOVERABLE) ? WR_SUB_POSITIONED : 0u) |
                  (recover ? WR_SUB_RECOVER : 0u) |
+                 (u64_of(cmd->body, "flag") & 2u ? WR_SUB_REJECT : 0u) |
                  (flag_of(cmd->body, "join_leave") ? WR_SUB_JOIN_LEAVE : 0u),
         .since_offset = u64_of(cmd->body, "offset"),
         .since_epoch = wr_slice_of(epoch.p, epoch.n),
@@ -536,11 +531,6 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
                              const struct wr_codec_result *r)
 {
     struct wr_buf b = {0};
-    if ((bits & BIT_REJECT) && (bits & BIT_RECOVER) && !r->recovered) {
-        (void)t->api->unsubscribe(t->c, r->room);
-        reply_error(t, id, ERR_POSITION, "unrecoverable position", false);
-        return;
-    }
     wr_buf_fmt(&b, "{\"id\":%u,\"subscribe\":{", id);
     wr_buf_str(&b, "\"epoch\":");
     wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);

@@ -193,6 +193,9 @@ bool kit_answer(struct wr_codec_conn *k, wr_err code)
         return false;
     struct kit_ask a = k->asks[0];
     memmove(k->asks, k->asks + 1, --k->nasks * sizeof k->asks[0]);
+    bool recovers = a.op == WR_CODEC_SUBSCRIBE && (a.flags & WR_SUB_RECOVER) && a.since == 3;
+    if (code == WR_OK && (a.flags & WR_SUB_RECOVER) && (a.flags & WR_SUB_REJECT) && !recovers)
+        code = WR_ERR_POSITION;
     struct wr_codec_result r = {.op = a.op,
                                 .cookie = a.cookie,
                                 .code = code,
@@ -200,7 +203,6 @@ bool kit_answer(struct wr_codec_conn *k, wr_err code)
                                 .room = wr_slice_str(a.room),
                                 .epoch = wr_slice_str("abcdefgh"),
                                 .offset = 5};
-    bool recovers = a.op == WR_CODEC_SUBSCRIBE && (a.flags & WR_SUB_RECOVER) && a.since == 3;
     if (code == WR_OK && (recovers || a.op == WR_CODEC_HISTORY)) {
         r.pubs = pubs;
         r.num_pubs = 2;

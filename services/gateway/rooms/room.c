@@ -199,7 +199,10 @@ static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
 static void not_recovered(struct rooms__sub *s)
 {
     wr_count(&rooms__m_not_recovered, 1);
-    attach(s, sub_reply(s));
+    if (s->flags & WR_SUB_REJECT)
+        refuse(s, WR_ERR_POSITION, (struct wr_slice){0});
+    else
+        attach(s, sub_reply(s));
 }
 
 static void add_pubs(struct rooms__reply *p, const struct rooms__pubs *from, uint64_t after,

@@ -787,6 +787,16 @@ static void test_who_was_at_a_gateway_that_is_ahead_recovers(void **state)
     unsubscribe(s);
 }
 
+static void test_who_asked_for_it_is_refused_what_cannot_be_recovered(void **state)
+{
+    (void)state;
+    struct rooms__sub *s = subscribe(2, WR_SUB_RECOVER | WR_SUB_REJECT, 9, OTHER);
+    char want[64];
+    (void)snprintf(want, sizeof want, "[2: refused %d]", (int)WR_ERR_POSITION);
+    expect(want);
+    unsubscribe(s);
+}
+
 static void test_who_has_everything_recovers_without_a_call(void **state)
 {
     (void)state;
@@ -861,6 +871,7 @@ int main(void)
         T(test_who_comes_during_a_fill_recovers_after_it),
         T(test_who_waits_for_a_fill_that_fails_is_refused),
         T(test_who_was_at_a_gateway_that_is_ahead_recovers),
+        T(test_who_asked_for_it_is_refused_what_cannot_be_recovered),
         T(test_who_has_everything_recovers_without_a_call),
         T(test_a_position_that_cannot_be_is_not_recovered),
         T(test_a_log_with_a_hole_does_not_recover),
