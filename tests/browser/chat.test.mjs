@@ -222,7 +222,14 @@ test('the lobby lists rooms with their people and opens any room by name', async
   await card.waitFor()
   await lobby.waitForFunction(() => [...document.querySelectorAll('.room-card')].some((one) => /listed/.test(one.textContent) && /1 person here/.test(one.textContent)))
   assert.equal(await lobby.getByRole('link', { name: /demo/ }).count(), 1)
-  await lobby.getByLabel('Name of a room to enter').fill('brand new')
+  const door = lobby.getByLabel('Name of a room to enter')
+  for (const [name, fault] of [['a/b', /no \/ and no/], ['a\\b', /no \/ and no/], ['.x', /full stop/], ['中'.repeat(90), /too long/]]) {
+    await door.fill(name)
+    await door.press('Enter')
+    assert.match(await door.evaluate((input) => input.validationMessage), fault)
+    assert.equal(new URL(lobby.url()).pathname, '/')
+  }
+  await door.fill('brand new')
   await lobby.getByRole('button', { name: 'Enter' }).click()
   await lobby.waitForURL(/\/room\/brand%20new$/)
   assert.equal(await lobby.getByRole('heading', { level: 1 }).textContent(), 'brand new')

@@ -13,6 +13,7 @@ const PICTURE_MS = 8000
 /** A stream that nobody watches is left alone this long, so that looking at the lobby does not keep it running. */
 const UNWATCHED_MS = 60_000
 const PICTURES_MAX = 12
+const NAME_MAX_BYTES = 255
 
 class Lobby {
   private readonly cards = new Map<string, Card>()
@@ -39,6 +40,7 @@ class Lobby {
   private door(): HTMLFormElement {
     const input = h('input', { class: 'field', id: 'room-input', maxlength: 100, required: true, placeholder: t('roomPlaceholder'), autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' })
     const form = h('form', { class: 'door' }, h('label', { class: 'sr-only', for: 'room-input' }, t('roomLabel')), input, h('button', { class: 'button primary', type: 'submit' }, t('enter')))
+    input.addEventListener('input', () => input.setCustomValidity(nameFault(input.value.trim())))
     form.addEventListener('submit', (event) => {
       event.preventDefault()
       const name = input.value.trim()
@@ -96,6 +98,13 @@ class Lobby {
       await new Promise((resolve) => setTimeout(resolve, 1000))
     }
   }
+}
+
+/** What the server would refuse a room's name for; empty when nothing. */
+function nameFault(name: string): string {
+  if (name.startsWith('.')) return t('nameDot')
+  if (/[/\\]/.test(name)) return t('nameSlash')
+  return new TextEncoder().encode(name).length > NAME_MAX_BYTES ? t('nameLong') : ''
 }
 
 void new Lobby().run()
