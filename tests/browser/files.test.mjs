@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { clean, enter, launch, person } from './browser.mjs'
+import { clean, enter, launch, NARROW, person } from './browser.mjs'
 import { Server } from './server.mjs'
 
 const MB = 1_000_000
@@ -15,7 +15,7 @@ let browser
 let folder
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'watchroom-files-'))
-  server = await Server.start()
+  server = await Server.start({ config: 'gateway: { max_upload_bytes: 20MB }\n' })
   browser = await launch()
 })
 after(async () => {
@@ -113,6 +113,13 @@ test('after a reload the same file goes on where it stopped', async () => {
   await slow(ann, 1.5 * MB)
   await ann.locator('#file-picker').setInputFiles(big.path)
   await sentOver(ann, 2 * MB)
+
+  // A second tab of the same browser does not take a running upload for one that was left.
+  const second = await enter(context, server, 'reload')
+  await second.locator('.uploads[aria-busy=false]').waitFor({ state: 'attached' })
+  assert.equal(await second.locator('.upload').count(), 0)
+  await second.close()
+
   await ann.reload()
   await ann.getByText('Not finished at your last visit.').waitFor()
   await ann.locator('#file-picker').setInputFiles(big.path)
@@ -147,4 +154,33 @@ test('a cancelled upload is gone, here and there', async () => {
   assert.equal((await removed).status(), 204)
   assert.deepEqual(await uploads(ann), [])
   assert.equal((await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' } })).status, 404)
+})
+
+test('a file that is refused says why, in the server’s words', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'refused')
+  const big = file('too big.bin', 21 * MB)
+  await ann.locator('#file-picker').setInputFiles(big.path)
+  await ann.getByText('The upload stopped: the file is too big: at most 20000000 bytes are taken.').waitFor()
+  assert.equal((await uploads(ann))[0].state, 'failed')
+  clean(ann)
+})
+
+test('a disk that is full says so while the upload waits, and is no cut connection', async () => {
+  const context = await person(browser, { name: 'Ann' })
+  await context.route('**/files/', (route) => route.fulfill({ status: 507, contentType: 'application/json', body: '{"error":{"code":507,"message":"the disk is full"}}' }))
+  const ann = await enter(context, server, 'full')
+  const small = file('small.bin', 1000)
+  await ann.locator('#file-picker').setInputFiles(small.path)
+  await ann.getByText('The server says: the disk is full. It is tried again by itself.').waitFor()
+  await context.unroute('**/files/')
+  await downloads(await listed(ann, small.name), small)
+})
+
+test('on a narrow screen the files come into sight when one goes up', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann', viewport: NARROW }), server, 'narrow')
+  await slow(ann, MB)
+  const [chooser] = await Promise.all([ann.waitForEvent('filechooser'), ann.getByRole('button', { name: 'Share a file' }).click()])
+  await chooser.setFiles(file('from a phone.bin', 3 * MB).path)
+  await ann.getByRole('progressbar', { name: 'from a phone.bin' }).waitFor()
+  assert.equal(await ann.getByRole('tab', { name: 'Files' }).getAttribute('aria-selected'), 'true')
 })

@@ -16,10 +16,10 @@ export class Files {
   private readonly older: HTMLButtonElement
   private shown = ''
 
-  constructor(room: string, sender: () => string, loadOlder: () => Promise<void>) {
+  constructor(room: string, sender: () => string, loadOlder: () => Promise<void>, added: () => void) {
     this.older = h('button', { class: 'button quiet older', type: 'button', hidden: true }, t('olderFiles'))
     this.older.addEventListener('click', () => void this.whileBusy(loadOlder))
-    this.uploads = new Uploads(room, sender)
+    this.uploads = new Uploads(room, sender, added)
     fill(this.empty, icon('upload'), h('span', null, t('dropHint')))
     this.element = h(
       'section',

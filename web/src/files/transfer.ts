@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One upload by tus: it survives cuts by itself, can be paused, and goes on after a reload when the same file is chosen
 // again, because its address is kept under the file's fingerprint.
-import { Upload, defaultOptions, type PreviousUpload } from 'tus-js-client'
+import { Upload, defaultOptions, type DetailedError, type PreviousUpload } from 'tus-js-client'
+import { claim, elsewhere } from './elsewhere'
 
 export type TransferState = 'starting' | 'sending' | 'paused' | 'waiting' | 'done' | 'failed'
 
@@ -14,6 +15,7 @@ export function fingerprint(file: Pick<File, 'name' | 'size' | 'type' | 'lastMod
   return ['watchroom', room, file.name, file.type, file.size, file.lastModified].map((part) => encodeURIComponent(String(part))).join('/')
 }
 
+/** The server's own sentence; empty when it gave no answer at all. */
 export function failureText(error: unknown): string {
   const response = (error as { originalResponse?: { getStatus(): number; getBody(): string } | null }).originalResponse
   if (!response) return ''
@@ -34,6 +36,7 @@ export function worthRetrying(status: number): boolean {
 export class Transfer {
   state: TransferState = 'starting'
   sent = 0
+  /** Why it waits or failed, in the server's words; empty when the server does not answer. */
   reason = ''
   resumedAt = 0
   /** Bytes a second over the last few seconds. */
@@ -53,7 +56,7 @@ export class Transfer {
       fingerprint: () => Promise.resolve(fingerprint(file, room)),
       removeFingerprintOnSuccess: true,
       retryDelays: RETRY_MS,
-      onShouldRetry: (error) => this.shouldRetry(error.originalResponse?.getStatus() ?? 0),
+      onShouldRetry: (error) => this.shouldRetry(error),
       onProgress: (sent) => this.progress(sent),
       onSuccess: () => this.set('done'),
       onError: (error) => this.failed(error),
@@ -61,6 +64,7 @@ export class Transfer {
   }
 
   async start(): Promise<void> {
+    claim(fingerprint(this.file, this.room), true)
     const earlier = await this.upload.findPreviousUploads()
     const known = earlier.find((one) => one.uploadUrl)
     if (known) this.upload.resumeFromPreviousUpload(known)
@@ -79,14 +83,17 @@ export class Transfer {
   }
 
   async cancel(): Promise<void> {
+    claim(fingerprint(this.file, this.room), false)
     // The server may be away: forgetting it here is enough, its sweep removes the rest.
     await this.upload.abort(true).catch(() => undefined)
   }
 
-  private shouldRetry(status: number): boolean {
-    const again = worthRetrying(status)
-    if (again && this.state !== 'paused') this.set('waiting')
-    return again
+  private shouldRetry(error: DetailedError): boolean {
+    const again = worthRetrying(error.originalResponse?.getStatus() ?? 0)
+    if (!again || this.state === 'paused') return again
+    this.reason = failureText(error)
+    this.set('waiting')
+    return true
   }
 
   private progress(sent: number): void {
@@ -108,20 +115,31 @@ export class Transfer {
   }
 
   private set(state: TransferState): void {
-    if (state === 'done') this.sent = this.file.size
+    if (state === 'done') {
+      this.sent = this.file.size
+      claim(fingerprint(this.file, this.room), false)
+    }
     if (state === 'waiting') this.marks = []
     this.state = state
     this.changed(this)
   }
 }
 
-/** Uploads to this room that an earlier visit left unfinished. */
+/** Uploads to this room that an earlier visit left unfinished, and that no other tab is at. */
 export async function unfinished(room: string): Promise<PreviousUpload[]> {
   const all = await defaultOptions.urlStorage.findAllUploads()
-  return all.filter((one) => one.metadata?.room === room && one.uploadUrl && one.urlStorageKey.startsWith('tus::watchroom/'))
+  const busy = await elsewhere()
+  return all.filter((one) => one.metadata?.room === room && one.uploadUrl && one.urlStorageKey.startsWith('tus::watchroom/') && !busy.has(printOf(one)))
 }
 
+/** Gives it up here and at the server; not when another tab has taken it on meanwhile. */
 export async function forget(upload: PreviousUpload): Promise<void> {
+  if ((await elsewhere()).has(printOf(upload))) return
   await defaultOptions.urlStorage.removeUpload(upload.urlStorageKey)
   if (upload.uploadUrl) await fetch(upload.uploadUrl, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' } }).catch(() => undefined)
+}
+
+/** tus keeps an upload under `tus::<fingerprint>::<number>`. */
+function printOf(upload: PreviousUpload): string {
+  return upload.urlStorageKey.split('::')[1] ?? ''
 }

@@ -10,13 +10,14 @@ import { forget, Transfer, unfinished } from './transfer'
 const DONE_MS = 2500
 
 export class Uploads {
-  readonly element = h('ul', { class: 'uploads', 'aria-label': t('uploads') })
+  readonly element = h('ul', { class: 'uploads', 'aria-label': t('uploads'), 'aria-busy': 'true' })
   readonly picker = h('input', { type: 'file', multiple: true, class: 'sr-only', tabindex: -1, 'aria-hidden': 'true', id: 'file-picker' })
   private readonly lines = new Map<Transfer, TransferLine>()
 
   constructor(
     private readonly room: string,
     private readonly sender: () => string,
+    private readonly added: () => void,
   ) {
     this.picker.addEventListener('change', () => {
       this.add([...(this.picker.files ?? [])])
@@ -43,6 +44,7 @@ export class Uploads {
       this.element.append(line.element)
       void transfer.start()
     }
+    if (files.length) this.added()
   }
 
   /** Accepts files dropped anywhere on the page; `zone` shows where they go. */
@@ -94,6 +96,7 @@ export class Uploads {
       )
       this.element.append(item)
     }
+    setAttr(this.element, 'aria-busy', 'false')
   }
 
   private removeUnfinished(file: File): void {
@@ -107,7 +110,9 @@ class TransferLine {
   readonly element: HTMLLIElement
   private readonly bar = h('progress', { class: 'progress', max: 100, value: 0 })
   private readonly numbers = h('span', { class: 'upload-numbers' })
-  private readonly state = h('p', { class: 'upload-state', role: 'status' })
+  /** Read out when it changes; the speed beside it changes all the time and is not. */
+  private readonly state = h('span', { role: 'status' })
+  private readonly speed = h('span', { class: 'upload-speed' })
   private readonly toggle = h('button', { class: 'icon-button small', type: 'button' })
   private readonly cancelButton: HTMLButtonElement
 
@@ -124,7 +129,7 @@ class TransferLine {
       { class: 'upload' },
       h('div', { class: 'upload-head' }, icon('file'), h('span', { class: 'upload-name' }, name), this.numbers, this.toggle, this.cancelButton),
       this.bar,
-      this.state,
+      h('p', { class: 'upload-state' }, this.state, this.speed),
     )
     this.update()
   }
@@ -136,6 +141,7 @@ class TransferLine {
     this.bar.value = percent(sent, file.size)
     setText(this.numbers, `${size(sent)} / ${size(file.size)} · ${percent(sent, file.size)} %`)
     setText(this.state, this.words())
+    setText(this.speed, state === 'sending' && transfer.speed > 0 ? t('uploadSpeed', { speed: size(Math.round(transfer.speed)) }) : '')
     const next = state === 'paused' ? 'play' : state === 'failed' ? 'retry' : 'pause'
     if (this.toggle.dataset.face !== next) {
       this.toggle.dataset.face = next
@@ -154,20 +160,20 @@ class TransferLine {
   }
 
   private words(): string {
-    const { state, reason, speed, resumedAt } = this.transfer
+    const { state, reason, resumedAt } = this.transfer
     switch (state) {
       case 'starting':
         return t('uploadStarting')
       case 'sending':
-        return speed > 0 ? t(resumedAt > 0 ? 'uploadResumed' : 'uploadSpeed', { speed: size(Math.round(speed)), from: size(resumedAt) }) : t('uploadStarting')
+        return resumedAt > 0 ? t('uploadResumed', { from: size(resumedAt) }) : t('uploadSending')
       case 'paused':
         return t('uploadPaused')
       case 'waiting':
-        return t('uploadWaiting')
+        return reason ? t('uploadWaitingWhy', { reason }) : t('uploadWaiting')
       case 'done':
         return t('uploadDone')
       case 'failed':
-        return t('uploadFailed', { reason: reason || t('noReason') })
+        return t('uploadFailed', { reason: reason || t('serverAway') })
     }
   }
 }

@@ -11,23 +11,23 @@ import { myName } from '../chat/name'
 import { Files } from '../files/files'
 import { PlayerView } from '../player/view'
 import { expose } from './expose'
-import { tabs } from './tabs'
+import { tabs, type Tabs } from './tabs'
 
 const RETRY_MS = 2000
 
 function build(room: string): void {
   document.title = `${room} · Watchroom`
-  const files: Files = new Files(room, myName, () => chat.session.loadOlderFiles())
+  const files: Files = new Files(room, myName, () => chat.session.loadOlderFiles(), () => views.show('files'))
   const chat = new Chat(room, { attach: () => files.uploads.choose(), filesChanged: ({ files: shared, hasOlderFiles }) => files.update(shared.all, hasOlderFiles) })
   const stage = h('div', { class: 'stage' })
   const facts = h('div', { class: 'stage-facts' }, h('h1', { class: 'room-name' }, room))
   const main = h('main', { class: 'room' }, h('div', { class: 'room-left' }, h('section', { class: 'watch', 'aria-label': t('picture') }, stage, facts), files.element), chat.element)
   document.body.append(topbar({ id: 'composer', text: t('skipToChat') }, h('span', { class: 'place' }, room)), main)
-  const bar = tabs([
+  const views: Tabs = tabs([
     { id: 'chat', label: t('chat'), panel: chat.element },
     { id: 'files', label: t('files'), panel: files.element },
   ])
-  main.insertBefore(bar, chat.element)
+  main.insertBefore(views.bar, chat.element)
   files.uploads.acceptDrops(files.element)
   files.update([], false)
   expose({ session: chat.session, uploads: files.uploads })

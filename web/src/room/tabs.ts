@@ -10,7 +10,12 @@ export interface Tab {
 
 const narrow = window.matchMedia('(max-width: 900px)')
 
-export function tabs(all: Tab[]): HTMLElement {
+export interface Tabs {
+  bar: HTMLElement
+  show(id: string): void
+}
+
+export function tabs(all: Tab[]): Tabs {
   let current = 0
   const buttons = all.map(({ id, label }, index) =>
     h('button', { class: 'tab', type: 'button', role: 'tab', id: `tab-${id}`, 'aria-controls': id, on: { click: () => select(index) } }, label),
@@ -46,5 +51,5 @@ export function tabs(all: Tab[]): HTMLElement {
   })
   narrow.addEventListener('change', layout)
   layout()
-  return bar
+  return { bar, show: (id) => select(all.findIndex((tab) => tab.id === id)) }
 }
