@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { enter, launch, NARROW, open, person, playing, say, shows, WIDE } from './browser.mjs'
+import { enter, launch, NARROW, open, person, player, playing, say, shows, WIDE } from './browser.mjs'
 import { Server } from './server.mjs'
 
 const out = process.argv[2]
@@ -59,17 +59,29 @@ async function furnish(browser, server) {
   await Promise.all([shows(reader, 'Chapter four'), shows(mia, 'The bench camera')])
 }
 
+/** A picture of the room while the picture in it moves; a stall before or after means another try. */
+async function moving(page, path) {
+  for (let tries = 0; tries < 20; tries += 1) {
+    await playing(page)
+    await page.locator('.player').hover()
+    const { frames, stalls } = await player(page)
+    await page.screenshot({ path })
+    await playing(page, frames + 2)
+    if ((await player(page)).stalls === stalls) return
+  }
+  throw new Error(`the picture does not play: no ${path}; is the machine busy?`)
+}
+
 async function shoot(browser, server, lang, colorScheme, viewport) {
   const context = await person(browser, { name: lang === 'zh-CN' ? '小雨' : 'Sam', lang, colorScheme, viewport, timezoneId: 'Europe/Berlin' })
   const key = `${lang.slice(0, 2)}-${colorScheme}-${viewport.width}`
   const room = await enter(context, server, 'demo')
   await playing(room, 60)
   await room.locator('.player-facts', { hasText: '1280×720' }).waitFor()
-  await room.locator('.player').hover()
-  await room.screenshot({ path: join(out, `room-${key}.png`) })
+  await moving(room, join(out, `room-${key}.png`))
   if (viewport === NARROW) {
     await room.getByRole('tab').nth(1).click()
-    await room.screenshot({ path: join(out, `files-${key}.png`) })
+    await moving(room, join(out, `files-${key}.png`))
   }
   const lobby = await open(context, server.url)
   await lobby.locator('.tile-picture:not([hidden])').waitFor({ timeout: 20_000 })
