@@ -32,7 +32,7 @@ struct source_end {
 };
 
 struct stream_lease {
-    char id[80];
+    char id[112];
     int64_t until_us;
 };
 

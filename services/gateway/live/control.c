@@ -23,6 +23,10 @@ struct plan {
     int64_t next_us;
 };
 
+struct lease {
+    char id[112];
+};
+
 static void begin_call(struct wr_live *l)
 {
     pthread_mutex_lock(&l->lock);
@@ -56,7 +60,9 @@ static struct plan decide(struct live_stream *s, int64_t now)
         p.watch = !s->in_flight && (group || now >= s->watch_at_us);
         if (p.watch) {
             p.group = group;
-            s->in_flight = s->watched = true;
+            s->in_flight = true;
+            s->session += !s->watched;
+            s->watched = true;
             s->watch_at_us = now + LIVE_RENEW_US;
             if (group) {
                 s->want_group = false;
@@ -65,10 +71,10 @@ static struct plan decide(struct live_stream *s, int64_t now)
             }
         }
         p.next_us = s->in_flight ? INT64_MAX : s->watch_at_us;
-        if (s->want_group)
+        if (s->want_group && !s->in_flight)
             p.next_us = WR_MIN(p.next_us, s->group_asked_us + LIVE_RESYNC_US);
         snprintf(p.url, sizeof p.url, "%s", s->event_url);
-    } else if (s->watched) {
+    } else if (s->watched && !s->in_flight) { /* else it could overtake the Watch */
         s->watched = false;
         p.unwatch = true;
     }
@@ -96,11 +102,20 @@ static void set_subscription(struct live_stream *s, const char *url)
     }
 }
 
+/* A lease is one session's, from the first viewer until the last left: calls may overtake each other, and the Unwatch of
+ * an earlier session must not end the lease of this one. */
+static char *lease_of(const struct live_stream *s, struct lease *out)
+{
+    snprintf(out->id, sizeof out->id, "%s.%u", wr_bus_instance(s->live->env.bus), s->session);
+    return out->id;
+}
+
 static void call_watch(struct live_stream *s, bool group)
 {
     Watchroom__V1__WatchRequest q = WATCHROOM__V1__WATCH_REQUEST__INIT;
+    struct lease lease;
     q.stream = s->name;
-    q.lease = s->live->lease;
+    q.lease = lease_of(s, &lease);
     q.lease_ms = LIVE_LEASE_MS;
     q.group = group;
     wr_count(&asked, group);
@@ -112,8 +127,9 @@ static void call_watch(struct live_stream *s, bool group)
 static void call_unwatch(struct live_stream *s)
 {
     Watchroom__V1__UnwatchRequest q = WATCHROOM__V1__UNWATCH_REQUEST__INIT;
+    struct lease lease;
     q.stream = s->name;
-    q.lease = s->live->lease;
+    q.lease = lease_of(s, &lease);
     wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Unwatch", wr_msg_pack(&q.base),
                 2000, NULL, NULL);
 }
@@ -183,7 +199,6 @@ static void handle_instance(void *ctx, const char *instance, enum wr_instance_st
 
 wr_err control__start(struct wr_live *l)
 {
-    snprintf(l->lease, sizeof l->lease, "%s", wr_bus_instance(l->env.bus));
     wr_bus_service_on_change(l->env.ingest, handle_instance, l);
     wr_err e = wr_thread_start(&l->thread, "live", thread_main, l);
     l->has_thread = e == WR_OK;

@@ -190,8 +190,9 @@ struct live_stream {
     int64_t end_us;         /* of the newest frame in the viewers' time */
 
     /* control */
-    bool watched;   /* ingest may hold a lease of ours */
-    bool in_flight; /* a Watch call */
+    bool watched;     /* ingest may hold a lease of ours */
+    unsigned session; /* counts up each time that a first viewer comes; part of the lease's id */
+    bool in_flight;   /* a Watch call */
     bool want_group;
     int64_t watch_at_us; /* next call */
     int64_t group_asked_us;
@@ -238,7 +239,6 @@ struct wr_live {
     int64_t poll_at_us; /* control thread only */
     pthread_t thread;
     bool has_thread;
-    char lease[80]; /* our bus instance */
 };
 struct live_stream *live__find(struct wr_live *l, struct wr_slice name);
 /* Adds a stream of that name when it is new. NULL when memory is out. */
