@@ -57,6 +57,15 @@ static void test_static_types_and_other_codecs_are_named(void **state)
     assert_true(s.tracks[2].format == SDP_OTHER);
     assert_string_equal(s.tracks[2].encoding, "H265");
     assert_string_equal(s.tracks[3].encoding, "ev");
+    assert_true(sdp__parse(wr_slice_str("m=video 0 RTP/AVP 26\nm=audio 0 RTP/AVP 14\n"
+                                        "m=video 0 RTP/AVP 99\nm=video 0 RTP/AVP 34\n"
+                                        "a=rtpmap:34 <>/90000\n"),
+                           &s));
+    assert_true(s.tracks[0].format == SDP_OTHER && s.tracks[1].format == SDP_OTHER);
+    assert_string_equal(s.tracks[0].encoding, "JPEG");
+    assert_string_equal(s.tracks[1].encoding, "MPA");
+    assert_string_equal(s.tracks[2].encoding, "payload type 99");
+    assert_string_equal(s.tracks[3].encoding, "H263");
     assert_false(sdp__parse(wr_slice_str("v=0\r\n"), &s));
 }
 

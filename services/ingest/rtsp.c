@@ -22,6 +22,7 @@
 
 #define MAX_BODY 65536u
 #define MAX_HEAD 16384u
+#define TELL_US (500 * 1000)
 #define SLICE_MS 100 /* so often a wait asks is_over */
 
 /* ---- the address -------------------------------------------------------------------------------------------------- */
@@ -96,14 +97,19 @@ bool rtsp__resolve(const char *base, const char *control, char *out, size_t n)
 
 /* ---- the socket --------------------------------------------------------------------------------------------------- */
 
+/* Asked where bytes may come without an end, too, so that a server that never stops sending holds nobody. */
+static enum rtsp_result may_go_on(struct rtsp *r, int64_t deadline_us)
+{
+    return r->is_over(r->ctx) ? RTSP_OVER : wr_mono_us() > deadline_us ? RTSP_TIMEOUT : RTSP_OK;
+}
+
 static enum rtsp_result wait_for(struct rtsp *r, short events, int64_t deadline_us)
 {
     for (;;) {
-        int64_t left_ms = (deadline_us - wr_mono_us()) / 1000;
-        if (r->is_over(r->ctx))
-            return RTSP_OVER;
-        if (left_ms < 0)
-            return RTSP_TIMEOUT;
+        enum rtsp_result e = may_go_on(r, deadline_us);
+        if (e != RTSP_OK)
+            return e;
+        int64_t left_ms = WR_MAX(deadline_us - wr_mono_us(), 0) / 1000;
         struct pollfd p = {.fd = r->fd, .events = events};
         if (poll(&p, 1, (int)WR_MIN(left_ms + 1, (int64_t)SLICE_MS)) > 0)
             return RTSP_OK;
@@ -138,6 +144,7 @@ enum rtsp_result rtsp__open(struct rtsp *r, const char *url, int64_t deadline_us
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *all = NULL;
     enum rtsp_result e = RTSP_UNREACHABLE;
     r->fd = -1;
+    r->session_s = 60; /* RFC 2326 12.37, also where a camera names no session */
     r->in = malloc(RTSP_READ_BYTES);
     if (!r->in || !parse_url(r, url))
         return RTSP_BAD;
@@ -174,6 +181,9 @@ static enum rtsp_result need(struct rtsp *r, size_t n, int64_t deadline_us)
         r->in_at = 0;
     }
     while (r->in_n - r->in_at < n) {
+        enum rtsp_result w = may_go_on(r, deadline_us);
+        if (w != RTSP_OK)
+            return w;
         ssize_t got = recv(r->fd, r->in + r->in_n, RTSP_READ_BYTES - r->in_n, 0);
         if (got > 0) {
             r->in_n += (size_t)got;
@@ -183,7 +193,7 @@ static enum rtsp_result need(struct rtsp *r, size_t n, int64_t deadline_us)
             return RTSP_CLOSED;
         if (errno != EAGAIN && errno != EINTR)
             return errno == ETIMEDOUT ? RTSP_TIMEOUT : RTSP_CLOSED;
-        enum rtsp_result w = wait_for(r, POLLIN, deadline_us);
+        w = wait_for(r, POLLIN, deadline_us);
         if (w != RTSP_OK)
             return w;
     }
@@ -233,15 +243,17 @@ static bool parameter(const char *line, const char *name, char *out, size_t n)
     return false;
 }
 
+/* The first Digest of an answer that we can do. It replaces the one of an earlier answer: a nonce may be used up. */
 static void take_challenge(struct rtsp *r, const char *line)
 {
     char text[64] = "";
-    if (strncasecmp(line, "Digest", 6) == 0 && !r->digest) {
+    if (strncasecmp(line, "Digest", 6) == 0 && !r->fresh_nonce) {
         if (parameter(line, "algorithm", text, sizeof text) && strcasecmp(text, "MD5") != 0)
             return;
         r->opaque[0] = 0;
-        r->digest = parameter(line, "realm", r->realm, sizeof r->realm) &&
-                    parameter(line, "nonce", r->nonce, sizeof r->nonce);
+        r->fresh_nonce = parameter(line, "realm", r->realm, sizeof r->realm) &&
+                         parameter(line, "nonce", r->nonce, sizeof r->nonce);
+        r->digest = r->fresh_nonce;
         (void)parameter(line, "opaque", r->opaque, sizeof r->opaque);
         text[0] = 0;
         r->qop_auth = parameter(line, "qop", text, sizeof text) && strcasestr(text, "auth");
@@ -375,6 +387,7 @@ static enum rtsp_result read_message(struct rtsp *r, struct head *h, struct rtsp
     size_t head = 0;
     *h = (struct head){.cseq = 0};
     *out = (struct rtsp_answer){.status = 0};
+    r->fresh_nonce = false;
     enum rtsp_result e;
     do
         e = read_line(r, line, sizeof line, &head, deadline_us);
@@ -403,7 +416,8 @@ static enum rtsp_result read_answer(struct rtsp *r, struct rtsp_answer *out, int
 {
     for (;;) {
         struct head h;
-        enum rtsp_result e = need(r, 1, deadline_us);
+        enum rtsp_result e = may_go_on(r, deadline_us);
+        e = e == RTSP_OK ? need(r, 1, deadline_us) : e;
         if (e != RTSP_OK)
             return e;
         if (r->in[r->in_at] == '$') {
@@ -439,23 +453,42 @@ enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, 
     }
 }
 
-void rtsp__tell(struct rtsp *r, const char *method, const char *url, const char *headers)
+static enum rtsp_result tell_alive(struct rtsp *r)
 {
-    (void)send_request(r, method, url, headers, wr_mono_us() + 500 * 1000);
+    return send_request(r, "GET_PARAMETER", r->alive_url, "", wr_mono_us() + TELL_US);
+}
+
+enum rtsp_result rtsp__keep_alive(struct rtsp *r, const char *url)
+{
+    r->alive_url = url;
+    enum rtsp_result e = tell_alive(r);
+    r->alive_cseq = r->cseq;
+    return e;
+}
+
+/* An answer that nobody waits for; to a keep-alive whose nonce was used up the same once more. */
+static enum rtsp_result skip_message(struct rtsp *r, int64_t deadline_us)
+{
+    struct rtsp_answer a;
+    struct head h;
+    enum rtsp_result e = read_message(r, &h, &a, deadline_us);
+    if (e != RTSP_OK || h.is_request || h.cseq != r->alive_cseq)
+        return e;
+    r->alive_cseq = 0;
+    return a.status == 401 && r->fresh_nonce ? tell_alive(r) : RTSP_OK;
 }
 
 enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet,
                               int64_t deadline_us)
 {
     for (;;) {
-        struct rtsp_answer skipped;
-        struct head h;
-        enum rtsp_result e = need(r, 4, deadline_us);
+        enum rtsp_result e = may_go_on(r, deadline_us);
+        e = e == RTSP_OK ? need(r, 4, deadline_us) : e;
         if (e != RTSP_OK)
             return e;
         const uint8_t *p = r->in + r->in_at;
         if (p[0] != '$') {
-            e = read_message(r, &h, &skipped, deadline_us); /* answer to a keep-alive */
+            e = skip_message(r, deadline_us);
             if (e != RTSP_OK)
                 return e;
             continue;

@@ -24,6 +24,9 @@ struct rtsp {
     unsigned session_s; /* its timeout */
     char realm[256], nonce[256], opaque[256];
     bool digest, qop_auth, basic;
+    bool fresh_nonce; /* the answer that was read last brought it */
+    const char *alive_url;
+    unsigned alive_cseq; /* of a keep-alive that may be repeated, 0 = none */
     unsigned nonce_count;
     /* what was read */
     uint8_t *in;
@@ -56,8 +59,9 @@ enum rtsp_result rtsp__open(struct rtsp *r, const char *url, int64_t deadline_us
  * headers: more lines, each ended by "\r\n", or "". */
 enum rtsp_result rtsp__ask(struct rtsp *r, const char *method, const char *url, const char *headers,
                            struct rtsp_answer *out, int64_t deadline_us);
-/* Sends a request whose answer nobody waits for (it is skipped when it comes). */
-void rtsp__tell(struct rtsp *r, const char *method, const char *url, const char *headers);
+/* Tells the server that somebody still listens; its answer is skipped when it comes. url: borrowed until the next one.
+ * On an error what was sent may be torn: the connection is of no use any more. */
+enum rtsp_result rtsp__keep_alive(struct rtsp *r, const char *url);
 /* The next interleaved packet; borrowed until the next call. */
 enum rtsp_result rtsp__packet(struct rtsp *r, unsigned *channel, struct wr_slice *packet,
                               int64_t deadline_us);

@@ -68,23 +68,29 @@ static void parse_fmtp(struct sdp_track *t, const char *v)
     }
 }
 
-static void parse_rtpmap(struct sdp_track *t, const char *v)
+static void set_encoding(struct sdp_track *t, const char *name, size_t n)
 {
     static const struct {
         const char *name;
         enum sdp_format format;
     } known[] = {
         {"H264", SDP_H264}, {"MPEG4-GENERIC", SDP_AAC}, {"PCMA", SDP_PCMA}, {"PCMU", SDP_PCMU}};
-    v += strcspn(v, " ");
-    v += strspn(v, " ");
-    size_t n = strcspn(v, "/");
     /* It is told to people: letters, digits, signs of a name. */
-    size_t ok = strspn(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+");
-    snprintf(t->encoding, sizeof t->encoding, "%.*s", (int)WR_MIN(n, ok), v);
+    size_t ok = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+");
+    if (WR_MIN(n, ok) > 0)
+        snprintf(t->encoding, sizeof t->encoding, "%.*s", (int)WR_MIN(n, ok), name);
     t->format = SDP_OTHER;
     for (size_t i = 0; i < WR_ARRAY_LEN(known); i++)
         if (strcasecmp(t->encoding, known[i].name) == 0)
             t->format = known[i].format;
+}
+
+static void parse_rtpmap(struct sdp_track *t, const char *v)
+{
+    v += strcspn(v, " ");
+    v += strspn(v, " ");
+    size_t n = strcspn(v, "/");
+    set_encoding(t, v, n);
     if (v[n] != '/')
         return;
     v += n + 1;
@@ -92,6 +98,29 @@ static void parse_rtpmap(struct sdp_track *t, const char *v)
     t->clock = clock > 0 && clock <= 1000000 ? (uint32_t)clock : t->clock;
     v += strcspn(v, "/");
     t->channels = *v == '/' ? (uint32_t)WR_MIN(strtoul(v + 1, NULL, 10), 8ul) : 0;
+}
+
+/* Types that need no rtpmap (RFC 3551, tables 4 and 5). */
+static const struct {
+    unsigned payload_type;
+    const char *name;
+    uint32_t clock;
+} static_types[] = {
+    {0, "PCMU", 8000},   {3, "GSM", 8000},    {4, "G723", 8000},   {5, "DVI4", 8000},
+    {6, "DVI4", 16000},  {7, "LPC", 8000},    {8, "PCMA", 8000},   {9, "G722", 8000},
+    {10, "L16", 44100},  {11, "L16", 44100},  {12, "QCELP", 8000}, {13, "CN", 8000},
+    {14, "MPA", 90000},  {15, "G728", 8000},  {16, "DVI4", 11025}, {17, "DVI4", 22050},
+    {18, "G729", 8000},  {25, "CelB", 90000}, {26, "JPEG", 90000}, {28, "nv", 90000},
+    {31, "H261", 90000}, {32, "MPV", 90000},  {33, "MP2T", 90000}, {34, "H263", 90000}};
+
+static void set_static_type(struct sdp_track *t)
+{
+    snprintf(t->encoding, sizeof t->encoding, "payload type %u", t->payload_type);
+    for (size_t i = 0; i < WR_ARRAY_LEN(static_types); i++)
+        if (static_types[i].payload_type == t->payload_type) {
+            set_encoding(t, static_types[i].name, strlen(static_types[i].name));
+            t->clock = static_types[i].clock;
+        }
 }
 
 static struct sdp_track *parse_media(struct sdp *out, const char *v)
@@ -102,14 +131,10 @@ static struct sdp_track *parse_media(struct sdp *out, const char *v)
     *t = (struct sdp_track){.is_video = strncasecmp(v, "video ", 6) == 0,
                             .is_audio = strncasecmp(v, "audio ", 6) == 0,
                             .clock = 90000};
-    unsigned pt = 255;
+    unsigned pt;
     if (sscanf(v, "%*s %*s %*s %u", &pt) == 1)
         t->payload_type = pt & 127;
-    if (t->is_audio && (pt == 0 || pt == 8)) { /* static types need no rtpmap */
-        t->format = pt == 0 ? SDP_PCMU : SDP_PCMA;
-        t->clock = 8000;
-        snprintf(t->encoding, sizeof t->encoding, "%s", pt == 0 ? "PCMU" : "PCMA");
-    }
+    set_static_type(t);
     return t;
 }
 
