@@ -13,6 +13,7 @@
 #include "wr_metrics.h"
 
 #include <libavcodec/avcodec.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -49,10 +50,13 @@ static bool is_over(void *ctx)
 
 /* ---- why it ended ------------------------------------------------------------------------------------------------- */
 
-static bool fail(struct camera *c, bool lasting, const char *text)
+WR_PRINTF(3, 4) static bool fail(struct camera *c, bool lasting, const char *fmt, ...)
 {
+    va_list ap;
+    va_start(ap, fmt);
     c->end->is_lasting = lasting;
-    snprintf(c->end->text, sizeof c->end->text, "%s", text);
+    vsnprintf(c->end->text, sizeof c->end->text, fmt, ap);
+    va_end(ap);
     return false;
 }
 
@@ -73,7 +77,7 @@ static bool fail_with(struct camera *c, enum rtsp_result e)
     case RTSP_BAD:
         return fail(c, false, "the camera answers with something that is not RTSP");
     default:
-        return fail(c, false, "");
+        return fail(c, false, "%s", "");
     }
 }
 
@@ -86,9 +90,7 @@ static bool fail_with_status(struct camera *c, int status, const char *doing)
     if (status == 404)
         return fail(c, true,
                     "the camera has no such path (404): check the address behind the host");
-    snprintf(c->end->text, sizeof c->end->text, "the camera answered %s with status %d", doing,
-             status);
-    return false;
+    return fail(c, false, "the camera answered %s with status %d", doing, status);
 }
 
 /* ---- tracks ------------------------------------------------------------------------------------------------------- */
@@ -208,11 +210,10 @@ static enum chosen choose_tracks(struct camera *c)
     if (odd_sound || (c->video && c->video->format == SDP_H264 && c->video->mode > 1))
         return CHOSEN_FOREIGN;
     if (c->video && c->video->format != SDP_H264) {
-        c->end->is_lasting = true;
-        snprintf(c->end->text, sizeof c->end->text,
-                 "the camera sends %s video, which this version does not carry: set the camera (or "
-                 "its substream) to H.264",
-                 strcasecmp(c->video->encoding, "H265") == 0 ? "H.265 (hevc)" : c->video->encoding);
+        fail(c, true,
+             "the camera sends %s video, which this version does not carry: set the camera (or "
+             "its substream) to H.264",
+             strcasecmp(c->video->encoding, "H265") == 0 ? "H.265 (hevc)" : c->video->encoding);
         return CHOSEN_NOTHING;
     }
     if (c->video)
@@ -221,7 +222,8 @@ static enum chosen choose_tracks(struct camera *c)
     choose_sound(c);
     if (c->video || c->audio)
         return CHOSEN;
-    fail(c, true, c->flow.note[0] ? c->flow.note : "the camera offers neither picture nor sound");
+    fail(c, true, "%s",
+         c->flow.note[0] ? c->flow.note : "the camera offers neither picture nor sound");
     return CHOSEN_NOTHING;
 }
 
@@ -288,7 +290,7 @@ static bool setup_all(struct camera *c)
         return false;
     leave_sound_out(c, c->end->text);
     c->flow.asc.n = 0;
-    c->end->text[0] = 0;
+    fail(c, false, "%s", ""); /* what ends the stream later is told with its own words and wait */
     return true;
 }
 
@@ -340,12 +342,13 @@ static void take_packet(struct camera *c, unsigned channel, struct wr_slice p)
     wr_count(&lost, c->video_rtp.lost - before);
 }
 
-static void stay_alive(struct camera *c, int64_t now)
+static bool stay_alive(struct camera *c, int64_t now)
 {
     if (now - c->alive_us < (int64_t)c->rtsp.session_s * 500000)
-        return;
+        return true;
     c->alive_us = now;
-    rtsp__tell(&c->rtsp, "GET_PARAMETER", c->base, "");
+    enum rtsp_result e = rtsp__keep_alive(&c->rtsp, c->base);
+    return e == RTSP_OK || fail_with(c, e);
 }
 
 static bool is_flowing(struct camera *c, int64_t now)
@@ -368,8 +371,8 @@ static void read_packets(struct camera *c)
         enum rtsp_result e = rtsp__packet(&c->rtsp, &channel, &p,
                                           wr_mono_us() + c->s->no_packet_us);
         if (e == RTSP_TIMEOUT)
-            snprintf(c->end->text, sizeof c->end->text, "no packet from the camera for %lld s",
-                     (long long)(c->s->no_packet_us / 1000000));
+            fail(c, false, "no packet from the camera for %lld s",
+                 (long long)(c->s->no_packet_us / 1000000));
         else if (e == RTSP_CLOSED)
             fail(c, false, "the camera ended the stream");
         else if (e != RTSP_OK)
@@ -378,8 +381,7 @@ static void read_packets(struct camera *c)
             return;
         take_packet(c, channel, p);
         int64_t now = wr_mono_us();
-        stay_alive(c, now);
-        if (!is_flowing(c, now) || !stream__is_wanted(c->s))
+        if (!stay_alive(c, now) || !is_flowing(c, now) || !stream__is_wanted(c->s))
             return;
     }
 }
