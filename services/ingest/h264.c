@@ -134,7 +134,7 @@ static void skip_scaling_list(struct bits *b, unsigned n)
     int32_t last = 8, next = 8;
     for (unsigned i = 0; i < n && !b->bad; i++) {
         if (next != 0)
-            next = (last + se(b)) & 255;
+            next = (int32_t)(((uint32_t)last + (uint32_t)se(b)) & 255); /* may be any 32 bits */
         last = next == 0 ? last : next;
     }
 }

@@ -13,6 +13,7 @@
 #include "wr_metrics.h"
 
 #include <libavcodec/avcodec.h>
+#include <libavutil/mathematics.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +100,7 @@ static void take_video(void *ctx, const struct rtp_frame *f)
 {
     struct camera *c = ctx;
     c->last_video_us = wr_mono_us();
-    int64_t pts = f->pts * (int64_t)FLOW_VIDEO_SCALE / c->video->clock;
+    int64_t pts = av_rescale(f->pts, FLOW_VIDEO_SCALE, c->video->clock);
     uint32_t duration = (uint32_t)((uint64_t)f->duration * FLOW_VIDEO_SCALE / c->video->clock);
     flow__video(&c->flow, &(struct flow_sample){.data = f->data,
                                                 .dts = TIMELINE_NONE,
@@ -132,14 +133,14 @@ static void take_audio(void *ctx, const struct rtp_frame *f)
     keep_together(c);
     int64_t pts = f->pts + c->skew;
     if (!c->sound) {
-        pts = pts * (int64_t)c->flow.sample_rate / c->audio->clock;
+        pts = av_rescale(pts, c->flow.sample_rate, c->audio->clock);
         take_coded_sound(c, f->data, pts, f->duration);
         return;
     }
     if (av_new_packet(c->packet, (int)f->data.n) < 0)
         return;
     memcpy(c->packet->data, f->data.p, f->data.n);
-    sound__feed(c->sound, c->packet, pts * SOUND_RATE / c->audio->clock);
+    sound__feed(c->sound, c->packet, av_rescale(pts, SOUND_RATE, c->audio->clock));
     av_packet_unref(c->packet);
 }
 
