@@ -204,6 +204,8 @@ void source__run_synthetic(struct stream *s, struct source_end *end)
         if (flow__set_audio(
                 &y.flow, wr_slice_of(y.audio->extradata, (size_t)y.audio->extradata_size), RATE, 1))
             run(&y);
+        else
+            fail(&y, "the AAC encoder gave a configuration that makes no sense");
     }
     av_frame_free(&y.frame);
     av_frame_free(&y.sound);

@@ -299,8 +299,9 @@ static bool run_once(struct stream *s, unsigned *failures)
     source__run(s, &end);
     wr_gauge_add(&running, -1);
     stream__end_epoch(s);
-    if (!stream__is_wanted(s))
-        return false;
+    /* Without a reason it ended because nobody wanted it. Who came meanwhile does not wait as after a failure. */
+    if (!stream__is_wanted(s) || !end.text[0])
+        return stream__is_wanted(s);
     if (wr_mono_us() - began >= GOOD_US)
         *failures = 0;
     int64_t wait = back_off_us((*failures)++, &end);
