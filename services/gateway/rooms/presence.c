@@ -108,12 +108,11 @@ static void op_pop(struct rooms__presence *ps)
     free(op);
 }
 
-/* The next operations. The hub takes a call's enters before its leaves, so an enter of a connection that leaves in this
- * call (it subscribed anew) has to wait for the next. */
+/* The next operations. The hub takes a call's leaves before its enters, so a connection that left and subscribed anew may
+ * do both in one. */
 static struct wr_msg *delta_body(struct wr_rooms *rs)
 {
     struct rooms__presence *ps = &rs->presence;
-    struct wr_map left = {0};
     size_t bytes = 0;
     ps->sent = calloc(BATCH_OPS, sizeof(struct rooms__sub *));
     bool *leaves = calloc(BATCH_OPS, sizeof *leaves);
@@ -123,10 +122,6 @@ static struct wr_msg *delta_body(struct wr_rooms *rs)
     while (ps->first && ps->nsent < BATCH_OPS) {
         struct rooms__presence_op *op = ps->first;
         struct rooms__sub *s = op->sub;
-        if (s && !op->leave && wr_map_get(&left, wr_slice_of(&s->conn, sizeof s->conn)))
-            break;
-        if (s && op->leave && !wr_map_put(&left, wr_slice_of(&s->conn, sizeof s->conn), s))
-            abort();
         ps->sent_ops++;
         if (s) {
             if (!op->leave)
@@ -150,7 +145,6 @@ static struct wr_msg *delta_body(struct wr_rooms *rs)
     for (size_t i = 0; i < ps->nsent; i++)
         if (leaves[i])
             ps->sent[i]->told = false;
-    wr_map_free(&left);
     free(leaves);
     return m;
 }
