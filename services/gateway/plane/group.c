@@ -114,6 +114,14 @@ void group__leave_all(struct wr_conn *c)
     }
 }
 
+bool wr_group_is_empty(const struct wr_group *g)
+{
+    for (uint32_t i = 0; i < g->nparts; i++)
+        if (atomic_load(&g->parts[i].present))
+            return false;
+    return true;
+}
+
 size_t wr_group_size(const struct wr_group *g)
 {
     return atomic_load_explicit(&g->size, memory_order_relaxed);

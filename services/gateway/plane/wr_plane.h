@@ -156,6 +156,8 @@ void wr_group_post(struct wr_group *g, struct wr_conn_id id, wr_conn_fn fn, void
 WR_MUST_USE bool wr_group_add(struct wr_group *g, struct wr_conn *c, uint32_t classes);
 /* Does nothing for one that is not a member. [own] */
 void wr_group_remove(struct wr_group *g, struct wr_conn *c);
+/* Nobody is in it, and no wr_group_post that may add somebody is on its way. [any], settled for the thread that posts */
+bool wr_group_is_empty(const struct wr_group *g);
 /* Members, about. [any] */
 size_t wr_group_size(const struct wr_group *g);
 /* Members with one of the classes, about. [any] */

@@ -89,13 +89,19 @@ static void send_frame(struct rooms__room *room, uint32_t codec, struct wr_buf *
     wr_frame_unref(f);
 }
 
+/* Of that codec, now or with what is on its way to their threads. */
+static bool has_members(const struct rooms__room *room, uint32_t codec)
+{
+    return room->groups[codec] && !wr_group_is_empty(room->groups[codec]);
+}
+
 static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, size_t n)
 {
     struct wr_rooms *rs = room->rs;
     struct wr_buf b = {0};
     wr_count(&rooms__m_pubs, n);
     for (uint32_t c = 0; c < rs->ncodecs; c++) {
-        if (!room->groups[c])
+        if (!has_members(room, c))
             continue;
         for (size_t from = 0; from < n;) {
             size_t to = from, bytes = 0;
@@ -118,7 +124,7 @@ static void send_members(struct rooms__room *room, const struct rooms__pubs *p)
     for (uint32_t c = 0; c < rs->ncodecs; c++) {
         const struct wr_codec_plugin *plugin = rs->codecs[c].plugin;
         struct wr_buf b = {0};
-        if (!room->groups[c] || !WR_PLUGIN_HAS(plugin, encode_members))
+        if (!has_members(room, c) || !WR_PLUGIN_HAS(plugin, encode_members))
             continue;
         plugin->encode_members(wr_slice_str(room->name), p->joined, p->n_joined, p->left, p->n_left,
                                &b);
