@@ -157,9 +157,16 @@ void wr_group_post(struct wr_group *g, struct wr_conn_id id, wr_conn_fn fn, void
 wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n, uint32_t classes)
 {
     struct wr_plane *p = g->plane;
+    struct plane__item *items[PLANE__THREADS_MAX] = {
+        0}; /* all or none: a part must not get it twice */
+    size_t bytes = 0;
+    wr_err e = WR_ERR_BUSY;
+    for (size_t k = 0; k < n; k++)
+        bytes += frames[k]->bytes;
     for (uint32_t i = 0; i < p->nthreads; i++) {
         if (atomic_load(&g->parts[i].present) &&
-            atomic_load(&p->threads[i].inbox_sends) >= PLANE__INBOX_ITEMS) {
+            (atomic_load(&p->threads[i].inbox_sends) >= PLANE__INBOX_ITEMS ||
+             atomic_load(&p->threads[i].inbox_bytes) >= PLANE__INBOX_BYTES)) {
             wr_count(&plane__m_inbox_full, 1);
             return WR_ERR_BUSY;
         }
@@ -167,16 +174,26 @@ wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t 
     for (uint32_t i = 0; i < p->nthreads; i++) {
         if (!atomic_load(&g->parts[i].present))
             continue;
-        struct plane__item *it = malloc(sizeof *it + n * sizeof it->frames[0]);
+        items[i] = malloc(sizeof *items[i] + n * sizeof items[i]->frames[0]);
+        if (!items[i])
+            goto out;
+    }
+    for (uint32_t i = 0; i < p->nthreads; i++) {
+        struct plane__item *it = items[i];
         if (!it)
-            return WR_ERR_BUSY;
+            continue;
         *it = (struct plane__item){
-            .kind = ITEM_SEND, .group = group_ref(g), .classes = classes, .u.send.n = n};
+            .kind = ITEM_SEND, .group = group_ref(g), .classes = classes, .u.send = {n, bytes}};
         for (size_t k = 0; k < n; k++)
             it->frames[k] = wr_frame_ref(frames[k]);
         plane__post(&p->threads[i], it);
+        items[i] = NULL;
     }
-    return WR_OK;
+    e = WR_OK;
+out:
+    for (uint32_t i = 0; i < p->nthreads; i++)
+        free(items[i]);
+    return e;
 }
 
 void group__run_send(struct plane__thread *t, struct plane__item *it)

@@ -21,7 +21,6 @@
 
 #define EVENTS 256
 #define USER_TIMEOUT_MS 30000u
-#define THREADS_MAX 64u
 #define REST_CONNS 64u
 #define REST_MAX_US 5000
 
@@ -32,6 +31,7 @@ void plane__post(struct plane__thread *t, struct plane__item *it)
     it->next = NULL;
     if (it->kind == ITEM_SEND) {
         atomic_fetch_add(&t->inbox_sends, 1);
+        atomic_fetch_add(&t->inbox_bytes, it->u.send.bytes);
         wr_gauge_add(&plane__g_inbox, 1);
     }
     pthread_mutex_lock(&t->lock);
@@ -356,6 +356,7 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
     case ITEM_SEND:
         group__run_send(t, it);
         atomic_fetch_sub(&t->inbox_sends, 1);
+        atomic_fetch_sub(&t->inbox_bytes, it->u.send.bytes);
         wr_gauge_add(&plane__g_inbox, -1);
         break;
     case ITEM_EACH:
@@ -516,7 +517,7 @@ wr_err wr_plane_open(const struct wr_plane_opts *o, struct wr_plane **out)
 {
     *out = NULL;
     uint32_t n = o->threads ? o->threads : cores();
-    n = WR_MIN(n, THREADS_MAX);
+    n = WR_MIN(n, PLANE__THREADS_MAX);
     struct wr_plane *p = calloc(1, sizeof *p);
     struct plane__thread *threads = calloc(n, sizeof *threads);
     if (!p || !threads) {
@@ -584,7 +585,8 @@ bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms)
 static bool has_room(struct wr_plane *p)
 {
     for (uint32_t i = 0; i < p->nthreads; i++)
-        if (atomic_load(&p->threads[i].inbox_sends) > PLANE__INBOX_ITEMS / 2)
+        if (atomic_load(&p->threads[i].inbox_sends) > PLANE__INBOX_ITEMS / 2 ||
+            atomic_load(&p->threads[i].inbox_bytes) > PLANE__INBOX_BYTES / 2)
             return false;
     return true;
 }

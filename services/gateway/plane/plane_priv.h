@@ -17,7 +17,9 @@
 #define PLANE__READ_BYTES (64u << 10)
 /* At once from a chat client: a pause takes effect between two reads, so this is what may come after it. */
 #define PLANE__CHAT_READ_BYTES (4u << 10)
-#define PLANE__INBOX_ITEMS 16384u   /* bound of sends that wait in a thread's inbox */
+#define PLANE__THREADS_MAX 64u
+#define PLANE__INBOX_ITEMS 16384u /* bounds of sends that wait in a thread's inbox */
+#define PLANE__INBOX_BYTES (64u << 20)
 #define PLANE__MEDIA_STALL_MS 10000 /* a media connection that took no byte for so long is closed */
 #define PLANE__CLOSE_MS 5000        /* how long the peer may take for its end of the close */
 #define PLANE__MESSAGE_MS 60000     /* how long one message may take to arrive */
@@ -111,7 +113,7 @@ struct plane__item {
             char *reason;
         } drain;
         struct {
-            size_t n;
+            size_t n, bytes;
         } send;
     } u;
     struct wr_frame *frames[]; /* ITEM_SEND */
@@ -125,6 +127,7 @@ struct plane__thread {
     pthread_mutex_t lock; /* guards inbox_* */
     struct plane__item *inbox_first, **inbox_last;
     atomic_uint inbox_sends;
+    atomic_size_t inbox_bytes; /* of them */
     /* the thread's own: */
     int64_t now_ms;
     struct wr_conn **slots; /* by low bits of the id */
