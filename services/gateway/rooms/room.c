@@ -15,9 +15,12 @@
 #define CALL_MS 3000u
 #define MESSAGE_BYTES (16u << 10) /* a batch is cut into messages of about this size */
 
-static void hold(struct rooms__held **first, struct rooms__held ***last, size_t *n,
-                 struct wr_msg *msg, struct wr_slice event)
+/* False when there is no room for it: what it tells is read from the log then. */
+static bool hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__held ***last,
+                 size_t *n, struct wr_msg *msg, struct wr_slice event)
 {
+    if (*n >= ROOMS__HELD_EVENTS || rs->held_bytes >= ROOMS__EVENTS_BYTES)
+        return false;
     struct rooms__held *h = calloc(1, sizeof *h);
     if (!h)
         abort();
@@ -28,13 +31,16 @@ static void hold(struct rooms__held **first, struct rooms__held ***last, size_t 
     **last = h;
     *last = &h->next;
     (*n)++;
+    rs->held_bytes += event.n;
+    return true;
 }
 
-static void held_free(struct rooms__held **first, size_t *n)
+static void held_free(struct wr_rooms *rs, struct rooms__held **first, size_t *n)
 {
     while (*first) {
         struct rooms__held *h = *first;
         *first = h->next;
+        rs->held_bytes -= h->event.n;
         wr_msg_unref(h->msg);
         free(h);
     }
@@ -47,6 +53,7 @@ static void drop_one_held(struct rooms__room *room, struct rooms__held **at)
     struct rooms__held *h = *at;
     *at = h->next;
     room->nheld--;
+    room->rs->held_bytes -= h->event.n;
     wr_gauge_add(&rooms__g_held, -1);
     wr_msg_unref(h->msg);
     free(h);
@@ -71,7 +78,7 @@ static void drop_held_of_epoch(struct rooms__room *room)
 static void drop_held(struct rooms__room *room)
 {
     wr_gauge_add(&rooms__g_held, -(int64_t)room->nheld);
-    held_free(&room->held, &room->nheld);
+    held_free(room->rs, &room->held, &room->nheld);
 }
 
 /* ---- to the members ---- */
@@ -252,7 +259,7 @@ static bool recover_collect(struct rooms__room *room, struct rooms__sub *s,
 static void recover_end(struct rooms__room *room)
 {
     if (--room->recovering == 0) {
-        held_free(&room->recent, &room->nrecent);
+        held_free(room->rs, &room->recent, &room->nrecent);
         room->recent_lost = false;
     }
     room->calls--;
@@ -421,12 +428,9 @@ static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_s
     if (p->n) {
         bool is_new = p->v[p->n - 1].offset > room->last;
         deliver(room, p);
-        if (is_new && room->recovering) {
-            if (room->nrecent < ROOMS__HELD_EVENTS)
-                hold(&room->recent, &room->recent_last, &room->nrecent, msg, event);
-            else
-                room->recent_lost = true;
-        }
+        if (is_new && room->recovering &&
+            !hold(room->rs, &room->recent, &room->recent_last, &room->nrecent, msg, event))
+            room->recent_lost = true;
     }
     if (p->n_joined || p->n_left)
         send_members(room, p);
@@ -519,8 +523,7 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
         return;
     }
     bool taken = room->state == ROOM_LIVE && take_event(room, msg, event, &p);
-    if (!taken && room->nheld < ROOMS__HELD_EVENTS) {
-        hold(&room->held, &room->held_last, &room->nheld, msg, event);
+    if (!taken && hold(rs, &room->held, &room->held_last, &room->nheld, msg, event)) {
         wr_gauge_add(&rooms__g_held, 1);
     } else if (!taken) {
         room->target = WR_MAX(room->target, p.n ? p.v[p.n - 1].offset : p.top);
@@ -713,7 +716,7 @@ void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s)
 static void room_free(struct rooms__room *room)
 {
     drop_held(room);
-    held_free(&room->recent, &room->nrecent);
+    held_free(room->rs, &room->recent, &room->nrecent);
     for (uint32_t c = 0; c < ROOMS__CODECS; c++)
         wr_group_unref(&room->groups[c]);
     wr_gauge_add(&rooms__g_rooms, -1);

@@ -553,6 +553,20 @@ static void test_more_than_may_wait_is_read_from_the_log_later(void **state)
     assert_int_equal(num_calls, 0);
 }
 
+static void test_more_bytes_than_may_wait_are_read_from_the_log_later(void **state)
+{
+    (void)state;
+    event(12, 1);
+    rs->held_bytes += ROOMS__EVENTS_BYTES;
+    event(13, 1);
+    rs->held_bytes -= ROOMS__EVENTS_BYTES;
+    history(10, 11, 1, 12);
+    expect("11 12 ");
+    history(12, 13, 1, 13);
+    expect("13 ");
+    assert_int_equal(rs->held_bytes, 0);
+}
+
 static void test_a_hole_that_the_log_no_longer_has_is_told(void **state)
 {
     (void)state;
@@ -860,6 +874,7 @@ int main(void)
         T(test_a_check_that_finds_another_log_asks_for_its_position),
         T(test_a_call_that_failed_is_made_again_by_the_timer),
         T(test_more_than_may_wait_is_read_from_the_log_later),
+        T(test_more_bytes_than_may_wait_are_read_from_the_log_later),
         T(test_a_hole_that_the_log_no_longer_has_is_told),
         T(test_members_are_told_who_came_and_who_left),
         T(test_a_new_epoch_is_told_and_counted_from_its_own_start),

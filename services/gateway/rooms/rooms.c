@@ -73,10 +73,14 @@ static bool has_work(const struct wr_rooms *rs)
 static bool post(struct wr_rooms *rs, struct rooms__job *j)
 {
     pthread_mutex_lock(&rs->lock);
-    bool ok = j->kind != JOB_EVENT || rs->nevents < ROOMS__EVENTS;
+    bool ok = j->kind != JOB_EVENT ||
+              (rs->nevents < ROOMS__EVENTS && rs->event_bytes < ROOMS__EVENTS_BYTES);
     if (ok) {
         bool had_work = has_work(rs);
-        rs->nevents += j->kind == JOB_EVENT;
+        if (j->kind == JOB_EVENT) {
+            rs->nevents++;
+            rs->event_bytes += j->u.event.event.n;
+        }
         if (j->kind == JOB_PUBLISH)
             rs->npublishes++;
         else
@@ -195,6 +199,7 @@ static struct rooms__job *take_jobs(struct wr_rooms *rs, bool *ended)
     rs->jobs = NULL;
     rs->jobs_last = &rs->jobs;
     rs->nevents = 0;
+    rs->event_bytes = 0;
     rs->npublishes = 0;
     rs->urgent = false;
     rs->ending = rs->ended;

@@ -20,7 +20,8 @@
 #define ROOMS__PENDING_PER_CLIENT 1024u
 #define ROOMS__OUTBOX_ITEMS 20000u
 #define ROOMS__OUTBOX_BYTES (32u << 20)
-#define ROOMS__EVENTS 8192u /* events of the hubs that wait for the thread */
+#define ROOMS__EVENTS 8192u             /* events of the hubs that wait for the thread */
+#define ROOMS__EVENTS_BYTES (64u << 20) /* of them, and of those that all rooms hold */
 #define ROOMS__HELD_EVENTS \
     1024u /* events of one room that wait for a fill or were kept for a recovery */
 #define ROOMS__PUBLISH_MS 4000 /* a publish has its answer by then: SDKs wait 5 s */
@@ -282,6 +283,7 @@ struct wr_rooms {
     pthread_cond_t wake;
     struct rooms__job *jobs, **jobs_last;
     uint32_t nevents;
+    size_t event_bytes;
     size_t npublishes; /* jobs that wait until there are wake_publishes of them ... */
     size_t wake_publishes;
     bool urgent; /* ... or another kind of job is there */
@@ -292,9 +294,10 @@ struct wr_rooms {
     struct rooms__outbox outbox;
     struct rooms__presence presence;
     int64_t timer_ms;
-    int64_t check_ms; /* when the rooms' newest offsets are asked for */
-    uint32_t checks;  /* such calls under way */
-    bool ending;      /* nothing new is asked of the hub; what is under way is waited for */
+    int64_t check_ms;  /* when the rooms' newest offsets are asked for */
+    uint32_t checks;   /* such calls under way */
+    size_t held_bytes; /* of all rooms */
+    bool ending;       /* nothing new is asked of the hub; what is under way is waited for */
 };
 
 /* clients.c */
