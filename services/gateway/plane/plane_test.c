@@ -7,6 +7,7 @@
 #include "wr_thread.h"
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -544,6 +545,44 @@ static void test_a_burst_over_the_bound_is_not_slow(void **state)
     seen_fini(&s);
 }
 
+static void hold_thread(struct wr_conn *c, void *arg)
+{
+    assert_non_null(c);
+    while (sem_wait(arg) != 0)
+        ;
+}
+
+static void test_what_waits_for_a_thread_is_bounded_in_bytes(void **state)
+{
+    (void)state;
+    struct wr_plane *p = plane_new();
+    struct wr_group *g = wr_group_new(p);
+    struct seen s;
+    sem_t go;
+    seen_init(&s);
+    s.group = g;
+    s.classes = 1;
+    int fd = adopt(p, &s, NULL);
+    uint8_t *bytes = calloc(1, PLANE__INBOX_BYTES / 4);
+    struct wr_frame *f = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, PLANE__INBOX_BYTES / 4));
+    assert_int_equal(sem_init(&go, 0, 0), 0);
+    wr_plane_post(p, s.id, hold_thread, &go);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
+    assert_int_equal(wr_group_send(g, &f, 1, 1), WR_ERR_BUSY);
+    assert_int_equal(sem_post(&go), 0);
+    wr_plane_wait_room(p);
+    assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
+    close(fd);
+    AWAIT(&s, s.closed);
+    assert_int_equal(sem_destroy(&go), 0);
+    wr_frame_unref(f);
+    free(bytes);
+    wr_group_unref(&g);
+    wr_plane_close(&p);
+    seen_fini(&s);
+}
+
 static void send_media(struct wr_group *g, unsigned number, unsigned flags, size_t bytes)
 {
     uint8_t *p = calloc(1, bytes);
@@ -739,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_a_group_frame_reaches_all_of_its_class_in_order),
         cmocka_unit_test(test_a_slow_chat_client_is_closed_with_3008),
         cmocka_unit_test(test_a_burst_over_the_bound_is_not_slow),
+        cmocka_unit_test(test_what_waits_for_a_thread_is_bounded_in_bytes),
         cmocka_unit_test(test_a_slow_viewer_goes_on_at_a_key_frame),
         cmocka_unit_test(test_raw_gets_the_bytes_alone),
         cmocka_unit_test(test_a_post_to_a_connection_that_is_gone_gets_null),
