@@ -47,6 +47,11 @@ async function furnish(browser, server) {
     await say(people.get(name), text)
     await shows(people.get(name), text)
   }
+  // They talk and do not watch: five decoders are too many for a small machine, and the pictures are to show one that plays.
+  for (const page of people.values()) {
+    await page.evaluate(() => document.activeElement.blur())
+    await page.keyboard.press('k')
+  }
   for (const [name, , bytes] of FILES) {
     const ada = people.get('Ada')
     await ada.locator('#file-picker').setInputFiles(scratch(name, bytes))
