@@ -503,7 +503,7 @@ def test_backup_while_running_comes_back_here_and_on_a_new_machine(stack, tmp_pa
     assert sent.status_code == 204, sent.text
     # A log that takes its time to copy, and a hub that has something to write all the time.
     with text_client(stack, "long") as person:
-        for i in range(60):
+        for i in range(20):
             lines = [f"{i}.{k}".ljust(50_000, ".") for k in range(10)]
             for line in lines:
                 person.ws.send(line)
