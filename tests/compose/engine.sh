@@ -69,7 +69,8 @@ engine_images_rm() {
     layer=$(docker image inspect --format '{{index .RootFS.Layers 0}}' "$1")
     docker image ls -q --no-trunc | sort -u |
         xargs -r docker image inspect --format '{{.Id}} {{range .RootFS.Layers}}{{.}} {{end}}' |
-        awk -v layer="$layer" '$2 == layer { print $1 }' | xargs -r docker image rm -f >/dev/null
+        awk -v layer="$layer" '$2 == layer && $3 != "" { print $1 }' | xargs -r docker image rm -f >/dev/null
+    docker image rm "$1" >/dev/null
 }
 
 engine_stop() {
