@@ -5,6 +5,7 @@
 # namespaces of their own. Nothing has to be undone afterwards: the mounts and the processes of a root
 # belong to its namespaces, and end with the command that entered it, however that ends.
 #
+#   root_become COMMAND...     runs a command as root, in place of this; returns when we are root
 #   root_base RELEASE          prints a tar file of a minimal RELEASE (bookworm, trixie); makes it once
 #   root_unpack TAR DIR        a root in DIR from it
 #   root_run DIR COMMAND...    runs a command in it, with the machine's network (for apt)
@@ -18,6 +19,15 @@ root_cache=${XDG_CACHE_HOME:-$HOME/.cache}/watchroom
 root_die() {
     echo "${0##*/}: $*" >&2
     exit 1
+}
+
+# A password is only asked for where somebody can give it: scripts/test, which starts us without a terminal, has asked.
+root_become() {
+    [ "$(id -u)" -ne 0 ] || return 0
+    command -v sudo >/dev/null || root_die "only root can do this: run it as root, or install sudo"
+    if [ -t 0 ]; then exec sudo -E "$@"; fi
+    sudo -n true 2>/dev/null || root_die "only root can do this, and sudo wants a password: run 'sudo -v' first, or this as root"
+    exec sudo -nE "$@"
 }
 
 # Where apt finds Debian here, and how it must speak to it, are the machine's matter: taken from it.
