@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "small_disk.h"
 #include "store_conformance.h"
 #include "wr_clock.h"
 #include "wr_id.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -247,35 +247,10 @@ static void drop_ballast(struct test_store *t)
     assert_int_equal(unlink(path), 0);
 }
 
-static bool write_line(const char *path, const char *line)
-{
-    int fd = open(path, O_WRONLY);
-    bool ok = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line);
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-/* Only root may mount: who is not becomes root of a namespace of its own, for the rest of this program. */
-static bool become_root(void)
-{
-    char users[64], groups[64];
-    if (geteuid() == 0)
-        return true;
-    snprintf(users, sizeof users, "0 %d 1", (int)geteuid());
-    snprintf(groups, sizeof groups, "0 %d 1", (int)getegid());
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
-           write_line("/proc/self/setgroups", "deny") && write_line("/proc/self/uid_map", users) &&
-           write_line("/proc/self/gid_map", groups);
-}
-
 static void test_full_file_system_recovers(void **state)
 {
     struct test_store *t = *state;
-    if (!become_root() || mount("tmpfs", t->folder, "tmpfs", 0, "size=4m") != 0)
-        fail_msg("a small file system cannot be mounted (%s): run this as root, or where user "
-                 "namespaces are allowed; in a container it takes --privileged",
-                 strerror(errno));
+    small_disk_mount(t->folder, "4m");
     char *ballast = calloc(1, 1 << 20);
     assert_non_null(ballast);
     write_file(t, "ballast", ballast, 1 << 20);
