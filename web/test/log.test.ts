@@ -6,7 +6,7 @@ import { RoomLog } from '../src/chat/log'
 import { Members } from '../src/chat/members'
 import { stampsOf } from '../src/chat/timed-socket'
 
-const entry = (offset: number, id = '') => readEntry({ offset, data: { text: `n${offset}`, id } }, 1000 + offset)
+const entry = (offset: number, id = '', text = `n${offset}`) => readEntry({ offset, data: { text, id } }, 1000 + offset)
 
 test('entries are in the order of their offsets, however they come', () => {
   const log = new RoomLog()
@@ -24,20 +24,27 @@ test('the same offset twice is one entry', () => {
 
 test('a message that was sent again is shown once, at its first place', () => {
   const log = new RoomLog()
-  log.add(entry(4, 'message x'))
-  log.add(entry(7, 'message x'))
+  log.add(entry(4, 'message x', 'hi'))
+  log.add(entry(7, 'message x', 'hi'))
   assert.deepEqual(log.all.map((e) => e.offset), [4])
   const backwards = new RoomLog()
-  backwards.add(entry(7, 'message x'))
-  backwards.add(entry(4, 'message x'))
+  backwards.add(entry(7, 'message x', 'hi'))
+  backwards.add(entry(4, 'message x', 'hi'))
   assert.deepEqual(backwards.all.map((e) => e.offset), [4])
+})
+
+test('one id with other words is another message', () => {
+  const log = new RoomLog()
+  log.add(entry(4, 'message x', 'hi'))
+  log.add(entry(7, 'message x', 'there'))
+  assert.deepEqual(log.all.map((e) => e.offset), [4, 7])
 })
 
 test('what is too short or too long for an id of the server’s is none: a bot’s counter starts again', () => {
   for (const id of ['1', 'seven__', 'x'.repeat(129)]) {
     const log = new RoomLog()
-    log.add(entry(1, id))
-    log.add(entry(2, id))
+    log.add(entry(1, id, 'hi'))
+    log.add(entry(2, id, 'hi'))
     assert.deepEqual(log.all.map((e) => e.offset), [1, 2], id)
   }
 })

@@ -17,7 +17,7 @@ export interface Entry {
   name: string
   /** The sender's connection, where the server told it. */
   client: string
-  /** The sender's own id for the message: the same id twice is the same message. Empty when it has none that is meant so. */
+  /** The sender's own id: the same message under the same id was sent again. Empty when it has none that is meant so. */
   id: string
   kind: 'text' | 'file' | 'other'
   text: string

@@ -50,7 +50,8 @@ export class RoomLog {
 
   /** Of two copies the earlier one stays, whichever was loaded first. */
   private claim(entry: Entry): boolean {
-    const key = entry.id
+    // The server's rule: one id with other data is another message.
+    const key = [entry.id, entry.name, entry.text, entry.file?.id].join('\n')
     const known = this.ids.get(key)
     if (known !== undefined && known < entry.offset) return false
     if (known !== undefined) this.entries = this.entries.filter((old) => old.offset !== known)
