@@ -63,7 +63,7 @@ def test_the_default_configuration_and_the_example_are_fine():
 @pytest.mark.parametrize("yaml, sentence", [
     ("gateway:\n  listne: 1\n", ":2: gateway.listne: no such key; did you mean listen?"),
     ("gateway:\n  http_threads: many\n", ':2: gateway.http_threads: "many" is not a number'),
-    ("streams: [a\n", "not valid YAML"),
+    ("streams: [a\n", ":2: not valid YAML: did not find expected ',' or ']'"),
     ("rooms: { a: { stream: b } }\n", ':1: rooms.a.stream: no stream is named "b"'),
 ])
 @pytest.mark.parametrize("command", ["check", "serve"])
