@@ -195,7 +195,7 @@ class Gateway:
                 for line in r.text.splitlines() if line and not line.startswith("#")}
 
     def healthy(self):
-        return requests.get(f"http://127.0.0.1:{self.health}/healthz", timeout=5).status_code == 200
+        return requests.get(f"http://127.0.0.1:{self.health}/healthz", timeout=5 * SLOW).status_code == 200
 
     def text(self, room=None, **kw):
         """A client of /ws, as the gorilla chat page is one."""

@@ -102,7 +102,7 @@ def test_the_greeting_comes_when_it_accepts(tmp_path):
     try:
         first = p.stdout.readline()
         assert first == f"Watchroom is open: http://127.0.0.1:{base}/\n"
-        assert requests.get(f"http://127.0.0.1:{base}/api/v1/rooms", timeout=10).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{base}/api/v1/rooms", timeout=10 * SLOW).status_code == 200
         assert "no tokens" in p.stdout.readline()
     finally:
         assert end(p) == 0
@@ -198,10 +198,10 @@ def test_sigterm_ends_it_cleanly_with_clients_on(fresh):
 
 def upload(gateway, data):
     """An uploaded file's path."""
-    made = requests.post(f"{gateway.http}/files/", timeout=30, headers={
+    made = requests.post(f"{gateway.http}/files/", timeout=30 * SLOW, headers={
         "Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": "filename YQ=="})
     assert made.status_code == 201, made.text
-    sent = requests.patch(gateway.http + made.headers["Location"], data=data, timeout=30, headers={
+    sent = requests.patch(gateway.http + made.headers["Location"], data=data, timeout=30 * SLOW, headers={
         "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     assert sent.status_code == 204, sent.text
     return made.headers["Location"]
@@ -286,7 +286,7 @@ def test_split_runs_four_processes_and_ends_them_on_one_signal(supervised):
     p, base, log = supervised
     children = children_of(p.pid)
     assert sorted(children) == sorted(SPLIT_NAMES)
-    until(lambda: requests.get(f"http://127.0.0.1:{base + 1}/healthz", timeout=5).status_code == 200)
+    until(lambda: requests.get(f"http://127.0.0.1:{base + 1}/healthz", timeout=5 * SLOW).status_code == 200)
     p.send_signal(signal.SIGINT)
     p.communicate(timeout=30 * SLOW)
     assert p.returncode == 0
@@ -303,7 +303,7 @@ def test_split_starts_a_dead_child_again(supervised):
         assert {n: c for n, c in after.items() if n != service} == {n: c for n, c in before.items() if n != service}
         until(lambda: f"{service} is up again" in log.read_text(), what=f"{service} ready")
     assert "signal 9" in log.read_text()
-    until(lambda: requests.get(f"http://127.0.0.1:{base + 1}/healthz", timeout=5).status_code == 200)
+    until(lambda: requests.get(f"http://127.0.0.1:{base + 1}/healthz", timeout=5 * SLOW).status_code == 200)
 
 
 def test_split_leaves_no_orphans_when_it_is_killed(supervised):

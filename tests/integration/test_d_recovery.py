@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from busclient import Bus, hub_pb2
-from harness import Process, Room, until
+from harness import SLOW, Process, Room, until
 from test_c_centrifuge import Json, person, take
 
 
@@ -305,7 +305,7 @@ def test_a_gateway_started_before_the_hub_serves_when_it_comes():
             r.processes[name] = Process(name, args, r.env, r.dir / f"{name}.log", wait_ready=None)
         r.processes["gateway0"].start()
         g = r.gateways[0]
-        h = requests.get(f"http://127.0.0.1:{g.health}/healthz", timeout=5)
+        h = requests.get(f"http://127.0.0.1:{g.health}/healthz", timeout=5 * SLOW)
         assert h.status_code == 503 and "hub" in h.text
         for name in ("hub", "filestore", "ingest", "gateway1"):
             r.processes[name].start()

@@ -47,10 +47,10 @@ def test_health_and_metrics_on_both_doors(room):
     for g in room.gateways:
         for port in (g.port, g.health):
             # A gateway is ready with its hub; until the other services are found, it says that it lacks them.
-            until(lambda port=port: requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).text.strip() == "ok",
+            until(lambda port=port: requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10 * SLOW).text.strip() == "ok",
                   what="a gateway that lacks nothing")
-            assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10).status_code == 200
-            r = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+            assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10 * SLOW).status_code == 200
+            r = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10 * SLOW)
             assert r.status_code == 200 and r.headers["Content-Type"].startswith("text/plain")
             seen = set()
             for line in r.text.splitlines():
@@ -128,7 +128,7 @@ def test_the_page_comes_with_its_guards(room):
     assert r.headers["X-Content-Type-Options"] == "nosniff"
     assert "Content-Security-Policy" in r.headers
     assert room.gateway.get("/room/demo").status_code == 200
-    assert requests.head(room.gateway.http + "/", timeout=10).status_code == 200
+    assert requests.head(room.gateway.http + "/", timeout=10 * SLOW).status_code == 200
     asset = re.search(r'/assets/[^"]+\.js', r.text).group(0)
     r = room.gateway.get(asset)
     assert r.status_code == 200 and "javascript" in r.headers["Content-Type"] and "immutable" in r.headers["Cache-Control"]

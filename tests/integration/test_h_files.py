@@ -54,7 +54,7 @@ def upload(gateway, data, **meta):
 
 
 def test_options_tell_what_is_offered(room):
-    r = requests.options(f"{room.gateway.http}/files/", timeout=10)
+    r = requests.options(f"{room.gateway.http}/files/", timeout=10 * SLOW)
     assert r.status_code in (200, 204) and r.headers["Tus-Resumable"] == "1.0.0" and "1.0.0" in r.headers["Tus-Version"]
     assert {"creation", "creation-with-upload", "termination"} <= set(r.headers["Tus-Extension"].split(","))
 
@@ -93,7 +93,7 @@ def test_tus_js_client_uploads_pauses_and_resumes(room, name, tmp_path, chunk, p
     file.write_bytes(data)
     r = node("tus_upload.mjs", f"{room.gateway.http}/files/", file, name, chunk, pause)
     assert r["paused"] == bool(pause)
-    assert requests.get(r["url"], timeout=30).content == data
+    assert requests.get(r["url"], timeout=30 * SLOW).content == data
 
 
 def test_curl_uploads_by_hand_and_downloads(room, tmp_path):
@@ -103,13 +103,13 @@ def test_curl_uploads_by_hand_and_downloads(room, tmp_path):
     out = subprocess.run(["curl", "-sS", "-i", "-X", "POST", f"{room.gateway.http}/files/", "-H", "Tus-Resumable: 1.0.0",
                           "-H", f"Upload-Length: {len(data)}", "-H", "Content-Type: application/offset+octet-stream",
                           "-H", f"Upload-Metadata: {metadata(filename='c.bin')}", "--data-binary", f"@{file}"],
-                         capture_output=True, text=True, timeout=60, check=True).stdout
+                         capture_output=True, text=True, timeout=60 * SLOW, check=True).stdout
     assert out.split()[1] in ("201", "100"), out
     location = [line.split(": ", 1)[1].strip() for line in out.splitlines() if line.lower().startswith("location:")][0]
     url = location if location.startswith("http") else room.gateway.http + location
     got = tmp_path / "got.bin"
-    subprocess.run(["curl", "-sSf", "-o", got, "-r", "0-99999", url], check=True, timeout=60)
-    subprocess.run(["curl", "-sSf", "-o", got, "-C", "100000", url], check=True, timeout=60)
+    subprocess.run(["curl", "-sSf", "-o", got, "-r", "0-99999", url], check=True, timeout=60 * SLOW)
+    subprocess.run(["curl", "-sSf", "-o", got, "-C", "100000", url], check=True, timeout=60 * SLOW)
     assert got.read_bytes() == data
 
 
@@ -117,9 +117,10 @@ def test_curl_with_expect_is_told_to_go_on(room, tmp_path):
     data = os.urandom(2_000_000)
     (tmp_path / "e.bin").write_bytes(data)
     url = url_of(room.gateway, create(room.gateway, len(data)))
-    r = subprocess.run(["curl", "-sS", "-v", "-i", "-X", "PATCH", url, "--expect100-timeout", "30", "-H", "Tus-Resumable: 1.0.0",
-                        "-H", "Upload-Offset: 0", "-H", "Expect: 100-continue", "-H", "Content-Type: application/offset+octet-stream",
-                        "--data-binary", f"@{tmp_path / 'e.bin'}"], capture_output=True, text=True, timeout=60, check=True)
+    r = subprocess.run(["curl", "-sS", "-v", "-i", "-X", "PATCH", url, "--expect100-timeout", "30", "-H", "Expect: 100-continue",
+                        "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Offset: 0", "-H",
+                        "Content-Type: application/offset+octet-stream", "--data-binary", f"@{tmp_path / 'e.bin'}"],
+                       capture_output=True, text=True, timeout=60 * SLOW, check=True)
     assert "100 Continue" in r.stdout and "204" in r.stdout
     assert "Done waiting for 100-continue" not in r.stderr, r.stderr
 
@@ -130,12 +131,12 @@ def test_a_new_upload_is_at_zero_and_keeps_its_metadata(room):
     r = head(url)
     assert r.status_code == 200 and r.headers["Upload-Offset"] == "0" and r.headers["Upload-Length"] == "10"
     assert set(r.headers["Upload-Metadata"].split(",")) == set(meta.split(",")) and "no-store" in r.headers["Cache-Control"]
-    assert requests.get(url, timeout=10).status_code in (404, 409, 403)  # not finished: nothing to download
+    assert requests.get(url, timeout=10 * SLOW).status_code in (404, 409, 403)  # not finished: nothing to download
 
 
 def test_an_empty_file_is_complete_at_once(room):
     url = upload(room.gateway, b"", filename="empty")
-    r = requests.get(url, timeout=10)
+    r = requests.get(url, timeout=10 * SLOW)
     assert r.status_code == 200 and r.content == b""
 
 
@@ -147,12 +148,12 @@ def test_wrong_offset_is_409_and_changes_nothing(room):
         assert r.status_code == 409 and r.headers.get("Upload-Offset", "5") == "5", wrong
     assert head(url).headers["Upload-Offset"] == "5"
     assert patch(url, 5, b"67890").status_code == 204
-    assert requests.get(url, timeout=10).content == b"1234567890"
+    assert requests.get(url, timeout=10 * SLOW).content == b"1234567890"
 
 
 @pytest.mark.parametrize("value", ["-1", "abc", "1e3", "0x10", "", "1 2", "99999999999999999999999", "1.5"])
 def test_an_upload_length_that_is_none_is_refused(room, value):
-    r = requests.post(f"{room.gateway.http}/files/", headers=TUS | {"Upload-Length": value}, timeout=10)
+    r = requests.post(f"{room.gateway.http}/files/", headers=TUS | {"Upload-Length": value}, timeout=10 * SLOW)
     assert r.status_code in (400, 413), (value, r.status_code)
     assert r.json()["error"]["message"]
 
@@ -169,12 +170,12 @@ def test_a_length_over_the_limit_is_413(fresh):
     r = fresh(config="gateway: { max_upload_bytes: 1000 }\n")
     assert create(r.gateway, 1001).status_code == 413
     assert create(r.gateway, 1000).status_code == 201
-    o = requests.options(f"{r.gateway.http}/files/", timeout=10)
+    o = requests.options(f"{r.gateway.http}/files/", timeout=10 * SLOW)
     assert o.headers["Tus-Max-Size"] == "1000"
 
 
 def test_other_versions_and_types_are_refused(room):
-    r = requests.post(f"{room.gateway.http}/files/", headers={"Upload-Length": "1", "Tus-Resumable": "0.2.2"}, timeout=10)
+    r = requests.post(f"{room.gateway.http}/files/", headers={"Upload-Length": "1", "Tus-Resumable": "0.2.2"}, timeout=10 * SLOW)
     assert r.status_code == 412 and "1.0.0" in r.headers["Tus-Version"]
     url = url_of(room.gateway, create(room.gateway, 10))
     assert patch(url, 0, b"abc", **{"Content-Type": "text/plain"}).status_code == 415
@@ -196,7 +197,7 @@ def test_no_name_leaves_the_header_or_the_folder(room, name, filename):
     r = create(room.gateway, 3, metadata(filename=filename, room=name))
     url = url_of(room.gateway, r)
     assert patch(url, 0, b"abc").status_code == 204
-    got = requests.get(url, timeout=10)
+    got = requests.get(url, timeout=10 * SLOW)
     disposition = got.headers["Content-Disposition"]
     assert got.content == b"abc" and disposition.startswith("attachment")
     plain = disposition.split("filename*=")[0]
@@ -212,7 +213,7 @@ def test_active_content_is_never_served_as_such(room):
         r = create(room.gateway, len(body), metadata(filename="x", filetype=filetype))
         url = url_of(room.gateway, r)
         patch(url, 0, body)
-        got = requests.get(url, timeout=10)
+        got = requests.get(url, timeout=10 * SLOW)
         assert got.headers["Content-Disposition"].startswith("attachment") and got.headers["X-Content-Type-Options"] == "nosniff"
         assert "sandbox" in got.headers.get("Content-Security-Policy", "")
         assert "html" not in got.headers["Content-Type"] and "svg" not in got.headers["Content-Type"]
@@ -222,34 +223,34 @@ def test_one_range_is_served_exactly(room):
     data = bytes(range(256)) * 40
     url = upload(room.gateway, data)
     n = len(data)
-    etag = requests.head(url, timeout=10).headers["ETag"]
+    etag = requests.head(url, timeout=10 * SLOW).headers["ETag"]
     for header, want in (("bytes=0-9", (0, 9)), ("bytes=-5", (n - 5, n - 1)), (f"bytes={n - 3}-", (n - 3, n - 1)),
                          (f"bytes=5-{n + 100}", (5, n - 1)), ("bytes=-999999", (0, n - 1))):
-        r = requests.get(url, headers={"Range": header}, timeout=10)
+        r = requests.get(url, headers={"Range": header}, timeout=10 * SLOW)
         assert r.status_code == 206 and r.headers["Content-Range"] == f"bytes {want[0]}-{want[1]}/{n}", header
         assert r.content == data[want[0]:want[1] + 1] and r.headers["Content-Length"] == str(len(r.content))
     for header in (f"bytes={n}-", "bytes=-0"):
-        r = requests.get(url, headers={"Range": header}, timeout=10)
+        r = requests.get(url, headers={"Range": header}, timeout=10 * SLOW)
         assert r.status_code == 416 and r.headers["Content-Range"] == f"bytes */{n}", header
     for header in ("bytes=5-2", "items=0-1", "bytes=a-b", "bytes="):
-        r = requests.get(url, headers={"Range": header}, timeout=10)
+        r = requests.get(url, headers={"Range": header}, timeout=10 * SLOW)
         assert r.status_code in (200, 416) and (r.status_code == 416 or r.content == data), header
-    assert requests.get(url, headers={"Range": "bytes=0-9", "If-Range": '"other"'}, timeout=10).status_code == 200
-    assert requests.get(url, headers={"Range": "bytes=0-9", "If-Range": etag}, timeout=10).status_code == 206
+    assert requests.get(url, headers={"Range": "bytes=0-9", "If-Range": '"other"'}, timeout=10 * SLOW).status_code == 200
+    assert requests.get(url, headers={"Range": "bytes=0-9", "If-Range": etag}, timeout=10 * SLOW).status_code == 206
     for value in (etag, f'"x", {etag}', f"W/{etag}", "*"):
-        assert requests.get(url, headers={"If-None-Match": value}, timeout=10).status_code == 304, value
-    h = requests.head(url, timeout=10)
+        assert requests.get(url, headers={"If-None-Match": value}, timeout=10 * SLOW).status_code == 304, value
+    h = requests.head(url, timeout=10 * SLOW)
     assert h.status_code == 200 and h.headers["Content-Length"] == str(n) and h.headers["Accept-Ranges"] == "bytes"
 
 
 def test_termination_removes_it(room):
     url = url_of(room.gateway, create(room.gateway, 10))
-    assert requests.delete(url, headers=TUS, timeout=10).status_code == 204
+    assert requests.delete(url, headers=TUS, timeout=10 * SLOW).status_code == 204
     assert head(url).status_code in (404, 410)
     assert patch(url, 0, b"a").status_code in (404, 410)
     url = upload(room.gateway, b"whole")
-    assert requests.delete(url, headers=TUS, timeout=10).status_code == 204
-    assert requests.get(url, timeout=10).status_code in (404, 410)
+    assert requests.delete(url, headers=TUS, timeout=10 * SLOW).status_code == 204
+    assert requests.get(url, timeout=10 * SLOW).status_code in (404, 410)
 
 
 def test_a_body_that_is_cut_is_kept_so_far_and_never_complete(room):
@@ -263,9 +264,9 @@ def test_a_body_that_is_cut_is_kept_so_far_and_never_complete(room):
     offset = until(lambda: int(head(url).headers["Upload-Offset"]), 30)
     offset = int(head(url).headers["Upload-Offset"])
     assert 0 < offset <= 250_000
-    assert requests.get(url, timeout=10).status_code != 200
+    assert requests.get(url, timeout=10 * SLOW).status_code != 200
     assert patch(url, offset, data[offset:]).status_code == 204
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 def test_a_body_longer_than_what_is_left_is_refused(room):
@@ -277,7 +278,7 @@ def test_a_body_longer_than_what_is_left_is_refused(room):
     chunks = iter([b"y" * 6, b"y" * 6])
     url = url_of(room.gateway, create(room.gateway, 10))
     try:
-        r = requests.patch(url, data=chunks, timeout=20, headers=TUS | {
+        r = requests.patch(url, data=chunks, timeout=20 * SLOW, headers=TUS | {
             "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
         assert r.status_code in (400, 413)
     except requests.ConnectionError:
@@ -288,10 +289,10 @@ def test_a_body_longer_than_what_is_left_is_refused(room):
 def test_a_chunked_body_without_a_length_is_taken(room):
     data = os.urandom(300_000)
     url = url_of(room.gateway, create(room.gateway, len(data)))
-    r = requests.patch(url, data=iter([data[:100_000], data[100_000:]]), timeout=20, headers=TUS | {
+    r = requests.patch(url, data=iter([data[:100_000], data[100_000:]]), timeout=20 * SLOW, headers=TUS | {
         "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"})
     assert r.status_code == 204 and r.headers["Upload-Offset"] == str(len(data))
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 def test_a_half_open_upload_is_taken_over(room):
@@ -307,7 +308,7 @@ def test_a_half_open_upload_is_taken_over(room):
         offset = int(head(url).headers["Upload-Offset"])
         assert time.monotonic() - began < 3 * SLOW
         assert patch(url, offset, data[offset:]).status_code == 204
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 def test_two_that_send_the_same_upload_do_not_mix(room):
@@ -329,7 +330,7 @@ def test_two_that_send_the_same_upload_do_not_mix(room):
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         assert all(pool.map(push, urls))
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 @pytest.mark.parametrize("path", ["/files/../hub/room.db", "/files/..%2fhub%2froom.db", "/files/%2e%2e/hub/room.db",

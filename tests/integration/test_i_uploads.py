@@ -56,8 +56,8 @@ def test_post_may_stand_for_patch_and_delete(room):
             s.sendall((chunk(data) if data else b"") + b"0\r\n\r\n")
             answer = read_head(s)
             assert answer.startswith("HTTP/1.1 204 ") and f"Upload-Offset: {offset + len(data)}" in answer
-    assert requests.get(url, timeout=10).content == b"0123456789abcdefghij"
-    assert requests.post(url, headers=TUS | {"X-HTTP-Method-Override": "DELETE"}, timeout=10).status_code == 204
+    assert requests.get(url, timeout=10 * SLOW).content == b"0123456789abcdefghij"
+    assert requests.post(url, headers=TUS | {"X-HTTP-Method-Override": "DELETE"}, timeout=10 * SLOW).status_code == 204
     assert head(url).status_code == 404
 
 
@@ -96,7 +96,7 @@ def test_bytes_before_a_cut_are_kept_inside_a_chunk_too(room, sent):
         s.sendall(f"{len(data):x}\r\n".encode() + data[:sent])
     until(lambda: int(head(url).headers["Upload-Offset"]) == sent, 20, "all that came being kept")
     assert patch(url, sent, data[sent:]).status_code == 204
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 def test_tiny_chunks_are_put_together(room):
@@ -107,7 +107,7 @@ def test_tiny_chunks_are_put_together(room):
         s.sendall(request("PATCH", path_of(g, url), **TUS, **OFFSET, **{"Upload-Offset": 0, "Transfer-Encoding": "chunked"}))
         s.sendall(b"".join(chunk(data[i:i + 1]) for i in range(len(data))) + b"0\r\n\r\n")
         assert read_head(s).startswith("HTTP/1.1 204 ")
-    assert requests.get(url, timeout=10).content == data
+    assert requests.get(url, timeout=10 * SLOW).content == data
 
 
 def test_broken_chunks_end_the_request_and_keep_what_came(room):
@@ -132,7 +132,7 @@ def test_who_made_an_upload_hears_where_it_is_whatever_came_of_its_bytes(room):
 
 def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
     g = room.gateway
-    r = requests.options(f"{g.http}/files/", timeout=10, headers={
+    r = requests.options(f"{g.http}/files/", timeout=10 * SLOW, headers={
         "Origin": "https://elsewhere.example", "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "content-type,tus-resumable,upload-offset"})
     assert r.status_code == 200 and r.headers["Access-Control-Allow-Origin"] == "*"
@@ -140,7 +140,7 @@ def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
     assert {"tus-resumable", "upload-offset", "content-type", "upload-length", "upload-metadata"} <= \
         {h.strip().lower() for h in r.headers["Access-Control-Allow-Headers"].split(",")}
     url = url_of(g, create(g, 1))
-    for answer in (requests.post(f"{g.http}/files/", timeout=10), head(url), head(g.http + "/files/" + "a" * 26),
+    for answer in (requests.post(f"{g.http}/files/", timeout=10 * SLOW), head(url), head(g.http + "/files/" + "a" * 26),
                    patch(url, 5, b"x"), create(g, 1)):
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert {"Location", "Upload-Offset", "Upload-Length"} <= \
@@ -149,7 +149,7 @@ def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
 
 def test_an_id_that_is_none_is_answered_in_tus(room):
     for method in ("HEAD", "PATCH", "DELETE"):
-        r = requests.request(method, f"{room.gateway.http}/files/NONE", headers=TUS, timeout=10)
+        r = requests.request(method, f"{room.gateway.http}/files/NONE", headers=TUS, timeout=10 * SLOW)
         assert r.status_code == 404 and r.headers["Tus-Resumable"] == "1.0.0", method
 
 
@@ -157,15 +157,16 @@ def test_every_method_asks_for_the_version(room):
     g = room.gateway
     url = url_of(g, create(g, 1))
     for call in (requests.patch, requests.delete, requests.head):
-        r = call(url, headers={"Tus-Resumable": "0.2.2"}, timeout=10)
+        r = call(url, headers={"Tus-Resumable": "0.2.2"}, timeout=10 * SLOW)
         assert r.status_code == 412 and r.headers["Tus-Version"] == "1.0.0"
-    assert requests.delete(url, timeout=10).status_code == 412
+    assert requests.delete(url, timeout=10 * SLOW).status_code == 412
     assert head(url).status_code == 200
 
 
 def test_first_bytes_of_another_type_are_415(room):
     g = room.gateway
-    r = requests.post(f"{g.http}/files/", data=b"abc", headers=TUS | {"Upload-Length": "3", "Content-Type": "text/plain"}, timeout=10)
+    r = requests.post(f"{g.http}/files/", data=b"abc", timeout=10 * SLOW,
+                      headers=TUS | {"Upload-Length": "3", "Content-Type": "text/plain"})
     assert r.status_code == 415
     r = create(g, 3, body=b"abc")
     assert r.status_code == 201 and r.headers["Upload-Offset"] == "3"
@@ -176,9 +177,9 @@ def test_first_bytes_of_another_type_are_415(room):
 def test_what_is_not_offered_is_refused_in_words(room):
     g = room.gateway
     for headers in ({"Upload-Concat": "partial", "Upload-Length": "1"}, {"Upload-Defer-Length": "1"}, {}):
-        r = requests.post(f"{g.http}/files/", headers=TUS | headers, timeout=10)
+        r = requests.post(f"{g.http}/files/", headers=TUS | headers, timeout=10 * SLOW)
         assert r.status_code == 400 and "pload-" in r.json()["error"]["message"]
-    r = requests.put(f"{g.http}/files/", headers=TUS, timeout=10)
+    r = requests.put(f"{g.http}/files/", headers=TUS, timeout=10 * SLOW)
     assert r.status_code == 405 and "POST" in r.headers["Allow"]
 
 
@@ -203,14 +204,14 @@ def test_wget_goes_on_where_it_was_cut(room, tmp_path):
     data = os.urandom(3_000_000)
     url = upload(room.gateway, data, filename="w.bin")
     (tmp_path / "w").write_bytes(data[:1_234_567])
-    subprocess.run(["wget", "-q", "-c", "-O", tmp_path / "w", url], check=True, timeout=60)
+    subprocess.run(["wget", "-q", "-c", "-O", tmp_path / "w", url], check=True, timeout=60 * SLOW)
     assert (tmp_path / "w").read_bytes() == data
 
 
 def test_aria2_takes_a_file_in_pieces(room, tmp_path):
     data = os.urandom(12_000_000)
     url = upload(room.gateway, data, filename="a.bin")
-    subprocess.run(["aria2c", "-q", "-x8", "-s8", "-k1M", "-d", tmp_path, "-o", "a", url], check=True, timeout=60)
+    subprocess.run(["aria2c", "-q", "-x8", "-s8", "-k1M", "-d", tmp_path, "-o", "a", url], check=True, timeout=60 * SLOW)
     assert (tmp_path / "a").read_bytes() == data
 
 
@@ -253,13 +254,13 @@ def test_a_reader_that_pauses_gets_the_end_too(room):
 def test_digest_and_validators_are_those_of_the_content(room):
     import base64
     data = os.urandom(1000)
-    r = requests.get(upload(room.gateway, data, filename="d"), timeout=10)
+    r = requests.get(upload(room.gateway, data, filename="d"), timeout=10 * SLOW)
     digest = hashlib.sha256(data)
     assert r.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
     assert r.headers["ETag"] == f'"{digest.hexdigest()}"'
-    again = requests.get(r.url, headers={"If-Modified-Since": r.headers["Last-Modified"]}, timeout=10)
+    again = requests.get(r.url, headers={"If-Modified-Since": r.headers["Last-Modified"]}, timeout=10 * SLOW)
     assert again.status_code == 304 and not again.content
-    assert requests.get(r.url, headers={"If-Match": '"other"'}, timeout=10).status_code == 412
+    assert requests.get(r.url, headers={"If-Match": '"other"'}, timeout=10 * SLOW).status_code == 412
 
 
 def test_a_second_filestore_on_a_folder_is_refused_in_words(room):

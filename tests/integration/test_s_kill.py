@@ -202,7 +202,7 @@ def test_an_upload_resumes_after_kill_9_at_the_told_offset_or_after(shape):
             now = int(until(lambda: head(url).headers.get("Upload-Offset"), 20))
             assert now >= told
             told = now
-        assert requests.get(url, timeout=30).content == data
+        assert requests.get(url, timeout=30 * SLOW).content == data
         with Json(r.gateway) as c:
             def entry():
                 c.command({"id": 2, "history": {"channel": "resume", "limit": 10}})

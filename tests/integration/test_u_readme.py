@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from harness import NODE, ROOT
+from harness import NODE, ROOT, SLOW
 
 README = (ROOT / "README.md").read_text()
 
@@ -18,7 +18,7 @@ def test_the_file_goes_up_and_comes_back_and_the_lists_answer(room, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(os.urandom(300_000))
     with room.gateway.text("demo") as ann:
         ran = subprocess.run(["bash", "-euo", "pipefail", "-c", here(commands, room.gateway)], cwd=tmp_path,
-                             capture_output=True, text=True, timeout=60)
+                             capture_output=True, text=True, timeout=60 * SLOW)
         assert "photo.jpg" in ann.line(), "the room is told"
     assert ran.returncode == 0 and not ran.stderr, ran.stdout + ran.stderr
     assert (tmp_path / "again.jpg").read_bytes() == (tmp_path / "photo.jpg").read_bytes()
