@@ -358,6 +358,13 @@ static void take_session(struct rtsp *r, const char *v)
     r->session_s = s >= 5 && s <= 3600 ? (unsigned)s : 60;
 }
 
+/* Some cameras send a path, or worse: nothing that could be asked for. */
+static bool is_address(const char *v)
+{
+    return (!strncasecmp(v, "rtsp://", 7) || !strncasecmp(v, "rtsps://", 8)) &&
+           !strpbrk(v, " \t") && strlen(v) < sizeof(((struct rtsp_answer *)NULL)->base);
+}
+
 static void take_header(struct rtsp *r, const char *line, struct head *h, struct rtsp_answer *out)
 {
     const char *v;
@@ -371,7 +378,7 @@ static void take_header(struct rtsp *r, const char *line, struct head *h, struct
         take_challenge(r, v);
     else if ((v = header(line, "Content-Base")) ||
              (!out->base[0] && (v = header(line, "Content-Location"))))
-        snprintf(out->base, sizeof out->base, "%s", v);
+        snprintf(out->base, sizeof out->base, "%s", is_address(v) ? v : "");
     else if ((v = header(line, "Transport")))
         snprintf(out->transport, sizeof out->transport, "%s", v);
     else if ((v = header(line, "RTP-Info")))

@@ -35,7 +35,7 @@ struct rtsp {
 
 struct rtsp_answer {
     int status;
-    char base[1024]; /* Content-Base or Content-Location, else "" */
+    char base[1024]; /* Content-Base or Content-Location when it is an RTSP address, else "" */
     char transport[256];
     char rtp_info[1024];
     struct wr_slice body; /* borrowed until the next call */

@@ -40,7 +40,7 @@ def test_a_keep_alive_whose_nonce_is_used_up_is_sent_again(shape):
 
 
 @pytest.mark.parametrize("status", [454, 461])
-def test_a_sound_track_that_is_refused_is_left_out_and_the_end_is_retried_soon(shape, status):
+def test_a_sound_track_that_is_refused_is_left_out_and_told(shape, status):
     with RtspServer(status={"SETUP audio": status}) as cam, Room(shape, config=config(cam.url)) as r, \
             watch(r.gateway, "cam") as v:
         assert v.recv(15 * SLOW).startswith("video/mp4")
@@ -61,9 +61,9 @@ def test_without_a_session_it_plays_and_is_not_flooded(shape):
 
 @pytest.mark.parametrize("base", ["rtsp://elsewhere.invalid/odd/", "*", "not an address", "x" * 3000])
 def test_an_odd_content_base_hurts_nobody(shape, base):
-    """What comes of it is the camera's affair; it is said in time and nothing ends."""
-    with RtspServer(base=base) as cam, Room(shape, config=config(cam.url)) as r, watch(r.gateway, "cam"):
-        until(lambda: state_of(r.gateway, "cam")["state"] in ("live", "retrying"), 15)
+    """An address of another host is only a name in requests; what is no address is passed over."""
+    with RtspServer(base=base) as cam:
+        plays(shape, cam, 25)
 
 
 def test_a_codec_of_a_static_type_is_named(shape):
