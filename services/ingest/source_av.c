@@ -283,6 +283,8 @@ static void read_packets(struct av *a)
     AVPacket *pkt = av_packet_alloc();
     int r = pkt ? 0 : AVERROR(ENOMEM);
     a->began_us = a->last_video_us = wr_mono_us();
+    if (a->video >= 0)
+        stream__set_state(a->s, STREAM_STARTING, STREAM_AWAITS_KEY);
     while (r >= 0 && stream__is_wanted(a->s)) {
         a->deadline_us = wr_mono_us() + a->s->no_packet_us;
         r = av_read_frame(a->ctx, pkt);

@@ -368,6 +368,8 @@ static void read_packets(struct camera *c)
     unsigned channel;
     struct wr_slice p;
     c->began_us = c->last_video_us = c->alive_us = wr_mono_us();
+    if (c->video)
+        stream__set_state(c->s, STREAM_STARTING, STREAM_AWAITS_KEY);
     for (;;) {
         enum rtsp_result e = rtsp__packet(&c->rtsp, &channel, &p,
                                           wr_mono_us() + c->s->no_packet_us);

@@ -94,6 +94,8 @@ struct wr_msg *stream__info(struct stream *s, struct group *group);
 /* ---- for the source thread ---------------------------------------------------------------------------------------- */
 
 bool stream__is_wanted(struct stream *s);
+/* The reason while STARTING, once the camera's packets come. */
+#define STREAM_AWAITS_KEY "connected, waits for the camera's next keyframe"
 /* Sets the state and publishes it when anything changed. reason may be "". */
 void stream__set_state(struct stream *s, enum stream_state state, const char *reason);
 /* A new epoch with these tracks (copied), and LIVE. Returns its number. */

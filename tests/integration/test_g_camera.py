@@ -57,6 +57,21 @@ def test_h265_is_refused_with_a_sentence_that_names_it(shape):
         assert "h265" in message or "h.265" in message or "hevc" in message
 
 
+def test_a_player_waits_for_the_keyframe_of_a_long_group(shape):
+    """Eight seconds between keyframes, in whose midst somebody comes: longer than a source that says nothing may take."""
+    with Camera("--gop", "200") as cam, Room(shape, config=f"""
+streams:
+  first: {{ url: '{cam.url}', always: true }}
+  cam: {{ url: '{cam.url}' }}
+ingest: {{ no_packet_ms: 2s }}
+""") as r:
+        until(lambda: state_of(r.gateway, "first")["state"] == "live", 20, "the camera encodes")
+        with r.gateway.get("/live/cam.flv", stream=True, timeout=30 * SLOW) as answer:
+            assert answer.status_code == 200, answer.text
+            waited = until(lambda: (s := state_of(r.gateway, "cam"))["state"] == "live" and s)
+            assert waited["reason"] == ""
+
+
 def test_a_wrong_password_is_told_without_it(shape):
     with Camera("--user", "admin", "--pass", "right") as cam:
         url = cam.url.replace("rtsp://", "rtsp://admin:wrongpass@")

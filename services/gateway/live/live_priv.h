@@ -26,6 +26,8 @@
 #define LIVE_POLL_US (2 * 1000000)
 #define LIVE_RESYNC_US (500 * 1000) /* between requests for the group, after two at once */
 #define LIVE_START_MS 5000u         /* a viewer waits so long for a source that starts */
+#define LIVE_KEY_MS \
+    12000u /* and so long for one that tells what it waits for: its first keyframe */
 #define LIVE_GROUP_BYTES \
     (3500u << 10) /* below the viewers' queue bound, so that a group always fits it */
 #define LIVE_GROUP_FRAMES 4096u
@@ -132,6 +134,7 @@ struct viewer {
     enum viewer_place place;
     struct viewer *next, **at; /* in out->waiting */
     bool attached;             /* counted in viewers */
+    bool is_patient;           /* LIVE_START_MS are over */
 };
 
 /* What one who joins gets at once; shared by all who join at the same moment. */

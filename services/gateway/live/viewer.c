@@ -206,12 +206,16 @@ static void handle_wake(struct wr_conn *c, void *user)
     char why[256];
     pthread_mutex_lock(&s->lock);
     bool waits = v->place == VIEWER_WAITING;
-    if (waits)
+    bool goes_on = waits && !v->is_patient && s->state == LIVE_STARTING && s->reason[0];
+    v->is_patient = true;
+    if (waits && !goes_on)
         unlink_waiting(v, VIEWER_REFUSED);
     snprintf(why, sizeof why, "%s",
              s->reason[0] ? s->reason : "the source did not start within 5 s; it is still tried");
     pthread_mutex_unlock(&s->lock);
-    if (waits)
+    if (goes_on)
+        wr_conn_wake(c, LIVE_KEY_MS - LIVE_START_MS);
+    else if (waits)
         answer_error(c, why);
 }
 

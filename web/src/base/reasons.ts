@@ -16,6 +16,7 @@ export const REASONS: Record<string, string> = {
   'the camera ended the stream': '摄像机结束了视频流',
   'the camera answers with something that is not RTSP': '摄像机的回应不是 RTSP',
   'the camera offers neither picture nor sound': '摄像机既没有画面也没有声音',
+  "connected, waits for the camera's next keyframe": '已连接，正在等待摄像机的下一个关键帧',
   'the camera sends sound but no picture any more': '摄像机只有声音，没有画面',
 }
 

@@ -198,7 +198,8 @@ export class PlayerView {
     if (this.info?.state === 'retrying') return [t('sourceDown'), t('sourceDownWhy', { reason: source || reason || t('noReason') })]
     if (state === 'down') return [t('pictureLost'), reason ? t('pictureLostWhy', { reason }) : t('pictureLostHint')]
     if (state === 'broken') return [t('pictureBroken'), t('pictureBrokenWhy', { reason })]
-    return [this.info?.state === 'starting' || this.info?.state === 'idle' ? t('sourceStarting') : t('pictureComing'), '']
+    if (this.info?.state === 'starting') return [t('sourceStarting'), source]
+    return [this.info?.state === 'idle' ? t('sourceStarting') : t('pictureComing'), '']
   }
 
   private drawVeil(): void {
