@@ -227,6 +227,10 @@ test('a picture for the lobby that could not be had is not tried for again at on
   await lobby.clock.install()
   await lobby.goto(server.url)
   await lobby.locator('.room-card[data-state=live]').waitFor()
-  for (let second = 0; second < 6; second += 1) await lobby.clock.runFor(1000)
+  const first = Date.now() + 20_000
+  while (tries === 0 && Date.now() < first) await new Promise((resolve) => setTimeout(resolve, 50))
+  // From here on the page's time is what this test says: a busy machine's would reach the next try.
+  await lobby.clock.pauseAt((await lobby.evaluate(() => Date.now())) + 500)
+  for (let second = 0; second < 5; second += 1) await lobby.clock.runFor(1000)
   assert.equal(tries, 1)
 })
