@@ -13,8 +13,8 @@ import { draw, snapshot } from './snapshot'
 const POLL_MS = 5000
 const POLL_SILENT_MS = 1500
 const IDLE_MS = 3000
-/** A short stall keeps its picture in sight: no words for what is over before they are read. */
-const STALL_TOLD_MS = 300
+/** No words for what is over before they are read: a short stall keeps its picture in sight, a quick join needs none. */
+const WAIT_TOLD_MS = 300
 
 interface PhoneVideo extends HTMLVideoElement {
   webkitEnterFullscreen?: () => void
@@ -25,7 +25,7 @@ export class PlayerView {
   readonly player: Player
   private readonly video = h('video', { class: 'player-video', playsinline: true, autoplay: true, 'aria-label': t('pictureLive') })
   private readonly still = h('canvas', { class: 'player-still', 'aria-hidden': 'true', hidden: true })
-  private readonly veil = h('div', { class: 'player-veil', role: 'status' })
+  private readonly veil = h('div', { class: 'player-veil', role: 'status', hidden: true })
   private readonly soundHint: HTMLButtonElement
   private readonly badge = h('span', { class: 'live-badge', hidden: true }, h('i', { class: 'dot' }), t('live'))
   private readonly playButton = control('pause', () => this.togglePlay())
@@ -70,7 +70,7 @@ export class PlayerView {
     this.player.start()
     this.update()
     setInterval(() => void this.ask(POLL_MS), 1000)
-    void this.ask(0)
+    setTimeout(() => void this.ask(POLL_MS), WAIT_TOLD_MS)
   }
 
   private listen(): void {
@@ -148,6 +148,7 @@ export class PlayerView {
 
   private release(): void {
     this.still.hidden = true
+    if (!this.info) void this.ask(POLL_MS)
   }
 
   private async ask(interval: number): Promise<void> {
@@ -183,8 +184,8 @@ export class PlayerView {
   }
 
   private updateVeil(): void {
-    clearTimeout(this.veilTimer)
-    if (this.player.state === 'buffering' && this.veil.hidden) this.veilTimer = setTimeout(() => this.drawVeil(), STALL_TOLD_MS)
+    const { state } = this.player
+    if (this.veil.hidden && (state === 'connecting' || state === 'buffering')) this.veilTimer ??= setTimeout(() => this.drawVeil(), WAIT_TOLD_MS)
     else this.drawVeil()
   }
 
@@ -203,6 +204,8 @@ export class PlayerView {
   }
 
   private drawVeil(): void {
+    clearTimeout(this.veilTimer)
+    this.veilTimer = undefined
     const { state } = this.player
     const words = this.veilWords()
     setAttr(this.veil, 'hidden', words === null)
