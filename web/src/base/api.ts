@@ -24,8 +24,9 @@ export interface StreamInfo {
   audio?: string
 }
 
+/** As plain as the page's own preload of the rooms asks, or that would be asked for twice; the server says no-store. */
 async function list<T>(path: string, key: string, signal?: AbortSignal): Promise<T[]> {
-  const response = await fetch(path, { signal, cache: 'no-store', headers: { Accept: 'application/json' } })
+  const response = await fetch(path, { signal })
   if (!response.ok) throw new Error(await errorText(response))
   const body = (await response.json()) as Record<string, T[] | undefined>
   return Array.isArray(body[key]) ? body[key] : []

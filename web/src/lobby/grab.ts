@@ -15,8 +15,9 @@ export function grab(stream: string, canvas: HTMLCanvasElement): Promise<boolean
     const socket = new LiveSocket(stream, {
       mime: (type) => {
         feed?.close()
-        feed = canPlay(type) ? new Feed(video, type, { appended: () => (forward(video), look()), failed: () => end(false) }) : null
-        if (!feed) end(false)
+        if (!canPlay(type)) return end(false)
+        feed = new Feed(video, { appended: () => (forward(video), look()), failed: () => end(false) })
+        feed.begin(type)
       },
       source: () => undefined,
       media: (data) => feed?.push(data),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Bytes into the media element: one MediaSource and one SourceBuffer for one timeline. Appends wait for each other and are
-// joined; old media is cut away; a full buffer makes room and tries again.
+// Bytes into the media element: one MediaSource and one SourceBuffer for one timeline. It can be made before the type is known,
+// so that the browser opens it while the line is opened. Appends wait for each other and are joined; old media is cut away; a
+// full buffer makes room and tries again.
 import { t } from '../base/i18n'
 
 interface ManagedWindow {
@@ -28,7 +29,8 @@ export interface FeedEvents {
 }
 
 export class Feed {
-  appends = 0
+  /** Empty until `begin`. */
+  mime = ''
   private readonly source: MediaSource
   private readonly url: string
   private buffer: SourceBuffer | undefined
@@ -39,7 +41,6 @@ export class Feed {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private mime: string,
     private readonly events: FeedEvents,
   ) {
     const Source = mediaSourceClass() as typeof MediaSource
@@ -48,6 +49,11 @@ export class Feed {
     this.source.addEventListener('sourceopen', () => this.opened(), { once: true })
     video.disableRemotePlayback = true
     video.src = this.url
+  }
+
+  begin(mime: string): void {
+    this.mime = mime
+    if (this.source.readyState === 'open') this.opened()
   }
 
   push(data: ArrayBuffer): void {
@@ -69,7 +75,7 @@ export class Feed {
   }
 
   private opened(): void {
-    if (this.closed) return
+    if (this.closed || !this.mime || this.buffer) return
     try {
       this.buffer = this.source.addSourceBuffer(this.mime)
       this.buffer.mode = 'segments'
@@ -96,7 +102,6 @@ export class Feed {
     try {
       buffer.appendBuffer(joined(batch) as BufferSource)
       this.queued = 0
-      this.appends += 1
     } catch (error) {
       if ((error as DOMException).name === 'QuotaExceededError' && this.makeRoom(buffer)) this.queue = batch.concat(this.queue)
       else this.fail(undecoded(error))

@@ -96,7 +96,7 @@ export class Player {
     this.breaks = 0
     this.set('connecting')
     clearTimeout(this.rebuildTimer)
-    this.socket.start()
+    this.open()
     if (document.hidden) this.restLater()
     clearInterval(this.timer)
     this.timer = setInterval(() => this.step(), STEP_MS)
@@ -140,20 +140,34 @@ export class Player {
     }
   }
 
+  /** The browser takes as long to open a media source as the line does: both at once. */
+  private open(): void {
+    this.feed ??= this.newFeed()
+    this.socket.start()
+  }
+
+  private newFeed(): Feed {
+    return new Feed(this.video, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
+  }
+
   private newTimeline(mime: string): void {
     this.lastData = performance.now()
     if (!canPlay(mime)) {
       this.socket.stop()
+      this.closeFeed()
       this.reason = mime
       this.set('unsupported')
       return
     }
-    if (this.feed) this.counts.rebuilds += 1
-    this.events.hold()
-    this.closeFeed()
-    this.mime = mime
+    if (this.feed?.mime) {
+      this.counts.rebuilds += 1
+      this.events.hold()
+      this.closeFeed()
+    }
     this.edge.rejoin(mime.includes('mp4a') ? SOUND : PICTURE)
-    this.feed = new Feed(this.video, mime, { appended: () => this.appended(), failed: (reason) => this.rebuild(reason) })
+    this.feed ??= this.newFeed()
+    this.feed.begin(mime)
+    this.mime = mime
     if (this.state !== 'broken') this.set('buffering')
   }
 
@@ -234,7 +248,7 @@ export class Player {
     this.reason = reason
     this.set(this.breaks < BREAKS_TOLD ? 'buffering' : 'broken')
     this.socket.stop()
-    this.rebuildTimer = setTimeout(() => this.socket.start(), this.breaks === 1 ? 0 : backoff(this.breaks - 2, Math.random()))
+    this.rebuildTimer = setTimeout(() => this.open(), this.breaks === 1 ? 0 : backoff(this.breaks - 2, Math.random()))
   }
 
   /** Nobody sees a hidden page: after a while its line is closed, unless somebody listens. */
