@@ -20,10 +20,13 @@
 
 enum {
     MAGIC = 0x57525351,
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     /* "WRm1": file(1) and a person can tell whose file it is. */
     APPLICATION_ID = 0x57526d31,
 };
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
 
 /* clang-format off */
 static const char schema[] =
@@ -33,9 +36,24 @@ static const char schema[] =
     " first INTEGER NOT NULL DEFAULT 1,"   /* oldest offset that retention left */
     " last_ms INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS entries("
-    " room INTEGER NOT NULL, offset INTEGER NOT NULL, kind INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-    " key BLOB, info BLOB, data BLOB NOT NULL, PRIMARY KEY(room, offset)) WITHOUT ROWID;"
+    " id INTEGER PRIMARY KEY,"             /* what is appended to one room fills one page after the other */
+    " room INTEGER AS (id >> " STRING(OFFSET_BITS) "),"
+    " offset INTEGER AS (id & (1 << " STRING(OFFSET_BITS) ") - 1),"
+    " kind INTEGER NOT NULL, time_ms INTEGER NOT NULL, key BLOB, info BLOB, data BLOB NOT NULL);"
     "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(room, key) WHERE key IS NOT NULL;";
+
+/* Version 1 had (room, offset) as its primary key, of a table without row numbers: appending there moves rows between the
+ * last three pages again and again. */
+static const char from_version_1[] =
+    "BEGIN IMMEDIATE;"
+    "DROP INDEX entries_key;"
+    "ALTER TABLE entries RENAME TO entries_1;";
+static const char from_version_1_end[] =
+    "INSERT INTO entries(id, kind, time_ms, key, info, data)"
+    " SELECT room << " STRING(OFFSET_BITS) " | offset, kind, time_ms, key, info, data FROM entries_1 ORDER BY 1;"
+    "DROP TABLE entries_1;"
+    "PRAGMA user_version = 2;"
+    "COMMIT";
 /* clang-format on */
 
 #define X(id, sql) sql,
@@ -118,54 +136,67 @@ static int pragma_int(sqlite3 *db, const char *sql, int *out)
 }
 
 /* Refuses somebody else's database and a later version's, before anything is changed in it. */
-static wr_err check_owner(struct sqlite_store *s, bool *fresh, struct wr_errmsg *err)
+static wr_err check_owner(struct sqlite_store *s, int *version, struct wr_errmsg *err)
 {
-    int app = 0, version = 0, tables = 0;
+    int app = 0, tables = 0;
     int rc = pragma_int(s->db, "PRAGMA application_id", &app);
     if (rc == SQLITE_OK)
-        rc = pragma_int(s->db, "PRAGMA user_version", &version);
+        rc = pragma_int(s->db, "PRAGMA user_version", version);
     if (rc == SQLITE_OK)
         rc = pragma_int(s->db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
-    *fresh = app == 0 && version == 0 && tables == 0;
-    if (!*fresh && app != APPLICATION_ID) {
+    bool fresh = app == 0 && *version == 0 && tables == 0;
+    if (!fresh && app != APPLICATION_ID) {
         wr_errmsg_set(
             err,
             "%s: a database of another program: move it away, or name another folder by --data",
             s->file);
         return WR_ERR_CONFLICT;
     }
-    if (version > SCHEMA_VERSION) {
+    if (*version > SCHEMA_VERSION) {
         wr_errmsg_set(err,
                       "%s: written by a later version of Watchroom (schema %d, this one knows %d): "
                       "run that version",
-                      s->file, version, SCHEMA_VERSION);
+                      s->file, *version, SCHEMA_VERSION);
         return WR_ERR_CONFLICT;
     }
     return WR_OK;
 }
 
+/* Makes the tables, or those of an earlier version into ours; a transaction that fails leaves that version's. */
+static int make_tables(sqlite3 *db, int version)
+{
+    char setup[128];
+    int rc = SQLITE_OK;
+    if (version == 0) {
+        snprintf(setup, sizeof setup, "PRAGMA application_id=%d; PRAGMA user_version=%d",
+                 APPLICATION_ID, SCHEMA_VERSION);
+        rc = sqlite3_exec(db, setup, NULL, NULL, NULL);
+    }
+    if (version == 1)
+        rc = sqlite3_exec(db, from_version_1, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && version == 1)
+        rc = sqlite3_exec(db, from_version_1_end, NULL, NULL, NULL);
+    return rc;
+}
+
 static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
 {
-    char setup[256];
-    bool fresh = false;
+    int version = 0;
     int rc = open_db(s->file, &s->db);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
-    wr_err e = check_owner(s, &fresh, err);
+    wr_err e = check_owner(s, &version, err);
     if (e != WR_OK)
         return e;
     rc = sqlite3_exec(s->db,
                       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000",
                       NULL, NULL, NULL);
-    if (rc == SQLITE_OK && fresh) {
-        snprintf(setup, sizeof setup, "PRAGMA application_id=%d; PRAGMA user_version=%d",
-                 APPLICATION_ID, SCHEMA_VERSION);
-        rc = sqlite3_exec(s->db, setup, NULL, NULL, NULL);
-    }
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(s->db, schema, NULL, NULL, NULL);
+        rc = make_tables(s->db, version);
     if (rc == SQLITE_OK)
         rc = prepare_all(s->db, writer_sql, s->stmt, W_COUNT);
     if (rc != SQLITE_OK)

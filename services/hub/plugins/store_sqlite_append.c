@@ -6,13 +6,14 @@
 static int insert(struct sqlite_store *s, const struct room *r, const struct wr_store_item *it)
 {
     sqlite3_stmt *st = s->stmt[W_INSERT];
-    sqlite3_bind_int64(st, 1, r->id);
-    sqlite3_bind_int64(st, 2, (int64_t)r->new_top + 1);
-    sqlite3_bind_int64(st, 3, it->kind);
-    sqlite3_bind_int64(st, 4, it->time_ms);
-    sqlite__bind_blob(st, 5, it->key);
-    sqlite__bind_blob(st, 6, it->info);
-    sqlite3_bind_text(st, 7, (const char *)it->data.p, (int)it->data.n,
+    if (r->new_top >= OFFSET_MAX - 1)
+        return SQLITE_TOOBIG;
+    sqlite3_bind_int64(st, 1, sqlite__entry_id(r->id, r->new_top + 1));
+    sqlite3_bind_int64(st, 2, it->kind);
+    sqlite3_bind_int64(st, 3, it->time_ms);
+    sqlite__bind_blob(st, 4, it->key);
+    sqlite__bind_blob(st, 5, it->info);
+    sqlite3_bind_text(st, 6, (const char *)it->data.p, (int)it->data.n,
                       SQLITE_STATIC); /* readable in the shell */
     return sqlite__run(st);
 }

@@ -78,6 +78,12 @@ wr_err sqlite__fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr
     case SQLITE_NOMEM:
         wr_errmsg_set(err, "%s: out of memory", file);
         return WR_ERR_BUSY;
+    case SQLITE_TOOBIG: /* ours: no row of the log is large */
+        wr_errmsg_set(err,
+                      "%s: its numbers are used up (2^%d rooms, or 2^%d entries of one): move it "
+                      "away to start empty",
+                      file, 63 - OFFSET_BITS, OFFSET_BITS);
+        return WR_ERR_NO_SPACE;
     default:
         wr_errmsg_set(err, "%s: %s (SQLite error %d)", file,
                       db ? sqlite3_errmsg(db) : sqlite3_errstr(rc), rc);

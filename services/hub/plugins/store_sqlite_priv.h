@@ -27,23 +27,33 @@ enum {
     X(W_ROOM, "SELECT id, epoch, top, first, last_ms FROM rooms WHERE name = ?1")                                      \
     X(W_ROOM_NEW, "INSERT INTO rooms(name, epoch) VALUES(?1, ?2)")                                                     \
     X(W_ROOM_TOP, "UPDATE rooms SET top = ?2, last_ms = ?3 WHERE id = ?1")                                             \
-    X(W_INSERT, "INSERT INTO entries(room, offset, kind, time_ms, key, info, data) VALUES(?1,?2,?3,?4,?5,?6,?7)"       \
+    X(W_INSERT, "INSERT INTO entries(id, kind, time_ms, key, info, data) VALUES(?1,?2,?3,?4,?5,?6)"                    \
                 " ON CONFLICT(room, key) WHERE key IS NOT NULL DO NOTHING")                                            \
     X(W_BY_KEY, "SELECT offset, time_ms FROM entries WHERE room = ?1 AND key = ?2")                                    \
     X(W_NEXT_ROOM, "SELECT id, name, first, top FROM rooms WHERE id > ?1 AND top >= first ORDER BY id LIMIT 1")        \
-    X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE room = ?1 AND offset >= ?2 AND offset < ?3 AND time_ms >= ?4"   \
-                     " ORDER BY offset LIMIT 1")                                                                       \
-    X(W_DROP, "DELETE FROM entries WHERE room = ?1 AND offset <= ?2")                                                  \
+    X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE id >= ?1 AND id < ?2 AND time_ms >= ?3 ORDER BY id LIMIT 1")    \
+    X(W_DROP, "DELETE FROM entries WHERE id >= ?1 AND id <= ?2")                                                       \
     X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")
 
 #define READER_SQL(X)                                                                                                  \
     X(R_ROOM, "SELECT id, epoch, top, last_ms FROM rooms WHERE name = ?1")                                             \
     X(R_ROOMS, "SELECT name, epoch, top, last_ms FROM rooms WHERE top > 0")                                            \
     X(R_FORWARD, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
-                 " WHERE room = ?1 AND offset > ?2 AND offset <= ?3 ORDER BY offset LIMIT ?4")                         \
+                 " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")                                                   \
     X(R_REVERSE, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
-                 " WHERE room = ?1 AND offset < ?2 AND offset > ?3 ORDER BY offset DESC LIMIT ?4")
+                 " WHERE id < ?1 AND id > ?2 ORDER BY id DESC LIMIT ?3")
 /* clang-format on */
+
+/* A room's entries lie side by side in the table, by offset: room and offset are one number. 2^38 offsets are eight years
+ * of a thousand a second; 2^25 rooms are 33 million names. */
+#define OFFSET_BITS 38
+#define OFFSET_MAX ((INT64_C(1) << OFFSET_BITS) - 1)
+#define ROOMS_MAX ((INT64_C(1) << (63 - OFFSET_BITS)) - 1)
+
+static inline int64_t sqlite__entry_id(int64_t room, uint64_t offset)
+{
+    return room << OFFSET_BITS | (int64_t)WR_MIN(offset, (uint64_t)OFFSET_MAX);
+}
 
 #define X(id, sql) id,
 enum writer_stmt { WRITER_SQL(X) W_COUNT };

@@ -79,16 +79,11 @@ wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_
         e = WR_ERR_NOT_FOUND;
     } else if (rc == SQLITE_ROW) {
         sqlite3_stmt *st = r->stmt[range->reverse ? R_REVERSE : R_FORWARD];
-        uint64_t from = range->has_since ? WR_MIN(range->since, (uint64_t)INT64_MAX) : 0;
-        uint64_t to = range->until ? WR_MIN(range->until, (uint64_t)INT64_MAX) : INT64_MAX;
-        if (range->reverse) {
-            from = range->has_since ? from : INT64_MAX;
-            to = 0;
-        }
-        sqlite3_bind_int64(st, 1, id);
-        sqlite3_bind_int64(st, 2, (int64_t)from);
-        sqlite3_bind_int64(st, 3, (int64_t)to);
-        sqlite3_bind_int64(st, 4, range->limit);
+        uint64_t from = range->has_since ? range->since : range->reverse ? UINT64_MAX : 0;
+        uint64_t to = range->reverse ? 0 : range->until ? range->until : UINT64_MAX;
+        sqlite3_bind_int64(st, 1, sqlite__entry_id(id, from));
+        sqlite3_bind_int64(st, 2, sqlite__entry_id(id, to));
+        sqlite3_bind_int64(st, 3, range->limit);
         rc = read_entries(st, fn, ctx);
     }
     if (e == WR_OK && rc != SQLITE_DONE)

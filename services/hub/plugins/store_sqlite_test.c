@@ -158,6 +158,48 @@ static void test_later_schema_is_refused(void **state)
     expect_refusal(t, WR_ERR_CONFLICT, "later version");
 }
 
+/* What version 1 of the schema held. */
+static const char to_version_1[] =
+    "ALTER TABLE entries RENAME TO later; DROP INDEX entries_key;"
+    "CREATE TABLE entries(room INTEGER NOT NULL, offset INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " time_ms INTEGER NOT NULL, key BLOB, info BLOB, data BLOB NOT NULL,"
+    " PRIMARY KEY(room, offset)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX entries_key ON entries(room, key) WHERE key IS NOT NULL;"
+    "INSERT INTO entries SELECT room, offset, kind, time_ms, key, info, data FROM later;"
+    "DROP TABLE later; PRAGMA user_version=1;";
+
+static void test_a_log_of_version_1_goes_on(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_store_range newest = {.limit = 10, .reverse = true}, all = {.limit = 1000};
+    uint64_t first, last;
+    test_store_open(t);
+    for (int i = 0; i < 300; i++) {
+        test_append(t, "r", "", "{\"text\":\"before\"}");
+        test_append(t, i % 3 ? "other" : "third", "", "1");
+    }
+    assert_int_equal(test_append(t, "r", "key-0001", "1"), 301);
+    struct wr_store_top before = test_top(t, "r");
+    test_store_close(t);
+    sql(t, to_version_1);
+    test_store_open(t);
+    assert_string_equal(test_top(t, "r").epoch, before.epoch);
+    assert_int_equal(test_page(t, "r", &all, &first, &last), 301);
+    assert_true(first == 1 && last == 301);
+    assert_int_equal(test_page(t, "r", &newest, &first, &last), 10);
+    assert_int_equal(test_page(t, "third", &all, NULL, NULL), 100);
+    assert_int_equal(test_page(t, "other", &all, NULL, NULL), 200);
+    struct wr_store_item again = test_item("r", "key-0001", "2");
+    struct wr_errmsg err;
+    assert_int_equal(try_append(t, &again, 1, &err), WR_OK);
+    assert_true(again.duplicate && again.offset == 301);
+    assert_int_equal(test_append(t, "r", "", "1"), 302);
+    test_store_close(t);
+    assert_int_equal(sql(t, "PRAGMA user_version"), 2);
+    assert_int_equal(sql(t, "SELECT count(*) FROM entries"), 602);
+    assert_int_equal(sql(t, "SELECT max(offset) FROM entries WHERE room=1"), 302);
+}
+
 static void test_torn_log_loses_only_its_torn_end(void **state)
 {
     struct test_store *t = *state;
@@ -448,6 +490,7 @@ int main(void)
         CLAIM(test_garbage_is_called_damaged),
         CLAIM(test_foreign_database_is_left_alone),
         CLAIM(test_later_schema_is_refused),
+        CLAIM(test_a_log_of_version_1_goes_on),
         CLAIM(test_torn_log_loses_only_its_torn_end),
         CLAIM(test_file_size_limit_is_a_full_disk),
         cmocka_unit_test_setup_teardown(test_full_file_system_recovers, setup, unmount),

@@ -40,10 +40,9 @@ static int find_cut(struct sqlite_store *s, int64_t room, const struct wr_store_
     int rc = SQLITE_OK;
     if (keep->age_ms) {
         sqlite3_stmt *st = s->stmt[W_FIRST_YOUNG];
-        sqlite3_bind_int64(st, 1, room);
-        sqlite3_bind_int64(st, 2, (int64_t)first);
-        sqlite3_bind_int64(st, 3, (int64_t)end);
-        sqlite3_bind_int64(st, 4, wr_wall_ms() - keep->age_ms);
+        sqlite3_bind_int64(st, 1, sqlite__entry_id(room, first));
+        sqlite3_bind_int64(st, 2, sqlite__entry_id(room, end));
+        sqlite3_bind_int64(st, 3, wr_wall_ms() - keep->age_ms);
         rc = sqlite3_step(st);
         if (rc == SQLITE_ROW)
             by_age = (uint64_t)sqlite3_column_int64(st, 0) - 1;
@@ -64,8 +63,8 @@ static wr_err drop_until(struct sqlite_store *s, int64_t room, uint64_t cut, str
     int rc = sqlite__begin(s);
     sqlite3_stmt *drop = s->stmt[W_DROP], *first = s->stmt[W_ROOM_FIRST];
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(drop, 1, room);
-        sqlite3_bind_int64(drop, 2, (int64_t)cut);
+        sqlite3_bind_int64(drop, 1, sqlite__entry_id(room, 0));
+        sqlite3_bind_int64(drop, 2, sqlite__entry_id(room, cut));
         rc = sqlite__run(drop);
     }
     if (rc == SQLITE_OK) {

@@ -76,6 +76,8 @@ static int make_room(struct sqlite_store *s, struct wr_slice name, struct room *
     sqlite__bind_text(st, 2, wr_slice_str(as.epoch));
     int rc = sqlite__run(st);
     as.id = sqlite3_last_insert_rowid(s->db);
+    if (rc == SQLITE_OK && as.id > ROOMS_MAX)
+        rc = SQLITE_TOOBIG;
     return rc == SQLITE_OK ? remember_room(s, name, &as, out) : rc;
 }
 
