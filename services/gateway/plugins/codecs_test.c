@@ -52,6 +52,32 @@ static void test_json_takes_only_json(void **state)
     assert_false(json_whole(wr_slice_of(deep, 300), &v));
 }
 
+/* Strings are passed over some bytes at a time: what matters in one may stand anywhere. */
+static void test_json_strings_are_read_whole(void **state)
+{
+    (void)state;
+    struct wr_slice v;
+    char text[40];
+    for (size_t n = 1; n < 34; n++)
+        for (size_t at = 0; at < n; at++) {
+            memset(text, at % 2 ? 'a' : '\xe9', sizeof text);
+            text[0] = text[1 + n] = '"';
+            assert_true(json_whole(wr_slice_of(text, n + 2), &v));
+            for (int c = 0; c < 0x20; c++) {
+                text[1 + at] = (char)c;
+                assert_false(json_whole(wr_slice_of(text, n + 2), &v));
+            }
+            text[1 + at] = '"';
+            assert_false(json_whole(wr_slice_of(text, n + 2), &v));
+            text[1 + at] = '\\'; /* a, \xe9 and the closing quote behind it */
+            assert_false(json_whole(wr_slice_of(text, n + 2), &v));
+            text[2 + at] = at + 1 < n ? 'n' : '"';
+            assert_true(json_whole(wr_slice_of(text, n + 2), &v) == (at + 1 < n));
+            text[1 + n] = 'a';
+            assert_false(json_whole(wr_slice_of(text, n + 1), &v));
+        }
+}
+
 static void test_json_strings_are_unescaped(void **state)
 {
     (void)state;
@@ -335,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_codec_conforms),
         cmocka_unit_test(test_json_takes_only_json),
+        cmocka_unit_test(test_json_strings_are_read_whole),
         cmocka_unit_test(test_json_strings_are_unescaped),
         cmocka_unit_test(test_text_lines_in),
         cmocka_unit_test(test_text_lines_out),
