@@ -7,6 +7,7 @@
 #include "wr_buf.h"
 #include "wr_id.h"
 #include "wr_pb.h"
+#include <endian.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,7 +276,8 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
         memcpy(key, sum, 16);
         return;
     }
-    uint64_t k = atomic_fetch_add(&rs->next_key, 1);
+    /* Big-endian: keys that follow one another lie side by side in the store's index, on one page of it and not on ten. */
+    uint64_t k = htobe64(atomic_fetch_add(&rs->next_key, 1));
     memcpy(key, rs->boot, 8);
     memcpy(key + 8, &k, 8);
 }
