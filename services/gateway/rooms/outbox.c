@@ -10,6 +10,7 @@
 #define BATCH_ITEMS 512u
 #define BATCH_BYTES (1u << 20)
 #define HOLD_MAX_US 1000
+#define ACKS_MAX_US 500
 
 static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
 {
@@ -18,6 +19,44 @@ static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
     wr_gauge_add(&rooms__g_outbox, -1);
     rooms__identity_unref(p->who);
     free(p);
+}
+
+/* Does this gateway still have to hear of the publication that the hub just acknowledged? */
+static bool is_awaited(struct wr_rooms *rs, struct wr_slice name, uint64_t offset)
+{
+    const struct rooms__room *room = wr_map_get(&rs->rooms, name);
+    return room && room->nsubs && room->state == ROOM_LIVE && room->last < offset;
+}
+
+/* The hub acknowledges first and announces right after. A sender who is in the room gets both, and each write to its
+ * socket costs as much as the other: so the acknowledgement waits a moment for the publication and leaves in one write with
+ * it. */
+static void acknowledge(struct wr_rooms *rs, const struct rooms__publish *p, struct rooms__reply *r)
+{
+    struct rooms__outbox *o = &rs->outbox;
+    if (!is_awaited(rs, p->room, r->r.offset)) {
+        rooms__reply_post(rs, p->conn, r);
+        return;
+    }
+    if (!o->acks) {
+        o->acks_last = &o->acks;
+        o->acks_us = wr_mono_us() + ACKS_MAX_US;
+    }
+    r->conn = p->conn;
+    *o->acks_last = r;
+    o->acks_last = &r->next;
+}
+
+void outbox__release(struct wr_rooms *rs, bool event_came)
+{
+    struct rooms__outbox *o = &rs->outbox;
+    if (!o->acks || (!event_came && wr_mono_us() < o->acks_us))
+        return;
+    while (o->acks) {
+        struct rooms__reply *r = o->acks;
+        o->acks = r->next;
+        rooms__reply_post(rs, r->conn, r);
+    }
 }
 
 static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, struct wr_slice text,
@@ -30,11 +69,12 @@ static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, s
         wr_count(&rooms__m_published, 1);
         wr_observe_us(&rooms__h_publish,
                       wr_mono_us() - (p->deadline_us - ROOMS__PUBLISH_MS * 1000));
+        acknowledge(rs, p, r);
     } else {
         wr_count(&rooms__m_publish_failed, 1);
         rooms__reply_fail(r, code, text);
+        rooms__reply_post(rs, p->conn, r);
     }
-    rooms__reply_post(rs, p->conn, r);
 }
 
 static size_t item_bytes(const struct rooms__publish *p)
@@ -237,6 +277,8 @@ void outbox__run(struct wr_rooms *rs, int64_t now_ms)
 size_t outbox__wants(const struct wr_rooms *rs, int64_t *until_us)
 {
     const struct rooms__outbox *o = &rs->outbox;
+    if (o->acks)
+        *until_us = WR_MIN(*until_us, o->acks_us);
     if (o->in_flight || o->sent)
         return SIZE_MAX;
     if (!is_held(o, wr_mono_us()))

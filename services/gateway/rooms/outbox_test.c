@@ -483,6 +483,87 @@ static void test_an_answer_of_other_bytes_fails_all_and_more_results_than_sent_d
     assert_true(num_told == 2 && told[1].code == WR_OK && told[1].offset == 1);
 }
 
+/* ---- acknowledgements and the publications that they are of ---- */
+
+static struct rooms__room hall;
+
+static void hall_is(enum rooms__room_state state, size_t nsubs, uint64_t last)
+{
+    hall.state = state;
+    hall.nsubs = nsubs;
+    hall.last = last;
+    assert_true(wr_map_put(&rs->rooms, wr_slice_str("hall"), &hall));
+}
+
+static void publish_and_store(uint64_t offset)
+{
+    add(1);
+    add(2);
+    run();
+    stored(2, offset);
+}
+
+static void test_an_acknowledgement_leaves_with_its_publication(void **state)
+{
+    (void)state;
+    int64_t until;
+    hall_is(ROOM_LIVE, 1, 9);
+    publish_and_store(10);
+    outbox__release(rs, false);
+    assert_int_equal(num_told, 0);
+    (void)wants(&until);
+    assert_true(until > now_us && until <= now_us + MS / 2);
+    outbox__release(rs, true);
+    assert_int_equal(num_told, 2);
+    assert_true(told[0].cookie == 1 && told[0].offset == 10 && told[0].code == WR_OK);
+    assert_true(told[1].cookie == 2 && told[1].offset == 11);
+    outbox__release(rs, true);
+    assert_int_equal(num_told, 2);
+    wr_map_free(&rs->rooms);
+}
+
+static void test_a_publication_that_does_not_come_holds_no_acknowledgement(void **state)
+{
+    (void)state;
+    int64_t until;
+    hall_is(ROOM_LIVE, 1, 9);
+    publish_and_store(10);
+    (void)wants(&until);
+    now_us = until - 1;
+    outbox__release(rs, false);
+    assert_int_equal(num_told, 0);
+    now_us = until;
+    outbox__release(rs, false);
+    assert_int_equal(num_told, 2);
+    now_us += MS; /* past any hold */
+    (void)wants(&until);
+    assert_true(until == INT64_MAX);
+    wr_map_free(&rs->rooms);
+}
+
+static void test_who_awaits_no_publication_is_acknowledged_at_once(void **state)
+{
+    (void)state;
+    hall_is(ROOM_LIVE, 1, 11); /* delivered already */
+    publish_and_store(10);
+    assert_int_equal(num_told, 2);
+    now_us += MS;
+    hall_is(ROOM_LIVE, 0, 0); /* nobody is in the room */
+    publish_and_store(12);
+    assert_int_equal(num_told, 4);
+    now_us += MS;
+    hall_is(ROOM_FILLING, 1, 0); /* what is held back there may take its time */
+    publish_and_store(14);
+    assert_int_equal(num_told, 6);
+    now_us += MS;
+    hall_is(ROOM_LIVE, 1, 0);
+    add(3);
+    run();
+    failed(WR_ERR_DENIED);
+    assert_int_equal(num_told, 7);
+    wr_map_free(&rs->rooms);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -500,6 +581,9 @@ int main(void)
         T(test_one_refused_message_does_not_spoil_its_batch),
         T(test_an_answer_with_too_few_results_fails_the_rest),
         T(test_an_answer_of_other_bytes_fails_all_and_more_results_than_sent_do_no_harm),
+        T(test_an_acknowledgement_leaves_with_its_publication),
+        T(test_a_publication_that_does_not_come_holds_no_acknowledgement),
+        T(test_who_awaits_no_publication_is_acknowledged_at_once),
     };
 #undef T
     return cmocka_run_group_tests(tests, NULL, NULL);

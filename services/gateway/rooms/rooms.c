@@ -214,11 +214,14 @@ static void *rooms_main(void *arg)
     bool ended = false;
     for (;;) {
         struct rooms__job *j = take_jobs(rs, &ended);
+        bool event_came = false;
         while (j) {
             struct rooms__job *next = j->next;
+            event_came = event_came || j->kind == JOB_EVENT;
             run_job(rs, j);
             j = next;
         }
+        outbox__release(rs, event_came || ended);
         if (ended)
             break;
         int64_t now = wr_mono_ms();

@@ -96,6 +96,7 @@ bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out);
 
 /* ---- an answer on its way to a client ---- */
 struct rooms__reply {
+    struct rooms__reply *next; /* among acknowledgements that wait */
     struct wr_codec_result r;
     char text[200];
     char epoch[32];
@@ -217,9 +218,14 @@ struct rooms__outbox {
     int64_t sent_us; /* when the last call left */
     size_t want;     /* with fewer waiting the next call is held back until hold_us */
     int64_t hold_us;
+    struct rooms__reply *acks,
+        **acks_last; /* wait for the publications that they are of, until acks_us */
+    int64_t acks_us;
 };
 void outbox__add(struct wr_rooms *rs, struct rooms__publish *p);
 void outbox__run(struct wr_rooms *rs, int64_t now_ms); /* sends what can be sent */
+/* Posts the acknowledgements that wait, when an event came or their time is over. */
+void outbox__release(struct wr_rooms *rs, bool event_came);
 /* How many more messages are worth a wake-up of the thread: none while a call is under way, whose answer wakes it.
  * *until_us becomes earlier when it has to run again before that. */
 size_t outbox__wants(const struct wr_rooms *rs, int64_t *until_us);
