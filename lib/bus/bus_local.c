@@ -252,13 +252,15 @@ static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
         lp->unanswered++;
     }
     pthread_mutex_unlock(&lp->lock);
+    bool first = !full && !closed && l->queued == 0;
     if (!full && !closed) {
         *l->tail = c;
         l->tail = &c->queue_next;
-        if (l->queued++ == 0)
-            pthread_cond_signal(&l->wake);
+        l->queued++;
     }
     pthread_mutex_unlock(&l->lock);
+    if (first) /* outside of its lock, which who wakes up wants; the registry's keeps it from going */
+        pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&registry_lock);
     if (full || closed) {
         wr_msg_unref(msg);
@@ -451,6 +453,7 @@ static void local_sub_close(struct wr_bus_sub *s)
 const struct bus_sub_ops bus_local_sub_ops = {
     .open = local_sub_open, .add = local_sub_add, .close = local_sub_close};
 
+/* Registry lock held: l cannot go. */
 static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, struct wr_msg *msg)
 {
     struct local_event *e = malloc(sizeof *e + topic_n + 1), *dropped = NULL;
@@ -472,9 +475,10 @@ static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, stru
     }
     *l->tail = e;
     l->tail = &e->next;
-    if (l->queued++ == 0)
-        pthread_cond_signal(&l->wake);
+    bool first = l->queued++ == 0;
     pthread_mutex_unlock(&l->lock);
+    if (first)
+        pthread_cond_signal(&l->wake);
     if (dropped) {
         wr_count(&sub_dropped, 1);
         wr_msg_unref(dropped->msg);

@@ -56,10 +56,11 @@ void hub_queue__put(struct hub_queue *q, struct wr_call *call)
         q->ring[(q->head + q->n) % q->cap] = call;
         q->n++;
         q->bytes += call->body.n;
-        pthread_cond_signal(&q->cond);
         wr_gauge_add(&q->metrics->depth, 1);
     }
     pthread_mutex_unlock(&q->lock);
+    if (!closed && !full)
+        pthread_cond_signal(&q->cond); /* outside: who wakes up wants the lock */
     if (closed) {
         wr_call_fail(call, WR_ERR_CLOSED, "the hub is shutting down");
     } else if (full) {

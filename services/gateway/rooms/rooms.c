@@ -7,6 +7,7 @@
 #include "wr_log.h"
 #include "wr_pb.h"
 #include "wr_thread.h"
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -70,11 +71,15 @@ static bool has_work(const struct wr_rooms *rs)
     return rs->urgent || rs->npublishes >= rs->wake_publishes;
 }
 
+/* The thread is woken outside of its lock, which it wants at once: on one core it would come, wait for the lock, and come
+ * again. What it does then may be the last thing before the end, so `posting` keeps the rest in place. */
 static bool post(struct wr_rooms *rs, struct rooms__job *j)
 {
+    atomic_fetch_add(&rs->posting, 1);
     pthread_mutex_lock(&rs->lock);
     bool ok = j->kind != JOB_EVENT ||
               (rs->nevents < ROOMS__EVENTS && rs->event_bytes < ROOMS__EVENTS_BYTES);
+    bool wake = false;
     if (ok) {
         bool had_work = has_work(rs);
         if (j->kind == JOB_EVENT) {
@@ -88,10 +93,12 @@ static bool post(struct wr_rooms *rs, struct rooms__job *j)
         j->next = NULL;
         *rs->jobs_last = j;
         rs->jobs_last = &j->next;
-        if (!had_work && has_work(rs))
-            pthread_cond_signal(&rs->wake);
+        wake = !had_work && has_work(rs);
     }
     pthread_mutex_unlock(&rs->lock);
+    if (wake)
+        pthread_cond_signal(&rs->wake);
+    atomic_fetch_sub(&rs->posting, 1);
     return ok;
 }
 
@@ -322,6 +329,8 @@ void wr_rooms_stop(struct wr_rooms **rp)
         pthread_cond_signal(&rs->wake);
         pthread_mutex_unlock(&rs->lock);
         pthread_join(rs->thread, NULL);
+        while (atomic_load(&rs->posting)) /* between the lock and the signal: some instructions */
+            sched_yield();
         presence__end(rs);
     }
     while (rs->jobs) {

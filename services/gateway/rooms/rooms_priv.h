@@ -294,7 +294,8 @@ struct wr_rooms {
     size_t wake_publishes;
     bool urgent; /* ... or another kind of job is there */
     bool ended;
-    atomic_uint calls; /* of ours that the bus still owes an answer */
+    atomic_uint posting; /* threads inside post() */
+    atomic_uint calls;   /* of ours that the bus still owes an answer */
     /* [rooms] */
     struct wr_map rooms; /* name -> struct rooms__room */
     struct rooms__outbox outbox;
