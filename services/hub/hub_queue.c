@@ -57,10 +57,11 @@ void hub_queue__put(struct hub_queue *q, struct wr_call *call)
         q->n++;
         q->bytes += call->body.n;
         wr_gauge_add(&q->metrics->depth, 1);
+        /* Under the lock, though who wakes up wants it: several may wait here, and glibc before 2.41 can lose a signal
+         * among several that is given outside (its bug 25847). */
+        pthread_cond_signal(&q->cond);
     }
     pthread_mutex_unlock(&q->lock);
-    if (!closed && !full)
-        pthread_cond_signal(&q->cond); /* outside: who wakes up wants the lock */
     if (closed) {
         wr_call_fail(call, WR_ERR_CLOSED, "the hub is shutting down");
     } else if (full) {
