@@ -2,34 +2,16 @@
  *
  * Claims about closing sockets of NNG, whose 1.5.2 loses a task when a pipe is closed in the middle of a transfer and then
  * closes no socket of the process any more. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "bus_test_kit.h"
+
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "bus_priv.h"
-#include "wr_metrics.h"
 #include "wr_process.h"
-
-static bool metric_is(const char *line)
-{
-    struct wr_buf out = {0};
-    wr_metrics_write(&out);
-    wr_buf_char(&out, '\0');
-    bool is = strstr((const char *)out.p, line) != NULL;
-    wr_buf_free(&out);
-    return is;
-}
 
 /* ---- a camera that never rests, and who watches it -------------------------------------------------------------- */
 
