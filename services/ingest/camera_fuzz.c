@@ -47,7 +47,8 @@ static void on_frame(void *ctx, const struct rtp_frame *f)
     if (t->rtp.track->format != SDP_H264)
         return;
     store(&t->sets, f->data, H264_ANNEXB);
-    store(&t->sets, f->data, H264_LENGTH2); /* another camera's framing: other bytes are units then */
+    store(&t->sets, f->data,
+          H264_LENGTH2); /* another camera's framing: other bytes are units then */
 }
 
 /* A copy of just these bytes: reading past them is seen. */

@@ -21,6 +21,8 @@
 
 WR_COUNTER(lost, "watchroom_ingest_rtp_lost_total", NULL,
            "Pictures left out because packets of them were lost");
+WR_COUNTER(bad, "watchroom_ingest_rtp_bad_total", NULL,
+           "Packets of cameras, or parts of them, that could not be taken apart");
 
 #define OPEN_US (10 * 1000000)
 #define TEARDOWN_US (500 * 1000)
@@ -331,7 +333,7 @@ static bool play(struct camera *c)
 
 static void take_packet(struct camera *c, unsigned channel, struct wr_slice p)
 {
-    uint64_t before = c->video_rtp.lost;
+    uint64_t lost_before = c->video_rtp.lost, bad_before = c->video_rtp.bad + c->audio_rtp.bad;
     if (c->video && channel == c->video_channel)
         rtp__packet(&c->video_rtp, p);
     else if (c->video && channel == c->video_channel + 1)
@@ -340,7 +342,8 @@ static void take_packet(struct camera *c, unsigned channel, struct wr_slice p)
         rtp__packet(&c->audio_rtp, p);
     else if (c->audio && channel == c->audio_channel + 1)
         rtp__control(&c->audio_rtp, p);
-    wr_count(&lost, c->video_rtp.lost - before);
+    wr_count(&lost, c->video_rtp.lost - lost_before);
+    wr_count(&bad, c->video_rtp.bad + c->audio_rtp.bad - bad_before);
 }
 
 static bool stay_alive(struct camera *c, int64_t now)

@@ -30,12 +30,12 @@ class RtspServer:
 
     one_time: each nonce is good for one request. session: the value of the Session header, None for no such header. base:
     Content-Base. status: {method or "SETUP audio": status}. tail: called with the socket after PLAY instead of pictures.
-    greeting: bytes that are sent instead of the first answer."""
+    greeting: bytes that are sent instead of the first answer. noise: a packet that is sent before each picture."""
 
     def __init__(self, digest=None, one_time=False, session="abc;timeout=60", base="", status=None, media="", tail=None,
-                 greeting=None):
+                 greeting=None, noise=None):
         self.digest, self.one_time, self.session, self.base = digest, one_time, session, base
-        self.status, self.media, self.tail, self.greeting = status or {}, media, tail, greeting
+        self.status, self.media, self.tail, self.greeting, self.noise = status or {}, media, tail, greeting, noise
         self.pictures = pictures()
         self.requests, self.refused, self.nonce = [], 0, secrets.token_hex(8)
         self.changed, self.over = threading.Condition(), threading.Event()
@@ -127,6 +127,9 @@ class RtspServer:
             seq, at = 0, 0
             while not self.over.wait(0.04):
                 unit = self.pictures[at % len(self.pictures)]
+                if self.noise is not None:
+                    with lock:
+                        sock.sendall(struct.pack(">cBH", b"$", 0, len(self.noise)) + self.noise)
                 for i, nal in enumerate(unit):
                     last = 0x80 if i == len(unit) - 1 else 0
                     p = struct.pack(">BBHII", 0x80, last | 96, seq & 0xFFFF, at * 3600, 1) + nal

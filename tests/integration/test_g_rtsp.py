@@ -72,6 +72,14 @@ def test_a_codec_of_a_static_type_is_named(shape):
         assert answer.status_code == 503 and "JPEG video" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("noise", [b"", b"\x80", b"\x00" * 40], ids=["empty", "cut", "of another version"])
+def test_packets_that_are_none_are_counted_and_the_picture_plays(shape, noise):
+    with RtspServer(noise=noise) as cam, Room(shape, config=config(cam.url)) as r, watch(r.gateway, "cam") as v:
+        for _ in range(25):
+            v.recv(15 * SLOW)
+        assert r.gateway.metrics()["watchroom_ingest_rtp_bad_total"] >= 20
+
+
 def test_garbage_instead_of_an_answer_is_told(shape):
     with RtspServer(greeting=os.urandom(4096) + b"\r\n\r\n") as cam, Room(shape, config=config(cam.url)) as r, \
             watch(r.gateway, "cam"):
