@@ -212,3 +212,9 @@ void sound__feed(struct sound *s, const AVPacket *pkt, int64_t pts)
     }
     encode_waiting(s);
 }
+
+void sound__shift(struct sound *s, int64_t samples)
+{
+    if (s->has_pts)
+        s->next_pts += samples;
+}

@@ -27,6 +27,9 @@ uint32_t sound__channels(const struct sound *s);
 /* Feeds a packet (borrowed); pts in 1/48,000 s or INT64_MIN. Calls fn for every frame that is complete. A packet that
  * cannot be decoded is left out. */
 void sound__feed(struct sound *s, const struct AVPacket *pkt, int64_t pts);
+/* What was fed and comes out from now on is so many samples later (earlier when negative), and so are the times that will be
+ * fed: the two tracks of a camera were put together. */
+void sound__shift(struct sound *s, int64_t samples);
 void sound__free(struct sound **s);
 
 #endif

@@ -125,8 +125,11 @@ static void keep_together(struct camera *c)
     if (!c->video || !rtp__skew(&c->video_rtp, &c->audio_rtp, &want))
         return;
     int64_t off_ms = (want - c->skew) * 1000 / (int64_t)c->audio->clock;
-    if (off_ms > 40 || off_ms < -40)
-        c->skew = want;
+    if (off_ms <= 40 && off_ms >= -40)
+        return;
+    if (c->sound) /* counts samples, and would not believe so small a jump */
+        sound__shift(c->sound, av_rescale(want - c->skew, SOUND_RATE, c->audio->clock));
+    c->skew = want;
 }
 
 static void take_audio(void *ctx, const struct rtp_frame *f)

@@ -449,7 +449,8 @@ static void test_group_that_outgrows_its_bounds_is_forgotten_until_the_next_keyf
 /* ---- sound ---------------------------------------------------------------------------------------------------------- */
 
 struct heard {
-    unsigned frames;
+    unsigned frames, moves; /* moves: times that did not follow the last */
+    int64_t moved;          /* by so much in all */
     int64_t first, last;
     size_t bytes;
 };
@@ -460,10 +461,36 @@ static void note_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t du
     assert_int_equal(duration, 1024);
     if (h->frames++ == 0)
         h->first = pts;
-    else
-        assert_int_equal(pts, h->last + 1024);
+    else if (pts != h->last + 1024)
+        h->moved += pts - (h->last + 1024), h->moves++;
     h->last = pts;
     h->bytes += data.n;
+}
+
+static struct sound *g711(enum AVCodecID id, struct heard *h)
+{
+    AVCodecParameters *par = avcodec_parameters_alloc();
+    struct sound *s = NULL;
+    struct wr_errmsg err = {""};
+    par->codec_type = AVMEDIA_TYPE_AUDIO;
+    par->codec_id = id;
+    par->sample_rate = 8000;
+    av_channel_layout_default(&par->ch_layout, 1);
+    assert_true(sound__takes((int)id));
+    assert_int_equal(sound__new(par, note_sound, h, &s, &err), WR_OK);
+    avcodec_parameters_free(&par);
+    return s;
+}
+
+/* 40 ms in 320 samples. */
+static void feed_g711(struct sound *s, int64_t pts)
+{
+    AVPacket *p = av_packet_alloc();
+    assert_int_equal(av_new_packet(p, 320), 0);
+    for (int b = 0; b < 320; b++)
+        p->data[b] = (uint8_t)(0x55 ^ (b * 7));
+    sound__feed(s, p, pts);
+    av_packet_free(&p);
 }
 
 static void test_g711_becomes_aac_frames_without_holes(void **state)
@@ -471,34 +498,36 @@ static void test_g711_becomes_aac_frames_without_holes(void **state)
     (void)state;
     static const enum AVCodecID ids[] = {AV_CODEC_ID_PCM_ALAW, AV_CODEC_ID_PCM_MULAW};
     for (unsigned k = 0; k < 2; k++) {
-        AVCodecParameters *par = avcodec_parameters_alloc();
         struct heard h = {.frames = 0};
-        struct sound *s = NULL;
-        struct wr_errmsg err = {""};
         struct aac_config c;
-        par->codec_type = AVMEDIA_TYPE_AUDIO;
-        par->codec_id = ids[k];
-        par->sample_rate = 8000;
-        av_channel_layout_default(&par->ch_layout, 1);
-        assert_true(sound__takes((int)ids[k]));
-        assert_int_equal(sound__new(par, note_sound, &h, &s, &err), WR_OK);
+        struct sound *s = g711(ids[k], &h);
         assert_true(aac__parse_config(sound__config(s), &c) && c.sample_rate == 48000 &&
                     c.channels == 1);
-        AVPacket *p = av_packet_alloc();
-        for (int64_t i = 0; i < 100;
-             i++) { /* 4 s in packets of 320 samples, their clock a little off */
-            assert_int_equal(av_new_packet(p, 320), 0);
-            for (int b = 0; b < 320; b++)
-                p->data[b] = (uint8_t)(0x55 ^ (b * 7));
-            sound__feed(s, p, 96000 + 1920 * i + i % 3);
-            av_packet_unref(p);
-        }
+        for (int64_t i = 0; i < 100; i++) /* 4 s, their clock a little off */
+            feed_g711(s, 96000 + 1920 * i + i % 3);
         assert_in_range(h.frames, 180, 190); /* 187.5 of 1,024 samples, less what is still inside */
+        assert_int_equal(h.moves, 0);
         assert_true(h.first >= 96000 - 2048 && h.first <= 96000);
         assert_true(h.bytes > 2000);
-        av_packet_free(&p);
         sound__free(&s);
-        avcodec_parameters_free(&par);
+    }
+}
+
+static void test_sound_that_was_put_beside_the_picture_stays_there(void **state)
+{
+    (void)state;
+    for (int64_t by = -4800; by <= 4800;
+         by += 9600) { /* 100 ms: less than what makes it believe another clock */
+        struct heard h = {.frames = 0};
+        struct sound *s = g711(AV_CODEC_ID_PCM_ALAW, &h);
+        for (int64_t i = 0; i < 50; i++)
+            feed_g711(s, 96000 + 1920 * i);
+        sound__shift(s, by);
+        for (int64_t i = 50; i < 100; i++)
+            feed_g711(s, 96000 + 1920 * i + by);
+        assert_int_equal(h.moves, 1);
+        assert_int_equal(h.moved, by);
+        sound__free(&s);
     }
 }
 
@@ -526,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_group_begins_at_the_newest_keyframe),
         cmocka_unit_test(test_group_that_outgrows_its_bounds_is_forgotten_until_the_next_keyframe),
         cmocka_unit_test(test_g711_becomes_aac_frames_without_holes),
+        cmocka_unit_test(test_sound_that_was_put_beside_the_picture_stays_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
