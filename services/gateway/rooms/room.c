@@ -5,81 +5,13 @@
  * whose top is higher shows a lost last event; what no beat tells (the hub died before it) the check of all rooms finds,
  * which is made when a hub comes up and from time to time. Everything here runs on the rooms thread, so there are no races; what
  * goes to a connection goes through its thread's inbox in this order. */
-#include "rooms_priv.h"
+#include "room_priv.h"
 #include "wr_log.h"
 #include "wr_pb.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HUB(m) "watchroom.v1.Hub/" m
-#define CALL_MS 3000u
 #define MESSAGE_BYTES (16u << 10) /* a batch is cut into messages of about this size */
-
-/* False when there is no room for it: what it tells is read from the log then. */
-static bool hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__held ***last,
-                 size_t *n, struct wr_msg *msg, struct wr_slice event)
-{
-    if (*n >= ROOMS__HELD_EVENTS || rs->held_bytes >= ROOMS__EVENTS_BYTES)
-        return false;
-    struct rooms__held *h = calloc(1, sizeof *h);
-    if (!h)
-        abort();
-    h->msg = wr_msg_ref(msg);
-    h->event = event;
-    if (!*first)
-        *last = first;
-    **last = h;
-    *last = &h->next;
-    (*n)++;
-    rs->held_bytes += event.n;
-    return true;
-}
-
-static void held_free(struct wr_rooms *rs, struct rooms__held **first, size_t *n)
-{
-    while (*first) {
-        struct rooms__held *h = *first;
-        *first = h->next;
-        rs->held_bytes -= h->event.n;
-        wr_msg_unref(h->msg);
-        free(h);
-    }
-    *n = 0;
-}
-
-/* Takes the event at *at off the list of those that wait. */
-static void drop_one_held(struct rooms__room *room, struct rooms__held **at)
-{
-    struct rooms__held *h = *at;
-    *at = h->next;
-    room->nheld--;
-    room->rs->held_bytes -= h->event.n;
-    wr_gauge_add(&rooms__g_held, -1);
-    wr_msg_unref(h->msg);
-    free(h);
-}
-
-/* The log of the room's epoch is gone: what waits of it would turn the room back to it. */
-static void drop_held_of_epoch(struct rooms__room *room)
-{
-    struct rooms__held **at = &room->held;
-    while (*at) {
-        struct rooms__pubs p;
-        bool is_of_it = rooms__parse_event((*at)->event, &p) && wr_slice_is(p.epoch, room->epoch);
-        rooms__pubs_free(&p);
-        if (is_of_it)
-            drop_one_held(room, at);
-        else
-            at = &(*at)->next;
-    }
-    room->held_last = at;
-}
-
-static void drop_held(struct rooms__room *room)
-{
-    wr_gauge_add(&rooms__g_held, -(int64_t)room->nheld);
-    held_free(room->rs, &room->held, &room->nheld);
-}
 
 /* ---- to the members ---- */
 
@@ -153,162 +85,13 @@ static void send_insufficient(struct rooms__room *room)
     wr_msg_unref(name);
 }
 
-/* ---- subscribing ---- */
+/* ---- gaps ---- */
 
-/* Off the room's list; the room's reference goes. */
-static void forget(struct rooms__sub *s)
-{
-    struct rooms__room *room = s->room;
-    *s->room_at = s->room_next;
-    if (s->room_next)
-        s->room_next->room_at = s->room_at;
-    room->nsubs--;
-    wr_gauge_add(&rooms__g_subs, -1);
-    if (!room->nsubs)
-        room->empty_ms = wr_mono_ms();
-    rooms__sub_unref(s);
-}
+static void fill(struct rooms__room *room);
+static void take_held(struct rooms__room *room);
 
-static void attach(struct rooms__sub *s, struct rooms__reply *p)
-{
-    struct rooms__room *room = s->room;
-    struct wr_rooms *rs = room->rs;
-    if (!room->groups[s->codec] && !(room->groups[s->codec] = wr_group_new(rs->env->plane)))
-        abort();
-    (void)snprintf(p->epoch, sizeof p->epoch, "%s", room->epoch);
-    p->group = room->groups[s->codec];
-    atomic_fetch_add(&s->refs, 1);
-    p->sub = s;
-    rooms__reply_post(rs, s->conn, p);
-    if (s->leaving) {
-        s->state = SUB_LEFT;
-        forget(s);
-        return;
-    }
-    s->state = SUB_LIVE;
-    presence__enter(rs, s);
-}
-
-static struct rooms__reply *sub_reply(struct rooms__sub *s)
-{
-    struct rooms__reply *p = rooms__reply_new(WR_CODEC_SUBSCRIBE, s->cookie);
-    p->r.room = rooms__sub_room(s);
-    p->r.offset = s->room->last;
-    return p;
-}
-
-static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
-{
-    struct rooms__reply *p = sub_reply(s);
-    rooms__reply_fail(p, code, text);
-    atomic_fetch_add(&s->refs, 1);
-    p->sub = s;
-    rooms__reply_post(s->room->rs, s->conn, p);
-    s->state = SUB_LEFT;
-    if (s->leaving)
-        forget(s);
-}
-
-static void not_recovered(struct rooms__sub *s)
-{
-    wr_count(&rooms__m_not_recovered, 1);
-    if (s->flags & WR_SUB_REJECT)
-        refuse(s, WR_ERR_POSITION, (struct wr_slice){0});
-    else
-        attach(s, sub_reply(s));
-}
-
-static void add_pubs(struct rooms__reply *p, const struct rooms__pubs *from, uint64_t after,
-                     uint64_t upto)
-{
-    for (size_t i = 0; i < from->n; i++)
-        if (from->v[i].offset > after && from->v[i].offset <= upto &&
-            p->r.num_pubs <= ROOMS__RECOVER_MAX)
-            p->pubs[p->r.num_pubs++] = from->v[i];
-}
-
-/* The log's answer, then what was delivered while it was read: without a hole and without a double (notes 8.3). */
-static bool recover_collect(struct rooms__room *room, struct rooms__sub *s,
-                            const struct rooms__pubs *log, struct rooms__reply *p)
-{
-    p->pubs = calloc(ROOMS__RECOVER_MAX + 1, sizeof *p->pubs);
-    if (!p->pubs)
-        return false;
-    add_pubs(p, log, s->since, room->last);
-    uint64_t at = p->r.num_pubs ? p->pubs[p->r.num_pubs - 1].offset : s->since;
-    for (struct rooms__held *h = room->recent; h && at < room->last; h = h->next) {
-        struct rooms__pubs more;
-        if (!rooms__parse_event(h->event, &more))
-            return false;
-        if (!rooms__reply_hold(p, h->msg)) {
-            rooms__pubs_free(&more);
-            return false;
-        }
-        add_pubs(p, &more, at, room->last);
-        at = p->r.num_pubs ? p->pubs[p->r.num_pubs - 1].offset : at;
-        rooms__pubs_free(&more);
-    }
-    if (p->r.num_pubs > ROOMS__RECOVER_MAX || at != room->last)
-        return false;
-    for (size_t i = 0; i < p->r.num_pubs; i++)
-        if (p->pubs[i].offset != s->since + 1 + i)
-            return false;
-    return true;
-}
-
-static void recover_end(struct rooms__room *room)
-{
-    if (--room->recovering == 0) {
-        held_free(room->rs, &room->recent, &room->nrecent);
-        room->recent_lost = false;
-    }
-    room->calls--;
-}
-
-/* NULL: what the log has does not lead from the client's position to the room's. */
-static struct rooms__reply *recovered_reply(struct rooms__sub *s, const struct wr_answer *a)
-{
-    struct rooms__reply *p = sub_reply(s);
-    struct rooms__pubs log = {0};
-    bool ok = a->msg && rooms__parse_history(a->body, &log) &&
-              wr_slice_is(log.epoch, s->room->epoch) && rooms__reply_hold(p, a->msg) &&
-              recover_collect(s->room, s, &log, p);
-    rooms__pubs_free(&log);
-    if (!ok) {
-        rooms__reply_free(p);
-        return NULL;
-    }
-    p->r.recovered = true;
-    p->r.offset = s->since;
-    p->r.pubs = p->pubs;
-    return p;
-}
-
-static void start(struct rooms__sub *s);
-
-static void on_recover(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
-{
-    (void)rs;
-    struct rooms__sub *s = ctx;
-    struct rooms__room *room = s->room;
-    bool lost = room->recent_lost;
-    struct rooms__reply *p = a->code == WR_OK && !lost ? recovered_reply(s, a) : NULL;
-    recover_end(room);
-    if (a->code != WR_OK && a->code != WR_ERR_POSITION && a->code != WR_ERR_NOT_FOUND) {
-        refuse(s, a->code, a->text);
-    } else if (p) {
-        wr_count(&rooms__m_recovered, 1);
-        attach(s, p);
-    } else if (a->code == WR_OK && lost && ++s->tries < ROOMS__RECOVER_TRIES) {
-        start(s); /* what was delivered meanwhile is in the log by now */
-    } else {
-        not_recovered(s);
-    }
-    rooms__sub_unref(s); /* the call's */
-}
-
-static struct wr_msg *history_body(const char *room, uint64_t since, const char *epoch,
-                                   uint32_t limit, uint64_t until)
+struct wr_msg *room__history_body(const char *room, uint64_t since, const char *epoch,
+                                  uint32_t limit, uint64_t until)
 {
     size_t nr = strlen(room), ne = strlen(epoch);
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, nr + ne + 80);
@@ -323,72 +106,6 @@ static struct wr_msg *history_body(const char *room, uint64_t since, const char 
     m->len = (size_t)(at - m->data);
     return m;
 }
-
-static void ask_top(struct rooms__room *room);
-
-static void recover(struct rooms__sub *s)
-{
-    struct rooms__room *room = s->room;
-    bool is_epoch = !s->since_epoch[0] || strcmp(s->since_epoch, room->epoch) == 0;
-    if (is_epoch && s->since > room->last && !s->asked) {
-        s->asked = true; /* it may come from a gateway that is ahead of this one */
-        s->state = SUB_WAITING;
-        ask_top(room);
-        return;
-    }
-    if (!is_epoch || s->since > room->last) {
-        not_recovered(s);
-        return;
-    }
-    if (s->since == room->last) {
-        struct rooms__reply *p = sub_reply(s);
-        p->r.recovered = true;
-        wr_count(&rooms__m_recovered, 1);
-        attach(s, p);
-        return;
-    }
-    s->state = SUB_RECOVERING;
-    atomic_fetch_add(&s->refs, 1);
-    room->recovering++;
-    room->calls++;
-    rooms__call(room->rs, room->name, HUB("History"),
-                history_body(room->name, s->since, room->epoch, ROOMS__RECOVER_MAX + 1, 0), CALL_MS,
-                on_recover, s);
-}
-
-/* Recovery waits until the room is where the log is: what a fill delivers is in no answer of before. */
-static void start(struct rooms__sub *s)
-{
-    if (!(s->flags & WR_SUB_RECOVER))
-        attach(s, sub_reply(s));
-    else if (s->room->state == ROOM_LIVE)
-        recover(s);
-    else
-        s->state = SUB_WAITING;
-}
-
-static void start_waiting(struct rooms__room *room)
-{
-    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
-        next = s->room_next;
-        if (s->state == SUB_WAITING)
-            start(s);
-    }
-}
-
-static void refuse_waiting(struct rooms__room *room, wr_err code, struct wr_slice text)
-{
-    for (struct rooms__sub *s = room->subs, *next; s; s = next) {
-        next = s->room_next;
-        if (s->state == SUB_WAITING)
-            refuse(s, code == WR_OK ? WR_ERR_INTERNAL : code, text);
-    }
-}
-
-/* ---- gaps ---- */
-
-static void fill(struct rooms__room *room);
-static void take_held(struct rooms__room *room);
 
 static void room_epoch(struct rooms__room *room, struct wr_slice epoch, uint64_t last)
 {
@@ -429,7 +146,7 @@ static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_s
         bool is_new = p->v[p->n - 1].offset > room->last;
         deliver(room, p);
         if (is_new && room->recovering &&
-            !hold(room->rs, &room->recent, &room->recent_last, &room->nrecent, msg, event))
+            !room__hold(room->rs, &room->recent, &room->recent_last, &room->nrecent, msg, event))
             room->recent_lost = true;
     }
     if (p->n_joined || p->n_left)
@@ -455,7 +172,7 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         if (a->code == WR_OK)
             wr_count(&rooms__m_bad_bus, 1);
         room->waits_retry = true;
-        refuse_waiting(room, a->code, a->text);
+        room__refuse_waiting(room, a->code, a->text);
         return;
     }
     if (p.n == 0 || p.v[0].offset != room->last + 1) {
@@ -476,7 +193,7 @@ static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     }
     rooms__pubs_free(&p);
     take_held(room);
-    start_waiting(room);
+    room__start_waiting(room);
 }
 
 static void fill(struct rooms__room *room)
@@ -486,7 +203,8 @@ static void fill(struct rooms__room *room)
     room->calls++;
     wr_count(&rooms__m_fills, 1);
     rooms__call(room->rs, room->name, HUB("History"),
-                history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS, on_fill, room);
+                room__history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS, on_fill,
+                room);
 }
 
 /* After tops or a fill: what waited, in order; a further gap starts a further fill. */
@@ -502,7 +220,7 @@ static void take_held(struct rooms__room *room)
             if (!taken)
                 break;
         }
-        drop_one_held(room, &room->held);
+        room__drop_one_held(room, &room->held);
     }
     if (room->target > room->last)
         fill(room);
@@ -523,7 +241,7 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
         return;
     }
     bool taken = room->state == ROOM_LIVE && take_event(room, msg, event, &p);
-    if (!taken && hold(rs, &room->held, &room->held_last, &room->nheld, msg, event)) {
+    if (!taken && room__hold(rs, &room->held, &room->held_last, &room->nheld, msg, event)) {
         wr_gauge_add(&rooms__g_held, 1);
     } else if (!taken) {
         room->target = WR_MAX(room->target, p.n ? p.v[p.n - 1].offset : p.top);
@@ -569,12 +287,12 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     room->calls--;
     wr_pb_read(&r, a->body);
     if (a->code != WR_OK || !next_top(&r, &top)) {
-        refuse_waiting(room, a->code, a->text);
+        room__refuse_waiting(room, a->code, a->text);
         room->waits_retry = true;
         return;
     }
     if (room->epoch[0] && !wr_slice_is(top.epoch, room->epoch)) {
-        drop_held_of_epoch(room);
+        room__drop_held_of_epoch(room);
         room_epoch(room, top.epoch, top.offset);
     } else if (!room->epoch[0]) {
         memcpy(room->epoch, top.epoch.p, top.epoch.n);
@@ -584,10 +302,10 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         room->target = WR_MAX(room->target, top.offset);
     }
     take_held(room);
-    start_waiting(room);
+    room__start_waiting(room);
 }
 
-static void ask_top(struct rooms__room *room)
+void room__ask_top(struct rooms__room *room)
 {
     size_t n = strlen(room->name);
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, n + 16);
@@ -609,7 +327,7 @@ static void check_room(struct rooms__room *room, const struct top *top)
     if (wr_slice_is(top->epoch, room->epoch))
         room->target = WR_MAX(room->target, top->offset);
     else if (room->state == ROOM_LIVE)
-        ask_top(
+        room__ask_top(
             room); /* another log, or this answer is older than the room: its own question tells */
     if (room->state == ROOM_LIVE && room->target > room->last)
         fill(room);
@@ -679,7 +397,7 @@ static struct rooms__room *room_get(struct wr_rooms *rs, struct wr_slice name)
     room->held_last = &room->held;
     room->recent_last = &room->recent;
     wr_gauge_add(&rooms__g_rooms, 1);
-    ask_top(room);
+    room__ask_top(room);
     return room;
 }
 
@@ -696,9 +414,9 @@ void room__subscribe(struct wr_rooms *rs, struct rooms__sub *s)
     room->nsubs++;
     wr_gauge_add(&rooms__g_subs, 1);
     if (room->state != ROOM_TOPS)
-        start(s);
+        room__start(s);
     else if (room->waits_retry)
-        ask_top(room);
+        room__ask_top(room);
 }
 
 void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s)
@@ -710,13 +428,13 @@ void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s)
     if (s->state == SUB_LIVE)
         presence__leave(rs, s);
     s->state = SUB_LEFT;
-    forget(s);
+    room__forget(s);
 }
 
 static void room_free(struct rooms__room *room)
 {
-    drop_held(room);
-    held_free(room->rs, &room->recent, &room->nrecent);
+    room__drop_held(room);
+    room__held_free(room->rs, &room->recent, &room->nrecent);
     for (uint32_t c = 0; c < ROOMS__CODECS; c++)
         wr_group_unref(&room->groups[c]);
     wr_gauge_add(&rooms__g_rooms, -1);
@@ -736,7 +454,7 @@ void room__timer(struct wr_rooms *rs, int64_t now_ms)
         struct rooms__room *room = value;
         if (room->waits_retry && room->nsubs) {
             if (room->state == ROOM_TOPS)
-                ask_top(room);
+                room__ask_top(room);
             else if (room->state == ROOM_FILLING)
                 fill(room);
         }
