@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What ingest says of a source that gives no picture, in Chinese: its sentences are English, as its log is. A sentence that
-// is not here is shown as it came.
+// What ingest says of a source that gives no picture, in Chinese: its sentences are English, as its log is, and are here as its
+// code has them, a value's place by its format. A sentence that is not here is shown as it came.
 import { lang, type Lang } from './i18n'
 
 export const REASONS: Record<string, string> = {
@@ -18,10 +18,32 @@ export const REASONS: Record<string, string> = {
   'the camera offers neither picture nor sound': '摄像机既没有画面也没有声音',
   "connected, waits for the camera's next keyframe": '已连接，正在等待摄像机的下一个关键帧',
   'the camera sends sound but no picture any more': '摄像机只有声音，没有画面',
+  'the camera asks for a kind of login that this version does not have': '摄像机要求的登录方式，本版本不支持',
+  "the camera's session description holds no media": '摄像机的会话描述中没有媒体',
+  'the camera answered %s with status %d': '摄像机对 %s 的回应为状态 %d',
+  'no packet from the camera for %lld s': '已有 %lld 秒没有收到摄像机的数据',
+  'the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264':
+    '摄像机发送的是 %s 视频，本版本不支持，请把摄像机（或其子码流）设为 H.264',
+  'the camera sends %s sound, which this version does not carry: set it to AAC or G.711':
+    '摄像机发送的是 %s 声音，本版本不支持，请设为 AAC 或 G.711',
+  "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s (it may use intra refresh)":
+    '10 秒内没有关键帧，请把摄像机的关键帧间隔设为 1 或 2 秒（它可能使用了帧内刷新）',
 }
 
+const VALUE = /%(?:s|d|lld)/g
+const withValues = Object.entries(REASONS)
+  .filter(([en]) => en.search(VALUE) >= 0)
+  .map(([en, zh]) => ({ match: new RegExp(`^${en.replace(/[()?.]/g, '\\$&').replace(VALUE, '(.+)')}$`), zh }))
+
 export function reasonIn(language: Lang, reason: string): string {
-  return (language === 'zh' && REASONS[reason]) || reason
+  if (language !== 'zh') return reason
+  const whole = REASONS[reason]
+  if (whole) return whole
+  for (const { match, zh } of withValues) {
+    const values = match.exec(reason)?.slice(1)
+    if (values) return zh.replace(VALUE, () => values.shift() ?? '')
+  }
+  return reason
 }
 
 export function reasonText(reason: string): string {
