@@ -30,17 +30,19 @@ export interface Need {
   spare: number
   /** Just joined, the backlog of the group is worked off at once: nobody has got used to the pace yet. */
   hasteMax: number
+  /** What may be ahead beyond the target before the pace changes: delay, but each other pace takes its toll of sound. */
+  slack: number
   /** A backlog up to this many seconds is played through in haste: its first picture is there before its last is decoded. */
   playThrough: number
 }
 
 /** Pictures alone play as they come. */
-export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, playThrough: 4 }
+export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, slack: 0.012, playThrough: 4 }
 /**
  * With sound a browser holds some tens of milliseconds in the output, begins only with 200 ms in hand, and stretching sound
  * to another pace takes a window of it: Chromium runs dry with 80 ms ahead at pace 1, with 110 ms at any other.
  */
-export const SOUND: Need = { start: 0.2, min: 0.11, spare: 0.1, hasteMax: 2, playThrough: 0 }
+export const SOUND: Need = { start: 0.2, min: 0.11, spare: 0.1, hasteMax: 2, slack: 0.02, playThrough: 0 }
 export const TARGET_MAX_S = 1.2
 const TARGET_STEP_S = 0.05
 const TARGET_JOIN_STEP_S = 0.02
@@ -150,8 +152,8 @@ export class EdgeController {
   /** Proportional, in steps of 0.02, with a dead band: changing the rate at every frame is audible. */
   private steer(haste: boolean): number {
     const off = this.margin - this.target
-    const band = this.rate === 1 ? 0.02 : 0.008
-    if (Math.abs(off) <= band) this.rate = 1
+    const calm = this.rate === 1
+    if (off >= (calm ? -0.02 : -0.008) && off <= (calm ? this.need.slack : this.need.slack * 0.4)) this.rate = 1
     else if (off > 0) this.rate = Math.min(haste ? this.need.hasteMax : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
     else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
     return this.rate
