@@ -3,13 +3,13 @@
 // page begins and with sound; and how long a picture takes after joining a stream that runs. For bench/run; prints one line
 // of JSON.
 //
-//     WATCHROOM_BIN=build/release/watchroom node tests/browser/latency.mjs [--seconds 60] [--joins 10]
+//     WATCHROOM_BIN=build/release/watchroom node tests/browser/latency.mjs [--seconds 60] [--joins 30]
 import { parseArgs } from 'node:util'
 import { enter, launch, person, player, playing } from './browser.mjs'
 import { clockAges, quantile, watchClock } from './clock.mjs'
 import { Server } from './server.mjs'
 
-const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '60' }, joins: { type: 'string', default: '10' } } })
+const { values } = parseArgs({ options: { json: { type: 'boolean' }, seconds: { type: 'string', default: '60' }, joins: { type: 'string', default: '30' } } })
 
 /** Somebody who takes the bytes and looks at none. */
 class Watcher {
