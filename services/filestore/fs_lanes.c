@@ -10,7 +10,7 @@
 #include "wr_log.h"
 #include "wr_metrics.h"
 
-#define TURN_WRITES 8u /* operations of one turn */
+#define TURN_WRITES 4u /* operations of one turn */
 _Static_assert(TURN_WRITES <= WR_BLOB_PARTS_MAX, "a turn is one write of the plugin");
 #define CATCH_UP_BYTES (256u << 10)
 #define CATCH_UP_READS 8u /* of one turn */

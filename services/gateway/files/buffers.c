@@ -14,7 +14,7 @@
 _Static_assert(WR_MSG_HEADROOM + BUFFER_HEAD <= PAGE, "the head fits before the first page");
 
 WR_GAUGE(in_use, "watchroom_files_buffers_in_use", NULL,
-         "Upload buffers of 256 KiB in use in the gateway");
+         "Upload buffers of 512 KiB in use in the gateway");
 
 struct node {
     struct node *next;
@@ -23,17 +23,17 @@ struct node {
 struct buffers {
     pthread_mutex_t lock; /* guards what follows */
     struct node *list;
-    unsigned free, used, max;
+    unsigned free, used, in_flight, shared;
     bool closed;
 };
 
-struct buffers *buffers_new(unsigned max)
+struct buffers *buffers_new(unsigned shared)
 {
     struct buffers *b = calloc(1, sizeof *b);
     if (!b)
         return NULL;
     pthread_mutex_init(&b->lock, NULL);
-    b->max = max;
+    b->shared = shared;
     return b;
 }
 
@@ -61,12 +61,26 @@ void buffers_free(struct buffers **bp)
         destroy(b);
 }
 
-bool buffers_may_take(struct buffers *b, unsigned own, unsigned fair)
+bool buffers_may_send(struct buffers *b, unsigned own, unsigned fair)
 {
     pthread_mutex_lock(&b->lock);
-    bool ok = own < fair || b->used < b->max / 2;
+    bool ok = own < fair || b->in_flight < b->shared;
     pthread_mutex_unlock(&b->lock);
     return ok;
+}
+
+void buffers_sent(struct buffers *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->in_flight++;
+    pthread_mutex_unlock(&b->lock);
+}
+
+void buffers_answered(struct buffers *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->in_flight--;
+    pthread_mutex_unlock(&b->lock);
 }
 
 static void put_back(struct wr_msg *m)

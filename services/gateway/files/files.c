@@ -112,7 +112,7 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
     f->store = env->filestore;
     f->max_bytes = env->config->gateway.max_upload_bytes;
     f->max_uploads = uploads_at_once(env->config);
-    f->buffers = buffers_new(32);
+    f->buffers = buffers_new(16);
     f->watch = watch_new();
     wr_err e = f->buffers && f->watch ? WR_OK : WR_ERR_BUSY;
     if (e == WR_OK)

@@ -13,7 +13,7 @@
 #include "wr_thread.h"
 
 #define FAIR 1u    /* writes in flight that an upload may always have */
-#define WINDOW 12u /* and at most */
+#define WINDOW 16u /* and at most */
 #define SLOW_READ (16u << 10)
 #define RATE_MS 120000
 #define RATE_BYTES (64u << 10) /* at least so many in RATE_MS */
@@ -67,6 +67,7 @@ static void read_answer(struct pump *p, struct wr_slice body)
 static void handle_written(void *ctx, const struct wr_answer *a)
 {
     struct pump *p = ctx;
+    buffers_answered(p->f->buffers);
     pthread_mutex_lock(&p->lock);
     if (a->code == WR_OK) {
         read_answer(p, a->body);
@@ -98,6 +99,7 @@ static void send_write(struct pump *p, bool sync)
     pthread_mutex_lock(&p->lock);
     p->in_flight++;
     pthread_mutex_unlock(&p->lock);
+    buffers_sent(p->f->buffers);
     wr_bus_call(p->f->store, p->id, "watchroom.v1.Files/Write", m, sync ? SYNC_MS : DISK_MS,
                 handle_written, p);
 }
@@ -108,7 +110,7 @@ static bool wait_for_window(struct pump *p)
     pthread_mutex_lock(&p->lock);
     while (p->code == WR_OK &&
            (p->in_flight >= WINDOW ||
-            (p->in_flight && !buffers_may_take(p->f->buffers, p->in_flight, FAIR))))
+            (p->in_flight && !buffers_may_send(p->f->buffers, p->in_flight, FAIR))))
         pthread_cond_wait(&p->done, &p->lock);
     bool ok = p->code == WR_OK;
     pthread_mutex_unlock(&p->lock);
