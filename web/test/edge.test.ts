@@ -137,6 +137,29 @@ test('a timeline with sound needs more ahead, and what was learnt on another is 
   assert.equal(edge.target, learnt)
 })
 
+test('what is ahead of the lowest target is worked off once, then the pace is left alone within the slack', () => {
+  const edge = new EdgeController(SOUND)
+  let now = 0
+  let ahead = SOUND.start
+  /** For some seconds; each second the line gains `drift`. Returns at how many steps the pace was another than 1. */
+  const run = (seconds: number, drift = 0): number => {
+    let other = 0
+    for (const until = now + seconds; now < until; now += 0.02) {
+      const { rate } = at(edge, now, now, [0, now + ahead])
+      ahead -= 0.02 * (rate - 1 - drift)
+      if (rate !== 1) other += 1
+    }
+    return other
+  }
+  run(30)
+  assert.ok(Math.abs(edge.target - SOUND.min) < 1e-9)
+  assert.ok(edge.margin - SOUND.min > -1e-9 && edge.margin - SOUND.min <= SOUND.slack * 0.4 + 1e-9, `margin ${edge.margin}`)
+  ahead = SOUND.min + SOUND.slack - 0.001
+  assert.equal(run(20), 0)
+  assert.ok(run(20, 0.001) > 0)
+  assert.ok(edge.margin < SOUND.min + SOUND.slack, `margin ${edge.margin}`)
+})
+
 test('after a rejoin the edge is sought again', () => {
   const edge = joinedAt(5)
   edge.rejoin()

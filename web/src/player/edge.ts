@@ -72,6 +72,8 @@ export class EdgeController {
   private quiet = QUIET_S
   private sinkAt = 0
   private joinedAt = 0
+  /** Brought close to the target that stays: from then on the pace is left alone within the slack. */
+  private settled = true
 
   constructor(private need: Need) {
     this.target = need.start
@@ -146,15 +148,20 @@ export class EdgeController {
   private shrink(now: number): void {
     if (now < this.sinkAt || now - this.joinedAt < QUIET_S) return
     this.sinkAt = now + SHRINK_EVERY_S
-    if (this.lowest(now - LONG_WINDOW_S) > this.need.spare) this.target = Math.max(this.need.min, this.target - SHRINK_STEP_S)
+    if (this.target === this.need.min || this.lowest(now - LONG_WINDOW_S) <= this.need.spare) return
+    this.target = Math.max(this.need.min, this.target - SHRINK_STEP_S)
+    if (this.target === this.need.min) this.settled = false
   }
 
   /** Proportional, in steps of 0.02, with a dead band: changing the rate at every frame is audible. */
   private steer(haste: boolean): number {
     const off = this.margin - this.target
     const calm = this.rate === 1
-    if (off >= (calm ? -0.02 : -0.008) && off <= (calm ? this.need.slack : this.need.slack * 0.4)) this.rate = 1
-    else if (off > 0) this.rate = Math.min(haste ? this.need.hasteMax : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
+    const near = this.need.slack * 0.4
+    if (off >= (calm ? -0.02 : -0.008) && off <= (calm && this.settled ? this.need.slack : near)) {
+      this.settled ||= off <= near
+      this.rate = 1
+    } else if (off > 0) this.rate = Math.min(haste ? this.need.hasteMax : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
     else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
     return this.rate
   }
