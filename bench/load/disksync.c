@@ -14,17 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *path_of(const char *dir)
-{
-    static char path[4096];
-    snprintf(path, sizeof(path), "%s/disksync.%d", dir, (int)getpid());
-    return path;
-}
+static char path[4096];
 
 static void append(int fd, const char *data, size_t size)
 {
     if (write(fd, data, size) != (ssize_t)size || fdatasync(fd) != 0)
-        bench_die("appending and syncing: %s", strerror(errno));
+        bench_die("%s: appending and syncing: %s", path, strerror(errno));
 }
 
 static void one_by_one(int fd, const char *data, size_t size, int count, struct bench_hist *hist)
@@ -66,7 +61,7 @@ int main(int argc, char **argv)
     int rate = (int)bench_arg_num(&args, "rate", 0);
     bench_args_done(&args);
 
-    const char *path = path_of(dir);
+    snprintf(path, sizeof(path), "%s/disksync.%d", dir, (int)getpid());
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         bench_die("%s: %s", path, strerror(errno));
