@@ -153,7 +153,7 @@ test('what is ahead of the lowest target is worked off once, then the pace is le
   }
   run(30)
   assert.ok(Math.abs(edge.target - SOUND.min) < 1e-9)
-  assert.ok(edge.margin - SOUND.min > -1e-9 && edge.margin - SOUND.min <= SOUND.slack * 0.4 + 1e-9, `margin ${edge.margin}`)
+  assert.ok(edge.margin - SOUND.min > -1e-9 && edge.margin - SOUND.min <= SOUND.near + 1e-9, `margin ${edge.margin}`)
   ahead = SOUND.min + SOUND.slack - 0.001
   assert.equal(run(20), 0)
   assert.ok(run(20, 0.001) > 0)

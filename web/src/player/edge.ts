@@ -32,17 +32,19 @@ export interface Need {
   hasteMax: number
   /** What may be ahead beyond the target before the pace changes: delay, but each other pace takes its toll of sound. */
   slack: number
+  /** Another pace ends this close to the target: closer, it would itself be what runs the sound dry. */
+  near: number
   /** A backlog up to this many seconds is played through in haste: its first picture is there before its last is decoded. */
   playThrough: number
 }
 
 /** Pictures alone play as they come. */
-export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, slack: 0.012, playThrough: 4 }
+export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, slack: 0.012, near: 0.01, playThrough: 4 }
 /**
  * With sound a browser holds some tens of milliseconds in the output, begins only with 200 ms in hand, and stretching sound
  * to another pace takes a window of it: Chromium runs dry with 80 ms ahead at pace 1, with 110 ms at any other.
  */
-export const SOUND: Need = { start: 0.2, min: 0.11, spare: 0.1, hasteMax: 2, slack: 0.02, playThrough: 0 }
+export const SOUND: Need = { start: 0.2, min: 0.11, spare: 0.1, hasteMax: 2, slack: 0.02, near: 0.014, playThrough: 0 }
 export const TARGET_MAX_S = 1.2
 const TARGET_STEP_S = 0.05
 const TARGET_JOIN_STEP_S = 0.02
@@ -157,9 +159,8 @@ export class EdgeController {
   private steer(haste: boolean): number {
     const off = this.margin - this.target
     const calm = this.rate === 1
-    const near = this.need.slack * 0.4
-    if (off >= (calm ? -0.02 : -0.008) && off <= (calm && this.settled ? this.need.slack : near)) {
-      this.settled ||= off <= near
+    if (off >= (calm ? -0.02 : -0.008) && off <= (calm && this.settled ? this.need.slack : this.need.near)) {
+      this.settled ||= off <= this.need.near
       this.rate = 1
     } else if (off > 0) this.rate = Math.min(haste ? this.need.hasteMax : RATE_MAX, 1.02 + steps(haste ? off * HASTE_GAIN : off))
     else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
