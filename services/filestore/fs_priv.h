@@ -29,9 +29,8 @@
 #define FS_NONCE_MAX 32
 #define FS_CHUNK_MAX (1u << 20) /* bytes of one write or read */
 #define FS_AHEAD_MAX 64u        /* writes of one upload that wait for those before them */
-#define FS_QUEUED_MAX \
-    (128u             \
-     << 20) /* bytes of all uploads' writes in memory: a buffer each of three gateways' uploads */
+/* Bytes of all uploads' writes in memory: a buffer each of three gateways' uploads. */
+#define FS_QUEUED_MAX (128u << 20)
 #define FS_UNFINISHED_MAX 100000u /* uploads */
 #define FS_JOBS_MAX 4096u         /* creates and reads that wait for a worker */
 #define FS_FLUSH_STEP (8u << 20)  /* bytes */
