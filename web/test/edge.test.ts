@@ -71,7 +71,7 @@ test('too close to the edge it plays slower', () => {
 })
 
 test('at the target the rate is exactly one', () => {
-  assert.equal(at(joinedAt(5), 0.1, 5, [0, 5.07]).rate, 1)
+  assert.equal(at(joinedAt(5), 0.1, 5, [0, 4.99 + PICTURE.start]).rate, 1)
 })
 
 test('the low point of the last moments counts, not one sample', () => {
@@ -107,10 +107,10 @@ test('each stall raises the target, up to a limit, and less while a join settles
 
 test('with media to spare the target sinks to its limit; without, it stays', () => {
   const calm = joinedAt(5)
-  for (let s = 3; s < 30; s += 0.1) at(calm, s, 5, [0, 5.06])
+  for (let s = 3; s < 30; s += 0.1) at(calm, s, 5, [0, 5 + PICTURE.min])
   assert.ok(Math.abs(calm.target - PICTURE.min) < 1e-9)
   const tight = joinedAt(5)
-  for (let i = 30; i < 300; i += 1) at(tight, i / 10, 5, [0, i % 20 === 0 ? 5.02 : 5.06])
+  for (let i = 30; i < 300; i += 1) at(tight, i / 10, 5, [0, i % 20 === 0 ? 5.02 : 5 + PICTURE.min])
   assert.equal(tight.target, PICTURE.start)
 })
 

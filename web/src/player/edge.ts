@@ -38,8 +38,11 @@ export interface Need {
   playThrough: number
 }
 
-/** Pictures alone play as they come. */
-export const PICTURE: Need = { start: 0.08, min: 0.06, spare: 0.05, hasteMax: 16, slack: 0.012, near: 0.01, playThrough: 4 }
+/**
+ * Pictures alone play as they come. Chromium runs dry with 30 ms ahead, the last frame it has; what is above that is for
+ * moments in which a machine does something else: 60 ms of it, since a stall is seen by everybody and 30 ms more by nobody.
+ */
+export const PICTURE: Need = { start: 0.1, min: 0.09, spare: 0.07, hasteMax: 16, slack: 0.012, near: 0.01, playThrough: 4 }
 /**
  * With sound a browser holds some tens of milliseconds in the output, begins only with 200 ms in hand, and stretching sound
  * to another pace takes a window of it: Chromium runs dry with 80 ms ahead at pace 1, with 110 ms at any other.
