@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { EdgeController, PICTURE, SOUND, TARGET_MAX_S, type Range } from '../src/player/edge'
+import { EdgeController, PICTURE, SOUND, stretches, TARGET_MAX_S, type Range } from '../src/player/edge'
 
 function at(edge: EdgeController, now: number, position: number, ...buffered: Range[]) {
   return edge.step({ now, position, buffered })
@@ -158,6 +158,16 @@ test('what is ahead of the lowest target is worked off once, then the pace is le
   assert.equal(run(20), 0)
   assert.ok(run(20, 0.001) > 0)
   assert.ok(edge.margin < SOUND.min + SOUND.slack, `margin ${edge.margin}`)
+})
+
+test('close to the target the sound is not stretched, whichever way the pace goes; a backlog is', () => {
+  const near = at(joinedAt(5), 9, 5, [0, 5.05 + PICTURE.start]).rate
+  const slow = joinedAt(5)
+  for (let i = 0; i < 4; i += 1) slow.stalled(i)
+  const late = at(slow, 5, 5, [0, 5.02]).rate
+  assert.ok(near > 1 && late < 1)
+  assert.deepEqual([near, late, 1].map(stretches), [false, false, false])
+  assert.equal(stretches(at(joinedAt(5), 9, 5, [0, 6]).rate), true)
 })
 
 test('after a rejoin the edge is sought again', () => {

@@ -44,8 +44,8 @@ export interface Need {
  */
 export const PICTURE: Need = { start: 0.1, min: 0.09, spare: 0.07, hasteMax: 16, slack: 0.012, near: 0.01, playThrough: 4 }
 /**
- * With sound a browser holds some tens of milliseconds in the output, begins only with 200 ms in hand, and stretching sound
- * to another pace takes a window of it: Chromium runs dry with 80 ms ahead at pace 1, with 110 ms at any other.
+ * With sound a browser holds some tens of milliseconds in the output and begins only with 200 ms in hand: Chromium runs dry
+ * with 80 ms ahead. Paces close to 1 do not stretch the sound, which would take more.
  */
 export const SOUND: Need = { start: 0.2, min: 0.11, spare: 0.1, hasteMax: 2, slack: 0.02, near: 0.014, playThrough: 0 }
 export const TARGET_MAX_S = 1.2
@@ -169,6 +169,14 @@ export class EdgeController {
     else this.rate = Math.max(RATE_MIN, 0.98 + steps(off))
     return this.rate
   }
+}
+
+/**
+ * Must sound be stretched at this pace, so that its pitch stays? To stretch it Chromium looks some 50 ms ahead, and runs dry
+ * with 140 ms in hand, for most of a second. A pace this close to 1 is heard by few, and lasts for some seconds.
+ */
+export function stretches(rate: number): boolean {
+  return Math.abs(rate - 1) > 0.081
 }
 
 function steps(value: number): number {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The live player without its looks: socket to feed to video element, kept at the edge, rebuilt when the timeline changes or
 // breaks. It states what it is doing; the view puts that in words.
-import { EdgeController, PICTURE, SOUND } from './edge'
+import { EdgeController, PICTURE, SOUND, stretches } from './edge'
 import { Feed, canPlay, mediaSourceClass, undecoded } from './feed'
 import { LiveSocket, backoff, type SourceState } from './live-socket'
 
@@ -207,7 +207,9 @@ export class Player {
     const ranges = Array.from({ length: buffered.length }, (_, i) => [buffered.start(i), buffered.end(i)] as const)
     const order = this.edge.step({ now: now / 1000, position: currentTime, buffered: ranges })
     if (order.seek !== undefined) this.seek(order.seek, order.why)
-    if (this.video.playbackRate !== order.rate) this.video.playbackRate = order.rate
+    if (this.video.playbackRate === order.rate) return
+    this.video.preservesPitch = stretches(order.rate)
+    this.video.playbackRate = order.rate
   }
 
   private seek(to: number, why?: string): void {
