@@ -69,7 +69,7 @@ int host_check(const struct host_options *o)
         bool ok = names_known(p, "hub.store", WR_KIND_STORE, c->hub.store);
         ok = names_known(p, "hub.filters", WR_KIND_FILTER, c->hub.filters) && ok;
         ok = names_known(p, "filestore.blob", WR_KIND_BLOB, c->filestore.blob) && ok;
-        ok = names_known(p, "gateway.codecs", WR_KIND_CODEC, c->gateway.codecs) && ok;
+        ok = names_known(p, "gateway.protocols", WR_KIND_PROTOCOL, c->gateway.protocols) && ok;
         ok = names_known(p, "gateway.muxers", WR_KIND_MUXER, c->gateway.muxers) && ok;
         if (ok) {
             printf("%s is fine: %zu stream%s, %zu room%s, page on %s, data in %s\n",

@@ -31,7 +31,8 @@ const struct config_key config__keys[] = {
      NULL},
     {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 4096, "64", NULL},
     {"gateway.trusted_proxies", CONFIG_LIST, AT(gateway.trusted_proxies), 0, 4000, "", NULL},
-    {"gateway.codecs", CONFIG_LIST, AT(gateway.codecs), 1, 4000, "text,centrifuge-json", NULL},
+    {"gateway.protocols", CONFIG_LIST, AT(gateway.protocols), 1, 4000, "text,centrifuge-json",
+     NULL},
     {"gateway.muxers", CONFIG_LIST, AT(gateway.muxers), 1, 4000, "fmp4,flv", NULL},
 
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},

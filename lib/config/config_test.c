@@ -119,7 +119,7 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
                                  "  media_queue_ms: 500\n"
                                  "  max_upload_bytes: 20GB\n"
                                  "  muxers: [fmp4]\n"
-                                 "  codecs: [text, centrifuge-json, mine]\n"
+                                 "  protocols: [text, centrifuge-json, mine]\n"
                                  "  health: off\n"
                                  "  listen: ':9000'\n"
                                  "ingest: { no_packet_ms: 3s }\n"
@@ -129,7 +129,7 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
     assert_int_equal(c->gateway.media_queue_ms, 500);
     assert_true(c->gateway.max_upload_bytes == UINT64_C(20000000000));
     assert_string_equal(c->gateway.muxers, "fmp4");
-    assert_string_equal(c->gateway.codecs, "text,centrifuge-json,mine");
+    assert_string_equal(c->gateway.protocols, "text,centrifuge-json,mine");
     assert_string_equal(c->gateway.health, "");
     assert_string_equal(c->gateway.listen, "0.0.0.0:9000");
     assert_int_equal(c->ingest.no_packet_ms, 3000);

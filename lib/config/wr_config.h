@@ -42,8 +42,8 @@ struct wr_config {
             max_uploads; /* request bodies in progress at once, default 64; at most 3 in 4 of http_threads */
         char *
             trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
-        char *codecs; /* plugin names, comma-separated; default "text,centrifuge-json" */
-        char *muxers; /* default "fmp4,flv" */
+        char *protocols; /* plugin names, comma-separated; default "text,centrifuge-json" */
+        char *muxers;    /* default "fmp4,flv" */
     } gateway;
     struct {
         char *store;   /* plugin name; default "sqlite" */

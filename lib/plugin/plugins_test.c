@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "wr_blob.h"
-#include "wr_codec.h"
+#include "wr_protocol.h"
 #include "wr_filter.h"
 #include "wr_metrics.h"
 #include "wr_muxer.h"
@@ -189,40 +189,40 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
 }
 
 /* The slots that the headers call required. */
-#define REQUIRED(X)                      \
-    X(SERVICE, service, start)           \
-    X(SERVICE, service, drain)           \
-    X(SERVICE, service, stop)            \
-    X(CODEC, codec, path)                \
-    X(CODEC, codec, open)                \
-    X(CODEC, codec, message)             \
-    X(CODEC, codec, result)              \
-    X(CODEC, codec, encode_publications) \
-    X(STORE, store, open)                \
-    X(STORE, store, close)               \
-    X(STORE, store, append)              \
-    X(STORE, store, history)             \
-    X(STORE, store, top)                 \
-    X(STORE, store, rooms)               \
-    X(FILTER, filter, apply)             \
-    X(MUXER, muxer, extension)           \
-    X(MUXER, muxer, content_type)        \
-    X(MUXER, muxer, open)                \
-    X(MUXER, muxer, close)               \
-    X(MUXER, muxer, mime)                \
-    X(MUXER, muxer, init)                \
-    X(MUXER, muxer, frame)               \
-    X(BLOB, blob, open)                  \
-    X(BLOB, blob, close)                 \
-    X(BLOB, blob, put)                   \
-    X(BLOB, blob, each)                  \
-    X(BLOB, blob, remove)                \
-    X(BLOB, blob, blob_open)             \
-    X(BLOB, blob, blob_close)            \
-    X(BLOB, blob, write)                 \
-    X(BLOB, blob, sync)                  \
-    X(BLOB, blob, read)                  \
-    X(BLOB, blob, cut)                   \
+#define REQUIRED(X)                            \
+    X(SERVICE, service, start)                 \
+    X(SERVICE, service, drain)                 \
+    X(SERVICE, service, stop)                  \
+    X(PROTOCOL, protocol, path)                \
+    X(PROTOCOL, protocol, open)                \
+    X(PROTOCOL, protocol, message)             \
+    X(PROTOCOL, protocol, result)              \
+    X(PROTOCOL, protocol, encode_publications) \
+    X(STORE, store, open)                      \
+    X(STORE, store, close)                     \
+    X(STORE, store, append)                    \
+    X(STORE, store, history)                   \
+    X(STORE, store, top)                       \
+    X(STORE, store, rooms)                     \
+    X(FILTER, filter, apply)                   \
+    X(MUXER, muxer, extension)                 \
+    X(MUXER, muxer, content_type)              \
+    X(MUXER, muxer, open)                      \
+    X(MUXER, muxer, close)                     \
+    X(MUXER, muxer, mime)                      \
+    X(MUXER, muxer, init)                      \
+    X(MUXER, muxer, frame)                     \
+    X(BLOB, blob, open)                        \
+    X(BLOB, blob, close)                       \
+    X(BLOB, blob, put)                         \
+    X(BLOB, blob, each)                        \
+    X(BLOB, blob, remove)                      \
+    X(BLOB, blob, blob_open)                   \
+    X(BLOB, blob, blob_close)                  \
+    X(BLOB, blob, write)                       \
+    X(BLOB, blob, sync)                        \
+    X(BLOB, blob, read)                        \
+    X(BLOB, blob, cut)                         \
     X(BLOB, blob, space)
 
 static const struct {

@@ -2,7 +2,7 @@
  *
  * What every plugin is: one const table, the only symbol that its shared object exports, named wr_plugin_table. A kind's
  * table begins with struct wr_plugin and goes on with the kind's slots (wr_service.h, wr_store.h, wr_filter.h,
- * wr_codec.h, wr_muxer.h, wr_blob.h).
+ * wr_protocol.h, wr_muxer.h, wr_blob.h).
  *
  *     WR_PLUGIN_EXPORT const struct wr_filter_plugin wr_plugin_table = {
  *         .base = WR_PLUGIN_BASE(struct wr_filter_plugin, WR_KIND_FILTER, "shout", "1.0", "Upper-cases every line"),
@@ -12,25 +12,25 @@
  * The loader accepts the same ABI major and a minor that is not newer than its own. New slots go at the end of a kind's
  * table with a minor bump, and are read only when `size` covers them and they are not NULL (WR_PLUGIN_HAS).
  *
- * ABI changes: 1.0 first. */
+ * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`; what its slots are in 2 is told in wr_protocol.h. */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define WR_PLUGIN_ABI_MAJOR 1u
+#define WR_PLUGIN_ABI_MAJOR 2u
 #define WR_PLUGIN_ABI_MINOR 0u
 
 enum wr_plugin_kind {
     WR_KIND_INVALID = 0,
-    WR_KIND_SERVICE, /* a service of the watchroom executable */
-    WR_KIND_CODEC,   /* gateway: a wire format between a connection and rooms */
-    WR_KIND_STORE,   /* hub: the room log */
-    WR_KIND_FILTER,  /* hub: may change or refuse a message */
-    WR_KIND_MUXER,   /* gateway: coded frames to one container format */
-    WR_KIND_BLOB,    /* filestore: bytes at rest */
-    WR_KIND_AUTH,    /* gateway: token to rights */
+    WR_KIND_SERVICE,  /* a service of the watchroom executable */
+    WR_KIND_PROTOCOL, /* gateway: a wire format between a connection and rooms */
+    WR_KIND_STORE,    /* hub: the room log */
+    WR_KIND_FILTER,   /* hub: may change or refuse a message */
+    WR_KIND_MUXER,    /* gateway: coded frames to one container format */
+    WR_KIND_BLOB,     /* filestore: bytes at rest */
+    WR_KIND_AUTH,     /* gateway: token to rights */
     WR_KIND_COUNT
 };
 

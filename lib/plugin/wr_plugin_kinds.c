@@ -3,7 +3,7 @@
  * The required slots of each kind, by name, so that a refusal can say which one is missing. */
 #include "wr_plugin_kinds.h"
 #include "wr_blob.h"
-#include "wr_codec.h"
+#include "wr_protocol.h"
 #include "wr_filter.h"
 #include "wr_muxer.h"
 #include "wr_plugins.h"
@@ -22,12 +22,12 @@
 static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start),
                                                 SLOT(wr_service_plugin, drain),
                                                 SLOT(wr_service_plugin, stop), END};
-static const struct wr_plugin_slot codec[] = {SLOT(wr_codec_plugin, path),
-                                              SLOT(wr_codec_plugin, open),
-                                              SLOT(wr_codec_plugin, message),
-                                              SLOT(wr_codec_plugin, result),
-                                              SLOT(wr_codec_plugin, encode_publications),
-                                              END};
+static const struct wr_plugin_slot protocol[] = {SLOT(wr_protocol_plugin, path),
+                                                 SLOT(wr_protocol_plugin, open),
+                                                 SLOT(wr_protocol_plugin, message),
+                                                 SLOT(wr_protocol_plugin, result),
+                                                 SLOT(wr_protocol_plugin, encode_publications),
+                                                 END};
 static const struct wr_plugin_slot store[] = {SLOT(wr_store_plugin, open),
                                               SLOT(wr_store_plugin, close),
                                               SLOT(wr_store_plugin, append),
@@ -59,10 +59,14 @@ static const struct {
     const char *name;
     const struct wr_plugin_slot *required;
 } kinds[WR_KIND_COUNT] = {
-    [WR_KIND_INVALID] = {"invalid", NULL}, [WR_KIND_SERVICE] = {"service", service},
-    [WR_KIND_CODEC] = {"codec", codec},    [WR_KIND_STORE] = {"store", store},
-    [WR_KIND_FILTER] = {"filter", filter}, [WR_KIND_MUXER] = {"muxer", muxer},
-    [WR_KIND_BLOB] = {"blob", blob},       [WR_KIND_AUTH] = {"auth", NULL},
+    [WR_KIND_INVALID] = {"invalid", NULL},
+    [WR_KIND_SERVICE] = {"service", service},
+    [WR_KIND_PROTOCOL] = {"protocol", protocol},
+    [WR_KIND_STORE] = {"store", store},
+    [WR_KIND_FILTER] = {"filter", filter},
+    [WR_KIND_MUXER] = {"muxer", muxer},
+    [WR_KIND_BLOB] = {"blob", blob},
+    [WR_KIND_AUTH] = {"auth", NULL},
 };
 
 const struct wr_plugin_slot *wr_plugin_required_slots(enum wr_plugin_kind kind)

@@ -35,7 +35,7 @@ WR_API void wr_plugins_each(const struct wr_plugins *p,
 /* NULL-ended names of the accepted plugins of the kinds in the mask (1u << kind). The array is the caller's to free();
  * the names are not. */
 WR_API const char **wr_plugins_names(const struct wr_plugins *p, unsigned kinds);
-/* "codec" for WR_KIND_CODEC. */
+/* "protocol" for WR_KIND_PROTOCOL. */
 WR_API const char *wr_plugin_kind_name(enum wr_plugin_kind kind);
 /* The folders to look in: WATCHROOM_PLUGIN_PATH first, then <folder of the executable>/plugins, then the installed
  * one (beside the executable's bin, and where this build was configured to go). A folder that comes twice is read once. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The service `gateway`: builds its parts, runs them, takes them down. What the parts do is told where they are:
- * http/ (listening, routes, page files, hand-over), plane/ (every long-lived socket), rooms/ (clients, codecs, order),
+ * http/ (listening, routes, page files, hand-over), plane/ (every long-lived socket), rooms/ (clients, protocols, order),
  * live/ (viewers), files/ (uploads and downloads). */
 #include "wr_api.h"
 #include "wr_log.h"
@@ -64,8 +64,8 @@ static bool is_loopback(const char *listen)
 static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
 {
     const struct wr_config *c = g->env.config;
-    g->plugins = wr_plugins_names(g->env.plugins,
-                                  1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
+    g->plugins = wr_plugins_names(g->env.plugins, 1u << WR_KIND_PROTOCOL | 1u << WR_KIND_MUXER |
+                                                      1u << WR_KIND_AUTH);
     struct wr_bus_opts o = {.service = "gateway", .plugins = g->plugins};
     wr_err e = wr_bus_open(&o, &g->env.bus);
     if (e == WR_OK)

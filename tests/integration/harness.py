@@ -215,7 +215,7 @@ class TextClient:
                              legacy=True, **kw)
         self.lines = []
         self.frames = []
-        # The codec reads nothing before the client is in its room, so a pong says that it is.
+        # The protocol reads nothing before the client is in its room, so a pong says that it is.
         assert self.ws.ping().wait(10 * SLOW), "not in the room"
 
     def send(self, line):

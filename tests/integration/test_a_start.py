@@ -40,7 +40,7 @@ def test_plugins_are_listed_and_all_fit():
     r = run("plugins")
     assert r.returncode == 0, r.stdout
     for kind, name in (("service", "gateway"), ("service", "hub"), ("service", "ingest"), ("service", "filestore"),
-                       ("codec", "text"), ("codec", "centrifuge-json"), ("store", "sqlite"), ("muxer", "fmp4"),
+                       ("protocol", "text"), ("protocol", "centrifuge-json"), ("store", "sqlite"), ("muxer", "fmp4"),
                        ("muxer", "flv"), ("blob", "disk")):
         assert any(line.split()[:2] == [kind, name] for line in r.stdout.splitlines()), f"{kind} {name} in {r.stdout}"
     assert " 0 refused" in r.stdout

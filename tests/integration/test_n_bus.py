@@ -124,7 +124,7 @@ def test_wrong_requests_are_refused_with_a_code(split, service, method, request_
 
 
 def test_raw_newlines_do_not_reach_the_log(split):
-    """They separate messages in the JSON codec: refused, or taken out."""
+    """They separate messages in the JSON protocol: refused, or taken out."""
     with Bus(split.bus["hub"][0]) as bus:
         r = bus.call("Hub/Publish", hub_pb2.PublishRequest(items=[
             hub_pb2.PublishItem(room="newline", kind=1, data=b'{"a":\n1,\r\n"b":"x\\ny"}')]), hub_pb2.PublishResponse).results[0]

@@ -271,7 +271,7 @@ void intake__set_state(struct live_stream *s, enum live_state state, const char 
     s->told_retrying = state == LIVE_RETRYING;
     struct wr_frame *f = viewer__state_frame(s);
     if (f)
-        (void)wr_group_send(s->tell, &f, 1, LIVE_WS); /* a full inbox: the next change tells */
+        (void)wr_fanout_send(s->tell, &f, 1, LIVE_WS); /* a full inbox: the next change tells */
     wr_frame_unref(f);
 }
 

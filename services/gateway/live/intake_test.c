@@ -15,7 +15,7 @@
 
 static void expect_at(unsigned door, const char *text)
 {
-    assert_string_equal(kit_sent(kit.outs[door].group), text);
+    assert_string_equal(kit_sent(kit.outs[door].fanout), text);
 }
 
 static void expect(const char *text)
@@ -126,7 +126,7 @@ static void test_large_data_is_lent_and_not_copied(void **state)
     struct wr_media_frame f = kit_frame(5, WR_TRACK_VIDEO, 0, text);
     kit_event(&f);
     expect("(*)");
-    assert_int_equal(kit.outs[KIT_ALL].group->lent, sizeof text - 1);
+    assert_int_equal(kit.outs[KIT_ALL].fanout->lent, sizeof text - 1);
 }
 
 static void test_frames_that_nobody_watches_are_left_alone(void **state)
@@ -226,7 +226,7 @@ static void test_what_waits_for_a_group_has_a_bound(void **state)
 static void test_a_new_epoch_begins_anew_and_time_goes_on(void **state)
 {
     (void)state;
-    const struct wr_group *g = kit.outs[KIT_ALL].group;
+    const struct wr_fanout *g = kit.outs[KIT_ALL].fanout;
     come(5, "K0");
     come(5, "P1");
     int64_t before_us = g->media_us;
@@ -343,7 +343,7 @@ static void test_a_group_too_long_to_keep_is_not_begun_with(void **state)
     assert_int_equal(counted("group_outgrown") - outgrown, 1);
     kit_wait(&v, KIT_ALL);
     assert_int_equal(v.place, VIEWER_WAITING);
-    (void)kit_sent(kit.outs[KIT_ALL].group);
+    (void)kit_sent(kit.outs[KIT_ALL].fanout);
     come(5, "K4097");
     assert_int_equal(v.place, VIEWER_JOINED);
     expect("(*K4097)[join (VA)(*K4097)]");
@@ -353,9 +353,9 @@ static void test_a_full_plane_gets_nothing_before_the_next_key_frame(void **stat
 {
     (void)state;
     come(5, "K0");
-    kit.outs[KIT_ALL].group->full = true;
+    kit.outs[KIT_ALL].fanout->full = true;
     come(5, "P1");
-    kit.outs[KIT_ALL].group->full = false;
+    kit.outs[KIT_ALL].fanout->full = false;
     come(5, "P2");
     come(5, "K3");
     expect("(*K0)(*K3)");

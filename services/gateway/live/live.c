@@ -17,7 +17,7 @@ static void stream_free(struct live_stream *s)
     for (size_t i = 0; s->outs && i < s->live->num_outputs; i++)
         output__fini(&s->outs[i]);
     free(s->outs);
-    wr_group_unref(&s->tell);
+    wr_fanout_unref(&s->tell);
     items__free(&s->group);
     items__free(&s->held);
     for (unsigned i = 0; i < 2; i++) {
@@ -38,7 +38,7 @@ static struct live_stream *stream_new(struct wr_live *l, struct wr_slice name)
     pthread_mutex_init(&s->lock, NULL);
     s->name = strndup((const char *)name.p, name.n);
     s->outs = calloc(l->num_outputs, sizeof *s->outs);
-    s->tell = wr_group_new(l->env.plane);
+    s->tell = wr_fanout_new(l->env.plane);
     bool ok = s->name && s->outs && s->tell;
     for (size_t i = 0; i < l->num_outputs && ok; i++)
         ok = output__init(&s->outs[i], s, l->muxers[i / 2], i % 2 == 1);

@@ -63,13 +63,13 @@ void wr_frame_unref(struct wr_frame *f)
     free(f);
 }
 
-struct wr_group *wr_group_new(struct wr_plane *p)
+struct wr_fanout *wr_fanout_new(struct wr_plane *p)
 {
     (void)p;
-    return calloc(1, sizeof(struct wr_group));
+    return calloc(1, sizeof(struct wr_fanout));
 }
 
-void wr_group_unref(struct wr_group **g)
+void wr_fanout_unref(struct wr_fanout **g)
 {
     if (*g)
         wr_buf_free(&(*g)->log);
@@ -77,7 +77,7 @@ void wr_group_unref(struct wr_group **g)
     *g = NULL;
 }
 
-static void write_frame(struct wr_group *g, const struct wr_frame *f)
+static void write_frame(struct wr_fanout *g, const struct wr_frame *f)
 {
     wr_buf_str(&g->log, f->flags & WR_FRAME_KEY ? "(*" : "(");
     wr_buf_add(&g->log, f->text.p, f->text.n);
@@ -87,7 +87,8 @@ static void write_frame(struct wr_group *g, const struct wr_frame *f)
         g->media_us = f->media_us;
 }
 
-wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n, uint32_t classes)
+wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_t n,
+                      uint32_t classes)
 {
     must(classes != 0 && n > 0);
     if (g->full)
@@ -97,7 +98,7 @@ wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t 
     return WR_OK;
 }
 
-void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
+void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
 {
     must(classes == LIVE_RAW && fn && !arg);
     wr_buf_str(&g->log, "[end]");
@@ -130,18 +131,18 @@ static void unlink_waiting(struct viewer *v, enum viewer_place to)
 void viewer__join(struct viewer *v, struct live_burst *b)
 {
     unlink_waiting(v, VIEWER_JOINED);
-    wr_buf_str(&b->group->log, "[join ");
+    wr_buf_str(&b->fanout->log, "[join ");
     for (size_t i = 0; i < b->n; i++)
-        write_frame(b->group, b->frames[i]);
-    wr_buf_char(&b->group->log, ']');
+        write_frame(b->fanout, b->frames[i]);
+    wr_buf_char(&b->fanout->log, ']');
 }
 
 void viewer__refuse(struct viewer *v, const char *why)
 {
     unlink_waiting(v, VIEWER_REFUSED);
-    wr_buf_str(&v->out->group->log, "[refused ");
-    wr_buf_str(&v->out->group->log, why);
-    wr_buf_char(&v->out->group->log, ']');
+    wr_buf_str(&v->out->fanout->log, "[refused ");
+    wr_buf_str(&v->out->fanout->log, why);
+    wr_buf_char(&v->out->fanout->log, ']');
 }
 
 struct wr_frame *viewer__state_frame(const struct live_stream *s)
@@ -251,7 +252,7 @@ void kit_open(bool watched)
     kit.s.live = &kit.live;
     kit.s.name = strdup("hall");
     kit.s.outs = kit.outs;
-    kit.s.tell = wr_group_new(NULL);
+    kit.s.tell = wr_fanout_new(NULL);
     pthread_mutex_init(&kit.live.lock, NULL);
     pthread_mutex_init(&kit.s.lock, NULL);
     must(kit.s.name && kit.s.tell);
@@ -269,7 +270,7 @@ void kit_close(void)
         wr_buf_free(&kit.s.tracks[i].config);
         wr_buf_free(&kit.s.told_tracks[i].config);
     }
-    wr_group_unref(&kit.s.tell);
+    wr_fanout_unref(&kit.s.tell);
     items__free(&kit.s.group);
     items__free(&kit.s.held);
     pthread_mutex_destroy(&kit.s.lock);
@@ -392,7 +393,7 @@ void kit_wait(struct viewer *v, unsigned door)
     output__join_waiting(o);
 }
 
-const char *kit_sent(struct wr_group *g)
+const char *kit_sent(struct wr_fanout *g)
 {
     wr_buf_char(&g->log, 0);
     must(!g->log.failed);

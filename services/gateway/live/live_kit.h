@@ -7,7 +7,7 @@
 
 #include "live_priv.h"
 
-struct wr_group {
+struct wr_fanout {
     struct wr_buf
         log;   /* "(K0)": a frame, "(*K0)": a key frame, "[end]": every RAW viewer is ended */
     bool full; /* refuses frames */
@@ -40,6 +40,6 @@ void kit_answer(uint64_t epoch, unsigned tracks, const struct wr_media_frame *gr
 /* Somebody opens a door and waits. */
 void kit_wait(struct viewer *v, unsigned door);
 /* What went out at a door, or as text to all, since the last look; the kit's. */
-const char *kit_sent(struct wr_group *g);
+const char *kit_sent(struct wr_fanout *g);
 
 #endif

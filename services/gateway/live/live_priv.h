@@ -88,10 +88,10 @@ struct live_output {
     const struct wr_muxer_plugin *plugin;
     bool picture_only; /* the door with ?tracks=video */
     void *state;
-    bool open;              /* the muxer is open for the stream's epoch */
-    bool unfit;             /* the muxer refused the tracks of this epoch */
-    struct wr_errmsg why;   /* then: its sentence */
-    struct wr_group *group; /* joined viewers */
+    bool open;                /* the muxer is open for the stream's epoch */
+    bool unfit;               /* the muxer refused the tracks of this epoch */
+    struct wr_errmsg why;     /* then: its sentence */
+    struct wr_fanout *fanout; /* joined viewers */
     struct live_build build;
     struct wr_frame *mime, *init; /* mime: NULL when the format tells none */
     struct wr_frame **frames;     /* the current group, muxed; begins with a key frame */
@@ -140,7 +140,7 @@ struct viewer {
 /* What one who joins gets at once; shared by all who join at the same moment. */
 struct live_burst {
     atomic_uint refs;
-    struct wr_group *group;
+    struct wr_fanout *fanout;
     struct wr_frame *mime; /* for WebSockets; may be NULL */
     size_t n;
     struct wr_frame *frames[]; /* init first */
@@ -166,7 +166,7 @@ struct live_stream {
     pthread_mutex_t lock; /* guards what follows */
     struct live_output
         *outs; /* num_outputs: for each muxer one with all tracks, one with the picture alone */
-    struct wr_group *tell; /* WebSocket viewers that take states as text */
+    struct wr_fanout *tell; /* WebSocket viewers that take states as text */
     size_t viewers;
 
     /* what ingest says */

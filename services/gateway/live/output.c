@@ -148,7 +148,7 @@ static bool open_muxer(struct live_output *o)
 
 static void send(struct live_output *o, struct wr_frame *const *frames, size_t n, uint32_t classes)
 {
-    if (wr_group_send(o->group, frames, n, classes) == WR_OK)
+    if (wr_fanout_send(o->fanout, frames, n, classes) == WR_OK)
         return;
     wr_count(&refused, 1);
     o->lost = true;
@@ -255,7 +255,7 @@ void output__new_epoch(struct live_output *o)
     if (again)
         send(o, &again, 1, LIVE_RAW);
     else if (!(o->plugin->flags & WR_MUXER_INLINE_INIT))
-        wr_group_each(o->group, LIVE_RAW, end_viewer, NULL);
+        wr_fanout_each(o->fanout, LIVE_RAW, end_viewer, NULL);
     wr_frame_unref(again);
 }
 
@@ -293,7 +293,7 @@ static struct live_burst *burst_new(struct live_output *o)
     if (!b)
         return NULL;
     atomic_init(&b->refs, 1);
-    b->group = o->group;
+    b->fanout = o->fanout;
     b->mime = o->mime ? wr_frame_ref(o->mime) : NULL;
     if (o->init)
         b->frames[b->n++] = wr_frame_ref(o->init);
@@ -330,14 +330,14 @@ bool output__init(struct live_output *o, struct live_stream *s,
     *o = (struct live_output){.stream = s, .plugin = plugin, .picture_only = picture_only};
     o->build.sink = (struct wr_mux_sink){.bytes = build_bytes, .payload = build_payload};
     o->state = wr_plugin_state(&plugin->base);
-    o->group = wr_group_new(s->live->env.plane);
-    return o->state && o->group;
+    o->fanout = wr_fanout_new(s->live->env.plane);
+    return o->state && o->fanout;
 }
 
 void output__fini(struct live_output *o)
 {
     output__deactivate(o);
     wr_buf_free(&o->build.bytes);
-    wr_group_unref(&o->group);
+    wr_fanout_unref(&o->fanout);
     free(o->state);
 }

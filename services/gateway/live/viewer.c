@@ -84,7 +84,7 @@ static void join(struct wr_conn *c, void *arg)
             wr_conn_send(c, b->mime);
         for (size_t i = 0; i < b->n; i++)
             wr_conn_send(c, b->frames[i]);
-        if (!wr_group_add(b->group, c, v->transport))
+        if (!wr_fanout_add(b->fanout, c, v->transport))
             wr_conn_close(c, 1011, "out of memory");
         wr_count(&joins, 1);
     }
@@ -95,7 +95,7 @@ void viewer__join(struct viewer *v, struct live_burst *b)
 {
     unlink_waiting(v, VIEWER_JOINED);
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-    wr_group_post(b->group, v->id, join, b);
+    wr_fanout_post(b->fanout, v->id, join, b);
 }
 
 /* ---- refusing ----------------------------------------------------------------------------------------------------- */
@@ -164,7 +164,7 @@ static void handle_open(struct wr_conn *c, void *user)
     struct live_output *o = v->out;
     struct live_stream *s = o->stream;
     v->id = wr_conn_id(c);
-    bool tell = takes_text(v) && wr_group_add(s->tell, c, LIVE_WS);
+    bool tell = takes_text(v) && wr_fanout_add(s->tell, c, LIVE_WS);
     struct wr_frame *state = NULL;
     pthread_mutex_lock(&s->lock);
     v->attached = true;

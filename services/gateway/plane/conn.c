@@ -226,7 +226,7 @@ void conn__kill(struct wr_conn *c, uint16_t code, const char *reason)
         (void)close(c->fd);
         c->fd = -1;
     }
-    group__leave_all(c);
+    fanout__leave_all(c);
     struct wr_conn_closed why = {.code = code, .reason = reason, .by_peer = c->by_peer};
     c->ops->close(c, c->user, &why);
     ws__drop(c);

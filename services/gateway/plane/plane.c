@@ -350,17 +350,17 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         break;
     case ITEM_POST:
         it->u.post.fn(plane__find(t, it->u.post.id), it->u.post.arg);
-        if (it->group)
-            atomic_fetch_sub(&it->group->parts[t->index].present, 1);
+        if (it->fanout)
+            atomic_fetch_sub(&it->fanout->parts[t->index].present, 1);
         break;
     case ITEM_SEND:
-        group__run_send(t, it);
+        fanout__run_send(t, it);
         atomic_fetch_sub(&t->inbox_sends, 1);
         atomic_fetch_sub(&t->inbox_bytes, it->u.send.bytes);
         wr_gauge_add(&plane__g_inbox, -1);
         break;
     case ITEM_EACH:
-        group__run_each(t, it);
+        fanout__run_each(t, it);
         break;
     case ITEM_DRAIN:
         t->draining = true;
@@ -372,8 +372,8 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         t->ended = true;
         break;
     }
-    if (it->group)
-        wr_group_unref(&it->group);
+    if (it->fanout)
+        wr_fanout_unref(&it->fanout);
     free(it);
 }
 

@@ -56,7 +56,7 @@ struct plane__queue {
 enum plane__state { CONN_OPEN = 1, CONN_CLOSING, CONN_DEAD };
 
 struct plane__member {
-    struct wr_group *group;
+    struct wr_fanout *fanout;
     uint32_t index; /* in the thread's part */
     struct plane__member *next;
 };
@@ -92,7 +92,7 @@ enum plane__item_kind { ITEM_ADOPT = 1, ITEM_POST, ITEM_SEND, ITEM_EACH, ITEM_DR
 struct plane__item {
     struct plane__item *next;
     enum plane__item_kind kind;
-    struct wr_group *group;
+    struct wr_fanout *fanout;
     uint32_t classes;
     union {
         struct {
@@ -164,10 +164,10 @@ struct plane__part {
     uint32_t n, cap;
     atomic_uint present; /* members, and posts that may add one */
 };
-struct wr_group {
+struct wr_fanout {
     atomic_uint refs;
     struct wr_plane *plane;
-    uint32_t nparts; /* its own, since a group may outlive the plane */
+    uint32_t nparts; /* its own, since a fanout may outlive the plane */
     atomic_uint size;
     atomic_uint of_class[PLANE__CLASSES];
     struct plane__part parts[];
@@ -204,10 +204,10 @@ void conn__kill(struct wr_conn *c, uint16_t code, const char *reason);
 void conn__arm(struct wr_conn *c);
 void conn__begin_close(struct wr_conn *c, uint16_t code, const char *reason, struct wr_frame *last);
 
-/* group.c */
-void group__leave_all(struct wr_conn *c);
-void group__run_send(struct plane__thread *t, struct plane__item *it);
-void group__run_each(struct plane__thread *t, struct plane__item *it);
+/* fanout.c */
+void fanout__leave_all(struct wr_conn *c);
+void fanout__run_send(struct plane__thread *t, struct plane__item *it);
+void fanout__run_each(struct plane__thread *t, struct plane__item *it);
 
 /* ws_read.c: the reading side of WebSocket, by wslay */
 void ws__feed(struct wr_conn *c, const uint8_t *p, size_t n);

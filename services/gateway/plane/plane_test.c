@@ -30,7 +30,7 @@ struct seen {
     uint16_t code;
     char reason[128];
     struct wr_conn_id id;
-    struct wr_group *group; /* joined at open */
+    struct wr_fanout *fanout; /* joined at open */
     uint32_t classes;
     bool echo;
 };
@@ -71,8 +71,8 @@ static void seen_fini(struct seen *s)
 static void on_open(struct wr_conn *c, void *user)
 {
     struct seen *s = user;
-    if (s->group)
-        assert_true(wr_group_add(s->group, c, s->classes));
+    if (s->fanout)
+        assert_true(wr_fanout_add(s->fanout, c, s->classes));
     UPDATE(s, (s->open = true, s->id = wr_conn_id(c)));
 }
 
@@ -441,18 +441,18 @@ static void test_a_group_frame_reaches_all_of_its_class_in_order(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s[10];
     int fd[10];
     struct wr_buf b = {0};
     for (unsigned i = 0; i < 10; i++) {
         seen_init(&s[i]);
-        s[i].group = g;
+        s[i].fanout = g;
         s[i].classes = i < 5 ? 1 : 3;
         fd[i] = adopt(p, &s[i], NULL);
     }
-    assert_int_equal(wr_group_size(g), 10);
-    assert_int_equal(wr_group_size_of(g, 2), 5);
+    assert_int_equal(wr_fanout_size(g), 10);
+    assert_int_equal(wr_fanout_size_of(g, 2), 5);
     struct wr_msg *m = wr_msg_copy(wr_slice_str("shared payload"));
     for (unsigned k = 0; k < 100; k++) {
         char head[16];
@@ -461,7 +461,7 @@ static void test_a_group_frame_reaches_all_of_its_class_in_order(void **state)
                                         {.bytes = wr_msg_slice(m), .msg = m}};
         struct wr_frame *f = wr_frame_new(WR_WS_TEXT, 0, 0, parts, 2);
         assert_int_equal(wr_frame_bytes(f), 18);
-        assert_int_equal(wr_group_send(g, &f, 1, k % 2 ? 2 : 1), WR_OK);
+        assert_int_equal(wr_fanout_send(g, &f, 1, k % 2 ? 2 : 1), WR_OK);
         wr_frame_unref(f);
     }
     wr_msg_unref(m);
@@ -480,8 +480,8 @@ static void test_a_group_frame_reaches_all_of_its_class_in_order(void **state)
         AWAIT(&s[i], s[i].closed);
         seen_fini(&s[i]);
     }
-    assert_int_equal(wr_group_size(g), 0);
-    wr_group_unref(&g);
+    assert_int_equal(wr_fanout_size(g), 0);
+    wr_fanout_unref(&g);
     wr_buf_free(&b);
     wr_plane_close(&p);
 }
@@ -490,17 +490,17 @@ static void test_a_slow_chat_client_is_closed_with_3008(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s;
     char reason[126];
     seen_init(&s);
-    s.group = g;
+    s.fanout = g;
     s.classes = 1;
     int fd = adopt(p, &s, &(struct wr_conn_opts){.queue_bytes = 200000});
     uint8_t *bytes = calloc(1, 50000);
     struct wr_frame *f = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, 50000));
     for (unsigned i = 0; i < 200; i++)
-        assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
+        assert_int_equal(wr_fanout_send(g, &f, 1, 1), WR_OK);
     wr_frame_unref(f);
     assert_int_equal(close_get(fd, reason), 3008);
     assert_string_equal(reason, "slow");
@@ -508,7 +508,7 @@ static void test_a_slow_chat_client_is_closed_with_3008(void **state)
     AWAIT(&s, s.closed);
     assert_int_equal(s.code, 3008);
     free(bytes);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
     wr_plane_close(&p);
     seen_fini(&s);
 }
@@ -518,20 +518,20 @@ static void test_a_burst_over_the_bound_is_not_slow(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s;
     struct wr_buf b = {0};
     struct wr_frame *frames[16];
     char text[4000] = "";
     seen_init(&s);
-    s.group = g;
+    s.fanout = g;
     s.classes = 1;
     int fd = adopt(p, &s, &(struct wr_conn_opts){.queue_bytes = 10000});
     for (unsigned i = 0; i < WR_ARRAY_LEN(frames); i++) {
         text[0] = (char)('a' + i);
         frames[i] = wr_frame_copy(WR_WS_BINARY, wr_slice_of(text, sizeof text));
     }
-    assert_int_equal(wr_group_send(g, frames, WR_ARRAY_LEN(frames), 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, frames, WR_ARRAY_LEN(frames), 1), WR_OK);
     for (unsigned i = 0; i < WR_ARRAY_LEN(frames); i++) {
         assert_int_equal(frame_get(fd, &b), 2);
         assert_int_equal(b.p[0], 'a' + i);
@@ -539,7 +539,7 @@ static void test_a_burst_over_the_bound_is_not_slow(void **state)
     }
     close(fd);
     AWAIT(&s, s.closed);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
     wr_buf_free(&b);
     wr_plane_close(&p);
     seen_fini(&s);
@@ -556,11 +556,11 @@ static void test_what_waits_for_a_thread_is_bounded_in_bytes(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s;
     sem_t go;
     seen_init(&s);
-    s.group = g;
+    s.fanout = g;
     s.classes = 1;
     int fd = adopt(p, &s, NULL);
     uint8_t *bytes = calloc(1, PLANE__INBOX_BYTES / 4);
@@ -568,28 +568,28 @@ static void test_what_waits_for_a_thread_is_bounded_in_bytes(void **state)
     assert_int_equal(sem_init(&go, 0, 0), 0);
     wr_plane_post(p, s.id, hold_thread, &go);
     for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
-    assert_int_equal(wr_group_send(g, &f, 1, 1), WR_ERR_BUSY);
+        assert_int_equal(wr_fanout_send(g, &f, 1, 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, &f, 1, 1), WR_ERR_BUSY);
     assert_int_equal(sem_post(&go), 0);
     wr_plane_wait_room(p);
-    assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, &f, 1, 1), WR_OK);
     close(fd);
     AWAIT(&s, s.closed);
     assert_int_equal(sem_destroy(&go), 0);
     wr_frame_unref(f);
     free(bytes);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
     wr_plane_close(&p);
     seen_fini(&s);
 }
 
-static void send_media(struct wr_group *g, unsigned number, unsigned flags, size_t bytes)
+static void send_media(struct wr_fanout *g, unsigned number, unsigned flags, size_t bytes)
 {
     uint8_t *p = calloc(1, bytes);
     (void)snprintf((char *)p, bytes, "%u", number);
     struct wr_frame_part part = {.bytes = wr_slice_of(p, bytes)};
     struct wr_frame *f = wr_frame_new(WR_WS_BINARY, flags, 0, &part, 1);
-    assert_int_equal(wr_group_send(g, &f, 1, 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, &f, 1, 1), WR_OK);
     wr_frame_unref(f);
     free(p);
 }
@@ -598,11 +598,11 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s;
     struct wr_buf b = {0};
     seen_init(&s);
-    s.group = g;
+    s.fanout = g;
     s.classes = 1;
     int fd = adopt(p, &s,
                    &(struct wr_conn_opts){
@@ -630,7 +630,7 @@ static void test_a_slow_viewer_goes_on_at_a_key_frame(void **state)
     } while (strcmp((char *)b.p, "70") != 0);
     close(fd);
     AWAIT(&s, s.closed);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
     wr_buf_free(&b);
     wr_plane_close(&p);
     seen_fini(&s);
@@ -640,25 +640,25 @@ static void test_raw_gets_the_bytes_alone(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new();
-    struct wr_group *g = wr_group_new(p);
+    struct wr_fanout *g = wr_fanout_new(p);
     struct seen s;
     char got[16] = {0};
     seen_init(&s);
-    s.group = g;
+    s.fanout = g;
     s.classes = 1;
     int fd = adopt(p, &s,
                    &(struct wr_conn_opts){.transport = WR_TRANSPORT_RAW, .policy = WR_QUEUE_MEDIA});
     put(fd, "ignored", 7);
     struct wr_frame *f[2] = {wr_frame_copy(WR_WS_BINARY, wr_slice_str("abc")),
                              wr_frame_copy(WR_WS_BINARY, wr_slice_str("defg"))};
-    assert_int_equal(wr_group_send(g, f, 2, 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, f, 2, 1), WR_OK);
     wr_frame_unref(f[0]);
     wr_frame_unref(f[1]);
     assert_int_equal(get(fd, got, 7), 7);
     assert_string_equal(got, "abcdefg");
     close(fd);
     AWAIT(&s, s.closed);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
     wr_plane_close(&p);
     seen_fini(&s);
 }

@@ -4,12 +4,12 @@
  * them and is touched by no other. Other threads speak to a connection by its id, through the thread's inbox, which is
  * first in, first out: what one thread posts and sends arrives in that order.
  *
- * A frame is encoded once and shared by reference by every connection that sends it. A group is a set of connections
+ * A frame is encoded once and shared by reference by every connection that sends it. A fanout is a set of connections
  * (a room's members that speak one format, a stream's viewers of one format) that frames are sent to; one inbox item a
  * thread carries a frame to all members there.
  *
  * Marks: [any] any thread, never blocks; [own] only on the connection's thread, that is inside wr_conn_ops callbacks
- * and functions posted with wr_plane_post, wr_group_post, wr_group_each. */
+ * and functions posted with wr_plane_post, wr_fanout_post, wr_fanout_each. */
 #ifndef WR_GATEWAY_PLANE_WR_PLANE_H
 #define WR_GATEWAY_PLANE_WR_PLANE_H
 
@@ -18,7 +18,7 @@
 
 struct wr_plane;
 struct wr_conn;
-struct wr_group;
+struct wr_fanout;
 struct wr_frame;
 
 /* Names a connection for ever; one that is gone is simply not there any more. {0} names none. */
@@ -90,7 +90,7 @@ struct wr_conn_ops {
     void (*wake)(struct wr_conn *c, void *user);
     /* The queue went from not empty to empty. */
     void (*drained)(struct wr_conn *c, void *user);
-    /* Last callback, exactly once; also when adoption failed. Frees user. Groups were left before. */
+    /* Last callback, exactly once; also when adoption failed. Frees user. Fan-outs were left before. */
     void (*close)(struct wr_conn *c, void *user, const struct wr_conn_closed *why);
 };
 
@@ -143,32 +143,32 @@ typedef void (*wr_conn_fn)(struct wr_conn *c, void *arg);
 /* fn runs exactly once. [any] */
 void wr_plane_post(struct wr_plane *p, struct wr_conn_id id, wr_conn_fn fn, void *arg);
 
-/* ---- groups ------------------------------------------------------------------------------------------------------ */
+/* ---- fanouts ------------------------------------------------------------------------------------------------------ */
 
 /* The creator has a reference; so has each member and each item under way. NULL when memory is out. [any] */
-struct wr_group *wr_group_new(struct wr_plane *p);
-void wr_group_unref(struct wr_group **g);
-/* Like wr_plane_post, for a function that will call wr_group_add: frames that the same thread sends to the group after
+struct wr_fanout *wr_fanout_new(struct wr_plane *p);
+void wr_fanout_unref(struct wr_fanout **g);
+/* Like wr_plane_post, for a function that will call wr_fanout_add: frames that the same thread sends to the fanout after
  * this call reach the connection after fn ran. [any] */
-void wr_group_post(struct wr_group *g, struct wr_conn_id id, wr_conn_fn fn, void *arg);
+void wr_fanout_post(struct wr_fanout *g, struct wr_conn_id id, wr_conn_fn fn, void *arg);
 /* Enters a connection once; classes: the kinds of frames it wants, a mask of the caller's meaning (0 = none).
  * False when memory is out. [own] */
-WR_MUST_USE bool wr_group_add(struct wr_group *g, struct wr_conn *c, uint32_t classes);
+WR_MUST_USE bool wr_fanout_add(struct wr_fanout *g, struct wr_conn *c, uint32_t classes);
 /* Does nothing for one that is not a member. [own] */
-void wr_group_remove(struct wr_group *g, struct wr_conn *c);
-/* Nobody is in it, and no wr_group_post that may add somebody is on its way. [any], settled for the thread that posts */
-bool wr_group_is_empty(const struct wr_group *g);
+void wr_fanout_remove(struct wr_fanout *g, struct wr_conn *c);
+/* Nobody is in it, and no wr_fanout_post that may add somebody is on its way. [any], settled for the thread that posts */
+bool wr_fanout_is_empty(const struct wr_fanout *g);
 /* Members, about. [any] */
-size_t wr_group_size(const struct wr_group *g);
+size_t wr_fanout_size(const struct wr_fanout *g);
 /* Members with one of the classes, about. [any] */
-size_t wr_group_size_of(const struct wr_group *g, uint32_t classes);
+size_t wr_fanout_size_of(const struct wr_fanout *g, uint32_t classes);
 /* Sends the frames in order to every member with one of the classes. Takes own references. Errors: BUSY: a thread's
  * inbox is full; the frames went to nobody (counted). [any] */
-wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n,
-                     uint32_t classes);
+wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_t n,
+                      uint32_t classes);
 /* fn(c, arg) for every member with one of the classes, on its thread. arg may be NULL. [any] */
 typedef void (*wr_member_fn)(struct wr_conn *c, const struct wr_msg *arg);
-void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg);
+void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg);
 /* Waits until no inbox is more than half full; for threads that may block and must not lose (the rooms dispatcher). */
 void wr_plane_wait_room(struct wr_plane *p);
 
@@ -185,7 +185,7 @@ void wr_plane_drain(struct wr_plane *p, const char *reason);
 bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms);
 /* Cuts what is left without ceremony (ops->close runs) and waits for it. After a drain. */
 void wr_plane_cut(struct wr_plane *p);
-/* Cuts what is left (ops->close runs), ends the threads, frees. Groups must not be used any more. NULL is fine. */
+/* Cuts what is left (ops->close runs), ends the threads, frees. Fan-outs must not be used any more. NULL is fine. */
 void wr_plane_close(struct wr_plane **p);
 size_t wr_plane_connections(const struct wr_plane *p);
 /* True when the descriptor belongs to a connection of a plane (the search for a request's descriptor skips those). */

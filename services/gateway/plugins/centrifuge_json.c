@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Codec `centrifuge-json` at /connection/websocket: the Centrifuge client protocol v2 in JSON, as much as carries a chat
+ * Protocol `centrifuge-json` at /connection/websocket: the Centrifuge client protocol v2 in JSON, as much as carries a chat
  * with unmodified SDKs: connect, subscribe (positions, recovery, join and leave), unsubscribe, publish, history,
  * presence, presence_stats, ping and pong. Other commands get the protocol's own error. A channel is a room.
  *
  * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte. Several answers to one
  * frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
 #include "json_read.h"
-#include "wr_codec.h"
+#include "wr_protocol.h"
 #include "wr_id.h"
 #include <stdio.h>
 
@@ -33,8 +33,8 @@ enum error_code {
 enum sub_bits { BIT_RECOVER = 1u << 0, BIT_RECOVERABLE = 1u << 1, BIT_POSITIONED = 1u << 2 };
 
 struct cf_conn {
-    const struct wr_codec_api *api;
-    struct wr_codec_conn *c;
+    const struct wr_protocol_api *api;
+    struct wr_protocol_conn *c;
     struct wr_buf *batch; /* answers to the frame that is being read; NULL otherwise */
     bool is_connected, is_ended;
     bool waits_pong; /* a ping is not answered */
@@ -97,7 +97,7 @@ static void reply_not_available(struct cf_conn *t, uint32_t id)
 }
 
 /* Errors of the gateway and the hub in the protocol's numbers. A temporary one says so, else SDKs give up for good. */
-static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_codec_op op, wr_err e,
+static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_protocol_op op, wr_err e,
                            const char *text)
 {
     switch (e) {
@@ -108,8 +108,8 @@ static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_codec_op op, 
         reply_error(t, id, ERR_ALREADY, "already subscribed", false);
         break;
     case WR_ERR_TOO_BIG:
-        reply_error(t, id, op == WR_CODEC_SUBSCRIBE ? ERR_LIMIT : ERR_BAD_REQUEST,
-                    op == WR_CODEC_SUBSCRIBE ? "limit exceeded" : "bad request: too big", false);
+        reply_error(t, id, op == WR_PROTOCOL_SUBSCRIBE ? ERR_LIMIT : ERR_BAD_REQUEST,
+                    op == WR_PROTOCOL_SUBSCRIBE ? "limit exceeded" : "bad request: too big", false);
         break;
     case WR_ERR_BUSY:
         reply_error(t, id, ERR_TOO_MANY, "too many requests", true);
@@ -129,7 +129,7 @@ static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_codec_op op, 
     }
 }
 
-static void add_info(struct wr_buf *b, const struct wr_codec_info *i)
+static void add_info(struct wr_buf *b, const struct wr_protocol_info *i)
 {
     struct wr_slice v;
     wr_buf_str(b, "{\"user\":");
@@ -148,7 +148,7 @@ static void add_info(struct wr_buf *b, const struct wr_codec_info *i)
 }
 
 /* A publication without its channel. Another service may have stored what is not JSON: it is shown as null. */
-static void add_pub(struct wr_buf *b, const struct wr_codec_pub *p)
+static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
     struct wr_slice v;
     bool ok = json_whole(p->data, &v) && !memchr(v.p, '\n', v.n);
@@ -167,7 +167,7 @@ static void add_pub(struct wr_buf *b, const struct wr_codec_pub *p)
     wr_buf_char(b, '}');
 }
 
-static void add_pubs(struct wr_buf *b, const struct wr_codec_pub *pubs, size_t n)
+static void add_pubs(struct wr_buf *b, const struct wr_protocol_pub *pubs, size_t n)
 {
     wr_buf_str(b, "\"publications\":[");
     for (size_t i = 0; i < n; i++) {
@@ -184,7 +184,7 @@ static void push_begin(struct wr_buf *b, struct wr_slice room)
     wr_buf_json(b, (const char *)room.p, room.n);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
                                 struct wr_buf *out)
 {
     for (size_t i = 0; i < n; i++) {
@@ -197,7 +197,7 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
     }
 }
 
-static void encode_member(struct wr_slice room, const char *what, const struct wr_codec_info *i,
+static void encode_member(struct wr_slice room, const char *what, const struct wr_protocol_info *i,
                           struct wr_buf *out)
 {
     if (out->n)
@@ -208,8 +208,8 @@ static void encode_member(struct wr_slice room, const char *what, const struct w
     wr_buf_str(out, "}}}");
 }
 
-static void encode_members(struct wr_slice room, const struct wr_codec_info *joined,
-                           size_t n_joined, const struct wr_codec_info *left, size_t n_left,
+static void encode_members(struct wr_slice room, const struct wr_protocol_info *joined,
+                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
                            struct wr_buf *out)
 {
     for (size_t i = 0; i < n_joined; i++)
@@ -335,7 +335,7 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     uint64_t bits = (recover ? BIT_RECOVER : 0u) |
                     (recover || flag_of(cmd->body, "recoverable") ? BIT_RECOVERABLE : 0u) |
                     (recover || flag_of(cmd->body, "positioned") ? BIT_POSITIONED : 0u);
-    struct wr_codec_subscribe req = {
+    struct wr_protocol_subscribe req = {
         .room = wr_slice_of(room.p, room.n),
         .flags = (bits & (BIT_POSITIONED | BIT_RECOVERABLE) ? WR_SUB_POSITIONED : 0u) |
                  (recover ? WR_SUB_RECOVER : 0u) |
@@ -346,7 +346,7 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     };
     wr_err e = t->api->subscribe(t->c, &req, bits << 32 | cmd->id);
     if (e != WR_OK)
-        reply_wr_error(t, cmd->id, WR_CODEC_SUBSCRIBE, e, NULL);
+        reply_wr_error(t, cmd->id, WR_PROTOCOL_SUBSCRIBE, e, NULL);
 out:
     wr_buf_free(&room);
     wr_buf_free(&epoch);
@@ -376,7 +376,7 @@ static void do_publish(struct cf_conn *t, const struct command *cmd)
     } else {
         wr_err e = t->api->publish(t->c, wr_slice_of(room.p, room.n), data, cmd->id);
         if (e != WR_OK)
-            reply_wr_error(t, cmd->id, WR_CODEC_PUBLISH, e, NULL);
+            reply_wr_error(t, cmd->id, WR_PROTOCOL_PUBLISH, e, NULL);
     }
     wr_buf_free(&room);
 }
@@ -386,7 +386,7 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     struct wr_buf room = {0}, epoch = {0};
     struct wr_slice since, limit;
     int64_t n = 0;
-    struct wr_codec_history q = {.reverse = flag_of(cmd->body, "reverse")};
+    struct wr_protocol_history q = {.reverse = flag_of(cmd->body, "reverse")};
     if (!channel_of(t, cmd, &room))
         goto out;
     if (json_get(cmd->body, "limit", &limit) && (!json_i64(limit, &n) || n < -1)) {
@@ -407,7 +407,7 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     q.limit = n > INT32_MAX ? INT32_MAX : (int32_t)n;
     wr_err e = t->api->history(t->c, &q, cmd->id);
     if (e != WR_OK)
-        reply_wr_error(t, cmd->id, WR_CODEC_HISTORY, e, NULL);
+        reply_wr_error(t, cmd->id, WR_PROTOCOL_HISTORY, e, NULL);
 out:
     wr_buf_free(&room);
     wr_buf_free(&epoch);
@@ -419,7 +419,7 @@ static void presence_(struct cf_conn *t, const struct command *cmd, bool stats)
     if (channel_of(t, cmd, &room)) {
         wr_err e = t->api->presence(t->c, wr_slice_of(room.p, room.n), stats, cmd->id);
         if (e != WR_OK)
-            reply_wr_error(t, cmd->id, WR_CODEC_PRESENCE, e, NULL);
+            reply_wr_error(t, cmd->id, WR_PROTOCOL_PRESENCE, e, NULL);
     }
     wr_buf_free(&room);
 }
@@ -528,7 +528,7 @@ static void message(void *cs, struct wr_slice m, bool binary)
 /* ---- answers from the gateway ---- */
 
 static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
-                             const struct wr_codec_result *r)
+                             const struct wr_protocol_result *r)
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"subscribe\":{", id);
@@ -552,7 +552,7 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
     reply(t, &b);
 }
 
-static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_codec_result *r)
+static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_protocol_result *r)
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"presence\":{\"presence\":{", id);
@@ -567,7 +567,7 @@ static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_code
     reply(t, &b);
 }
 
-static void result_history(struct cf_conn *t, uint32_t id, const struct wr_codec_result *r)
+static void result_history(struct cf_conn *t, uint32_t id, const struct wr_protocol_result *r)
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"history\":{", id);
@@ -580,7 +580,7 @@ static void result_history(struct cf_conn *t, uint32_t id, const struct wr_codec
     reply(t, &b);
 }
 
-static void result(void *cs, const struct wr_codec_result *r)
+static void result(void *cs, const struct wr_protocol_result *r)
 {
     struct cf_conn *t = cs;
     uint32_t id = (uint32_t)r->cookie;
@@ -592,20 +592,20 @@ static void result(void *cs, const struct wr_codec_result *r)
         return;
     }
     switch (r->op) {
-    case WR_CODEC_SUBSCRIBE:
+    case WR_PROTOCOL_SUBSCRIBE:
         result_subscribe(t, id, r->cookie >> 32, r);
         break;
-    case WR_CODEC_PUBLISH:
+    case WR_PROTOCOL_PUBLISH:
         wr_buf_fmt(&b, "{\"id\":%u,\"publish\":{}}", id);
         reply(t, &b);
         break;
-    case WR_CODEC_HISTORY:
+    case WR_PROTOCOL_HISTORY:
         result_history(t, id, r);
         break;
-    case WR_CODEC_PRESENCE:
+    case WR_PROTOCOL_PRESENCE:
         result_presence(t, id, r);
         break;
-    case WR_CODEC_PRESENCE_STATS:
+    case WR_PROTOCOL_PRESENCE_STATS:
         wr_buf_fmt(&b, "{\"id\":%u,\"presence_stats\":{\"num_clients\":%u,\"num_users\":%u}}", id,
                    r->num_clients, r->num_users);
         reply(t, &b);
@@ -644,8 +644,8 @@ static void wake(void *cs)
     }
 }
 
-static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
-                  const struct wr_codec_open *o)
+static void open_(void *state, const struct wr_protocol_api *api, struct wr_protocol_conn *c,
+                  void *cs, const struct wr_protocol_open *o)
 {
     (void)state;
     (void)o;
@@ -657,8 +657,9 @@ static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_c
 
 static const char *const subprotocols[] = {"centrifuge-json", NULL};
 
-WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
-    .base = WR_PLUGIN_BASE(struct wr_codec_plugin, WR_KIND_CODEC, "centrifuge-json", WR_VERSION,
+WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
+    .base = WR_PLUGIN_BASE(struct wr_protocol_plugin, WR_KIND_PROTOCOL, "centrifuge-json",
+                           WR_VERSION,
                            "Centrifuge client protocol in JSON at /connection/websocket"),
     .conn_size = sizeof(struct cf_conn),
     .path = "/connection/websocket",

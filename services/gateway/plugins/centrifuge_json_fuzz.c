@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: the codec centrifuge_json.c (its message, result, encode_publications) and json_read.c. The input is frames
+ * Fuzz target: the protocol centrifuge_json.c (its message, result, encode_publications) and json_read.c. The input is frames
  * separated by 0x00; a frame that begins with 0x01 is an answer of the gateway with the code of its next byte. Every line
- * that the codec sends must be one JSON object. */
-#include "codec_kit.h"
+ * that the protocol sends must be one JSON object. */
+#include "protocol_kit.h"
 #include "json_read.h"
 #include <stdlib.h>
 
-extern const struct wr_codec_plugin wr_plugin_table;
+extern const struct wr_protocol_plugin wr_plugin_table;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_lines(struct wr_slice text)
@@ -25,7 +25,7 @@ static void check_lines(struct wr_slice text)
     }
 }
 
-static void frame(struct wr_codec_conn *k, const uint8_t *p, size_t n)
+static void frame(struct wr_protocol_conn *k, const uint8_t *p, size_t n)
 {
     if (n && p[0] == 1) {
         (void)kit_answer(k, n > 1 ? (wr_err)(p[1] % 15) : WR_OK);
@@ -33,7 +33,7 @@ static void frame(struct wr_codec_conn *k, const uint8_t *p, size_t n)
     }
     /* The gateway passes text only when it is UTF-8. */
     kit_message(k, wr_slice_of(p, n), !wr_utf8_valid(p, n));
-    struct wr_codec_pub pub = {.offset = 1, .data = wr_slice_of(p, n)};
+    struct wr_protocol_pub pub = {.offset = 1, .data = wr_slice_of(p, n)};
     struct wr_buf b = {0};
     if (wr_utf8_valid(p, n)) {
         wr_plugin_table.encode_publications(wr_slice_str("r"), &pub, 1, &b);
@@ -44,7 +44,7 @@ static void frame(struct wr_codec_conn *k, const uint8_t *p, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct wr_codec_conn k;
+    static struct wr_protocol_conn k;
     kit_open(&k, &wr_plugin_table, "");
     for (size_t at = 0; at < size;) {
         const uint8_t *zero = memchr(data + at, 0, size - at);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Codec `text` at /ws: plain lines, as the chat example of gorilla/websocket speaks them, so that its page works
+ * Protocol `text` at /ws: plain lines, as the chat example of gorilla/websocket speaks them, so that its page works
  * unchanged. A message in is one line (newlines become spaces); messages out may hold several lines joined by newline.
- * ?room= names the room, "lobby" without it. What other codecs publish is written as "name: text". */
+ * ?room= names the room, "lobby" without it. What other protocols publish is written as "name: text". */
 #include "json_read.h"
-#include "wr_codec.h"
+#include "wr_protocol.h"
 #include "wr_id.h"
 #include <stdio.h>
 
@@ -12,8 +12,8 @@
     64u /* so many unacknowledged lines stop the reading of more: TCP slows the sender down */
 
 struct text_conn {
-    const struct wr_codec_api *api;
-    struct wr_codec_conn *c;
+    const struct wr_protocol_api *api;
+    struct wr_protocol_conn *c;
     uint16_t room_len;
     bool is_paused;
     char room[256];
@@ -30,7 +30,7 @@ static bool is_room_named(const char *query)
 }
 
 /* The room that a query names, "lobby" when it names none; false when there can be no such room. */
-static bool room_of(const struct wr_codec_open *o, char room[256])
+static bool room_of(const struct wr_protocol_open *o, char room[256])
 {
     bool named = is_room_named(o->query);
     if (!named)
@@ -38,7 +38,7 @@ static bool room_of(const struct wr_codec_open *o, char room[256])
     return !named || (o->param(o, "room", room, 256) && wr_name_valid(wr_slice_str(room)));
 }
 
-static wr_err check(const struct wr_codec_open *o, struct wr_errmsg *why)
+static wr_err check(const struct wr_protocol_open *o, struct wr_errmsg *why)
 {
     char room[256];
     if (room_of(o, room))
@@ -49,8 +49,8 @@ static wr_err check(const struct wr_codec_open *o, struct wr_errmsg *why)
     return WR_ERR_INVALID;
 }
 
-static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
-                  const struct wr_codec_open *o)
+static void open_(void *state, const struct wr_protocol_api *api, struct wr_protocol_conn *c,
+                  void *cs, const struct wr_protocol_open *o)
 {
     (void)state;
     struct text_conn *t = cs;
@@ -60,7 +60,7 @@ static void open_(void *state, const struct wr_codec_api *api, struct wr_codec_c
     (void)room_of(o, t->room);
     t->room_len = (uint16_t)strlen(t->room);
     wr_id_uuid(client);
-    struct wr_codec_subscribe sub = {.room = wr_slice_of(t->room, t->room_len)};
+    struct wr_protocol_subscribe sub = {.room = wr_slice_of(t->room, t->room_len)};
     if (!api->identify(c, wr_slice_str(client), (struct wr_slice){0}, (struct wr_slice){0}))
         api->close(c, 1011, "out of memory");
     else if (api->subscribe(c, &sub, 0) != WR_OK)
@@ -125,7 +125,7 @@ static void message(void *cs, struct wr_slice m, bool binary)
     }
 }
 
-static void result(void *cs, const struct wr_codec_result *r)
+static void result(void *cs, const struct wr_protocol_result *r)
 {
     struct text_conn *t = cs;
     if (t->is_paused && t->api->pending(t->c) < MANY_PENDING / 2) {
@@ -134,7 +134,7 @@ static void result(void *cs, const struct wr_codec_result *r)
     }
     if (r->code == WR_OK)
         return;
-    if (r->op == WR_CODEC_SUBSCRIBE)
+    if (r->op == WR_PROTOCOL_SUBSCRIBE)
         t->api->close(t->c, 1013, "the room is not available now; try again");
     else
         complain(t, what_became(r->code), r->message);
@@ -192,7 +192,7 @@ static void add_line(struct wr_slice data, struct wr_buf *out)
     wr_buf_slice(out, value);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
                                 struct wr_buf *out)
 {
     (void)room;
@@ -203,9 +203,9 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
     }
 }
 
-WR_PLUGIN_EXPORT const struct wr_codec_plugin wr_plugin_table = {
+WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(
-        struct wr_codec_plugin, WR_KIND_CODEC, "text", WR_VERSION,
+        struct wr_protocol_plugin, WR_KIND_PROTOCOL, "text", WR_VERSION,
         "Plain lines at /ws?room=, as the gorilla/websocket chat page speaks them"),
     .conn_size = sizeof(struct text_conn),
     .path = "/ws",

@@ -151,7 +151,7 @@ static void handle_services(void *ctx, struct wr_http_req *req)
     struct wr_api *api = ctx;
     struct wr_buf b = {0};
     const char **plugins = wr_plugins_names(
-        api->env.plugins, 1u << WR_KIND_CODEC | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
+        api->env.plugins, 1u << WR_KIND_PROTOCOL | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
     size_t n = 0;
     while (plugins && plugins[n])
         n++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Clients: a connection of the plane, its codec, and its memberships. What a codec asks for becomes work for the rooms
+ * Clients: a connection of the plane, its protocol, and its memberships. What a protocol asks for becomes work for the rooms
  * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
 #include "json_read.h"
 #include "rooms_priv.h"
@@ -14,10 +14,10 @@
 
 #define CLIENT_MAGIC 0x77726363u
 
-struct wr_codec_conn {
+struct wr_protocol_conn {
     uint32_t magic;
     uint32_t pending;
-    struct rooms__codec *codec;
+    struct rooms__protocol *protocol;
     struct wr_conn *conn; /* NULL before open */
     struct rooms__identity *who;
     struct rooms__sub *subs;
@@ -27,13 +27,13 @@ struct wr_codec_conn {
     uint8_t cs[] __attribute__((aligned(16)));
 };
 
-static struct wr_codec_conn *client_of(struct wr_conn *c)
+static struct wr_protocol_conn *client_of(struct wr_conn *c)
 {
-    struct wr_codec_conn *cl = wr_conn_user(c);
+    struct wr_protocol_conn *cl = wr_conn_user(c);
     return cl && cl->magic == CLIENT_MAGIC ? cl : NULL;
 }
 
-static struct rooms__sub **sub_find(struct wr_codec_conn *cl, struct wr_slice room)
+static struct rooms__sub **sub_find(struct wr_protocol_conn *cl, struct wr_slice room)
 {
     for (struct rooms__sub **at = &cl->subs; *at; at = &(*at)->client_next)
         if (wr_slice_eq(rooms__sub_room(*at), room))
@@ -41,23 +41,23 @@ static struct rooms__sub **sub_find(struct wr_codec_conn *cl, struct wr_slice ro
     return NULL;
 }
 
-/* Takes a membership off the client's list, out of its group, and tells the rooms thread. */
-static void sub_remove(struct wr_codec_conn *cl, struct rooms__sub **at)
+/* Takes a membership off the client's list, out of its fanout, and tells the rooms thread. */
+static void sub_remove(struct wr_protocol_conn *cl, struct rooms__sub **at)
 {
     struct rooms__sub *s = *at;
     *at = s->client_next;
     cl->nsubs--;
     s->gone = true;
-    if (s->group && cl->conn)
-        wr_group_remove(s->group, cl->conn);
+    if (s->fanout && cl->conn)
+        wr_fanout_remove(s->fanout, cl->conn);
     struct rooms__job *j = rooms__job_new(JOB_UNSUBSCRIBE);
     j->u.sub = s;
-    rooms__job_post(cl->codec->rooms, j);
+    rooms__job_post(cl->protocol->rooms, j);
 }
 
 /* ---- replies ---- */
 
-struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie)
+struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie)
 {
     struct rooms__reply *p = calloc(1, sizeof *p);
     if (!p)
@@ -102,11 +102,11 @@ void rooms__reply_free(struct rooms__reply *p)
     free(p);
 }
 
-/* The subscription's answer is told; then the group: what the room sends next follows it. */
-static void after_subscribed(struct wr_codec_conn *cl, struct rooms__reply *p)
+/* The subscription's answer is told; then the fanout: what the room sends next follows it. */
+static void after_subscribed(struct wr_protocol_conn *cl, struct rooms__reply *p)
 {
     struct rooms__sub *s = p->sub;
-    if (s->gone) /* the codec gave it back before */
+    if (s->gone) /* the protocol gave it back before */
         return;
     if (p->r.code != WR_OK) {
         struct rooms__sub **at = sub_find(cl, rooms__sub_room(s));
@@ -114,23 +114,23 @@ static void after_subscribed(struct wr_codec_conn *cl, struct rooms__reply *p)
             sub_remove(cl, at);
         return;
     }
-    s->group = p->group;
+    s->fanout = p->fanout;
     uint32_t classes = CLASS_PUBS | (s->flags & WR_SUB_POSITIONED ? CLASS_POSITIONED : 0u) |
                        (s->flags & WR_SUB_JOIN_LEAVE ? CLASS_JOIN_LEAVE : 0u);
-    if (!wr_group_add(s->group, cl->conn, classes))
+    if (!wr_fanout_add(s->fanout, cl->conn, classes))
         wr_conn_close(cl->conn, 1011, "out of memory");
 }
 
 static void run_reply(struct wr_conn *c, void *arg)
 {
     struct rooms__reply *p = arg;
-    struct wr_codec_conn *cl = c ? client_of(c) : NULL;
+    struct wr_protocol_conn *cl = c ? client_of(c) : NULL;
     if (cl) {
         cl->pending--;
         p->r.message = p->text;
         p->r.epoch = p->epoch[0] ? wr_slice_str(p->epoch) : p->r.epoch;
-        cl->codec->plugin->result(cl->cs, &p->r);
-        if (p->r.op == WR_CODEC_SUBSCRIBE)
+        cl->protocol->plugin->result(cl->cs, &p->r);
+        if (p->r.op == WR_PROTOCOL_SUBSCRIBE)
             after_subscribed(cl, p);
     }
     rooms__reply_free(p);
@@ -138,36 +138,36 @@ static void run_reply(struct wr_conn *c, void *arg)
 
 void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms__reply *p)
 {
-    if (p->group)
-        wr_group_post(p->group, conn, run_reply, p);
+    if (p->fanout)
+        wr_fanout_post(p->fanout, conn, run_reply, p);
     else
         wr_plane_post(rs->env->plane, conn, run_reply, p);
 }
 
 void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
 {
-    struct wr_codec_conn *cl = client_of(c);
+    struct wr_protocol_conn *cl = client_of(c);
     struct rooms__sub **at = cl ? sub_find(cl, wr_msg_slice(room)) : NULL;
     if (!at)
         return;
     sub_remove(cl, at);
-    if (WR_PLUGIN_HAS(cl->codec->plugin, unsubscribed))
-        cl->codec->plugin->unsubscribed(cl->cs, wr_msg_slice(room));
+    if (WR_PLUGIN_HAS(cl->protocol->plugin, unsubscribed))
+        cl->protocol->plugin->unsubscribed(cl->cs, wr_msg_slice(room));
 }
 
 /* ---- the api ---- */
 
-static void api_send(struct wr_codec_conn *cl, struct wr_slice message, bool binary)
+static void api_send(struct wr_protocol_conn *cl, struct wr_slice message, bool binary)
 {
     wr_conn_send_bytes(cl->conn, binary ? WR_WS_BINARY : WR_WS_TEXT, message);
 }
 
-static void api_close(struct wr_codec_conn *cl, uint16_t code, const char *reason)
+static void api_close(struct wr_protocol_conn *cl, uint16_t code, const char *reason)
 {
     wr_conn_close(cl->conn, code, reason);
 }
 
-static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struct wr_slice user,
+static bool api_identify(struct wr_protocol_conn *cl, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
     struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
@@ -178,25 +178,25 @@ static bool api_identify(struct wr_codec_conn *cl, struct wr_slice client, struc
     return true;
 }
 
-static struct wr_codec_info api_info(struct wr_codec_conn *cl)
+static struct wr_protocol_info api_info(struct wr_protocol_conn *cl)
 {
-    return cl->who ? cl->who->info : (struct wr_codec_info){0};
+    return cl->who ? cl->who->info : (struct wr_protocol_info){0};
 }
 
-static void api_wake(struct wr_codec_conn *cl, uint32_t ms)
+static void api_wake(struct wr_protocol_conn *cl, uint32_t ms)
 {
     wr_conn_wake(cl->conn, ms);
 }
 
-static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
-                                  uint64_t cookie)
+static struct rooms__sub *sub_new(struct wr_protocol_conn *cl,
+                                  const struct wr_protocol_subscribe *req, uint64_t cookie)
 {
     struct rooms__sub *s = calloc(1, sizeof *s + req->room.n);
     if (!s)
         return NULL;
     atomic_init(&s->refs, 2); /* the client's and the room's; both go by JOB_UNSUBSCRIBE */
     s->conn = wr_conn_id(cl->conn);
-    s->codec = cl->codec->index;
+    s->protocol = cl->protocol->index;
     s->flags = req->flags;
     s->cookie = cookie;
     s->since = req->since_offset;
@@ -214,7 +214,7 @@ static struct rooms__sub *sub_new(struct wr_codec_conn *cl, const struct wr_code
     return s;
 }
 
-static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subscribe *req,
+static wr_err api_subscribe(struct wr_protocol_conn *cl, const struct wr_protocol_subscribe *req,
                             uint64_t cookie)
 {
     if (!wr_name_valid(req->room) || !cl->who)
@@ -231,11 +231,11 @@ static wr_err api_subscribe(struct wr_codec_conn *cl, const struct wr_codec_subs
     cl->pending++;
     struct rooms__job *j = rooms__job_new(JOB_SUBSCRIBE);
     j->u.sub = s;
-    rooms__job_post(cl->codec->rooms, j);
+    rooms__job_post(cl->protocol->rooms, j);
     return WR_OK;
 }
 
-static bool api_unsubscribe(struct wr_codec_conn *cl, struct wr_slice room)
+static bool api_unsubscribe(struct wr_protocol_conn *cl, struct wr_slice room)
 {
     struct rooms__sub **at = sub_find(cl, room);
     if (at)
@@ -243,7 +243,7 @@ static bool api_unsubscribe(struct wr_codec_conn *cl, struct wr_slice room)
     return at != NULL;
 }
 
-static bool api_is_subscribed(struct wr_codec_conn *cl, struct wr_slice room)
+static bool api_is_subscribed(struct wr_protocol_conn *cl, struct wr_slice room)
 {
     return sub_find(cl, room) != NULL;
 }
@@ -282,10 +282,10 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     memcpy(key + 8, &k, 8);
 }
 
-static wr_err api_publish(struct wr_codec_conn *cl, struct wr_slice room, struct wr_slice data,
+static wr_err api_publish(struct wr_protocol_conn *cl, struct wr_slice room, struct wr_slice data,
                           uint64_t cookie)
 {
-    struct wr_rooms *rs = cl->codec->rooms;
+    struct wr_rooms *rs = cl->protocol->rooms;
     if (!wr_name_valid(room) || !cl->who || !data.n)
         return WR_ERR_INVALID;
     if (data.n > rs->env->config->gateway.max_message_bytes)
@@ -336,10 +336,10 @@ static void on_history(void *ctx, const struct wr_answer *a)
     atomic_fetch_sub(&rs->calls, 1);
 }
 
-static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_history *q,
+static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_history *q,
                           uint64_t cookie)
 {
-    struct wr_rooms *rs = cl->codec->rooms;
+    struct wr_rooms *rs = cl->protocol->rooms;
     if (!wr_name_valid(q->room))
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
@@ -356,7 +356,7 @@ static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_histor
     at = wr_pb_uint(at, 5, limit);
     at = wr_pb_uint(at, 6, q->reverse);
     m->len = (size_t)(at - m->data);
-    struct rooms__reply *p = rooms__reply_new(WR_CODEC_HISTORY, cookie);
+    struct rooms__reply *p = rooms__reply_new(WR_PROTOCOL_HISTORY, cookie);
     p->rooms = rs;
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, q->room.p, q->room.n);
@@ -368,17 +368,17 @@ static wr_err api_history(struct wr_codec_conn *cl, const struct wr_codec_histor
     return WR_OK;
 }
 
-static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool stats_only,
+static wr_err api_presence(struct wr_protocol_conn *cl, struct wr_slice room, bool stats_only,
                            uint64_t cookie)
 {
-    struct wr_rooms *rs = cl->codec->rooms;
+    struct wr_rooms *rs = cl->protocol->rooms;
     if (!wr_name_valid(room))
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
     struct rooms__job *j = rooms__job_new(JOB_PRESENCE);
     struct rooms__reply *p = rooms__reply_new(
-        stats_only ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, cookie);
+        stats_only ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE, cookie);
     p->rooms = rs;
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, room.p, room.n);
@@ -390,18 +390,18 @@ static wr_err api_presence(struct wr_codec_conn *cl, struct wr_slice room, bool 
     return WR_OK;
 }
 
-static uint32_t api_pending(struct wr_codec_conn *cl)
+static uint32_t api_pending(struct wr_protocol_conn *cl)
 {
     return cl->pending;
 }
 
-static void api_pause(struct wr_codec_conn *cl, bool pause)
+static void api_pause(struct wr_protocol_conn *cl, bool pause)
 {
     wr_conn_pause(cl->conn, pause);
 }
 
-static const struct wr_codec_api api = {
-    .size = sizeof(struct wr_codec_api),
+static const struct wr_protocol_api api = {
+    .size = sizeof(struct wr_protocol_api),
     .send = api_send,
     .close = api_close,
     .identify = api_identify,
@@ -419,17 +419,17 @@ static const struct wr_codec_api api = {
 
 /* ---- the connection ---- */
 
-static bool open_param(const struct wr_codec_open *o, const char *name, char *out, size_t n)
+static bool open_param(const struct wr_protocol_open *o, const char *name, char *out, size_t n)
 {
     return wr_http_query_param(o->query, name, out, n);
 }
 
 static void on_open(struct wr_conn *c, void *user)
 {
-    struct wr_codec_conn *cl = user;
+    struct wr_protocol_conn *cl = user;
     cl->conn = c;
-    struct wr_codec_open o = {.query = cl->query, .client = cl->addr, .param = open_param};
-    cl->codec->plugin->open(cl->codec->state, &api, cl, cl->cs, &o);
+    struct wr_protocol_open o = {.query = cl->query, .client = cl->addr, .param = open_param};
+    cl->protocol->plugin->open(cl->protocol->state, &api, cl, cl->cs, &o);
     free(cl->query);
     free(cl->addr);
     cl->query = cl->addr = NULL;
@@ -438,29 +438,29 @@ static void on_open(struct wr_conn *c, void *user)
 static void on_message(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes)
 {
     (void)c;
-    struct wr_codec_conn *cl = user;
-    cl->codec->plugin->message(cl->cs, bytes, op == WR_WS_BINARY);
+    struct wr_protocol_conn *cl = user;
+    cl->protocol->plugin->message(cl->cs, bytes, op == WR_WS_BINARY);
 }
 
 static void on_wake(struct wr_conn *c, void *user)
 {
     (void)c;
-    struct wr_codec_conn *cl = user;
-    if (WR_PLUGIN_HAS(cl->codec->plugin, wake))
-        cl->codec->plugin->wake(cl->cs);
+    struct wr_protocol_conn *cl = user;
+    if (WR_PLUGIN_HAS(cl->protocol->plugin, wake))
+        cl->protocol->plugin->wake(cl->cs);
 }
 
 static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed *why)
 {
     (void)c;
     (void)why;
-    struct wr_codec_conn *cl = user;
+    struct wr_protocol_conn *cl = user;
     bool was_open = cl->conn != NULL;
-    cl->conn = NULL; /* its groups were left already */
+    cl->conn = NULL; /* its fanouts were left already */
     while (cl->subs)
         sub_remove(cl, &cl->subs);
-    if (was_open && WR_PLUGIN_HAS(cl->codec->plugin, close))
-        cl->codec->plugin->close(cl->cs);
+    if (was_open && WR_PLUGIN_HAS(cl->protocol->plugin, close))
+        cl->protocol->plugin->close(cl->cs);
     rooms__identity_unref(cl->who);
     free(cl->query);
     free(cl->addr);
@@ -471,7 +471,7 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
 static const struct wr_conn_ops ops = {
     .open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
 
-static const char *subprotocol(const struct wr_codec_plugin *p, const struct wr_http_req *req)
+static const char *subprotocol(const struct wr_protocol_plugin *p, const struct wr_http_req *req)
 {
     for (const char *const *s = p->subprotocols; s && *s; s++)
         if (wr_http_offers(req, *s))
@@ -482,16 +482,17 @@ static const char *subprotocol(const struct wr_codec_plugin *p, const struct wr_
 /* An HTTP worker. */
 static void handle_upgrade(void *ctx, struct wr_http_req *req)
 {
-    struct rooms__codec *codec = ctx;
-    const struct wr_codec_plugin *p = codec->plugin;
-    const struct wr_config *cfg = codec->rooms->env->config;
+    struct rooms__protocol *protocol = ctx;
+    const struct wr_protocol_plugin *p = protocol->plugin;
+    const struct wr_config *cfg = protocol->rooms->env->config;
     struct wr_errmsg why = {{0}};
-    struct wr_codec_open asked = {.query = req->query, .client = req->client, .param = open_param};
+    struct wr_protocol_open asked = {
+        .query = req->query, .client = req->client, .param = open_param};
     if (WR_PLUGIN_HAS(p, check) && p->check(&asked, &why) != WR_OK) {
         wr_http_error(req, 400, "%s", why.text);
         return;
     }
-    struct wr_codec_conn *cl = calloc(1, sizeof *cl + p->conn_size);
+    struct wr_protocol_conn *cl = calloc(1, sizeof *cl + p->conn_size);
     if (cl) {
         cl->query = strdup(req->query);
         cl->addr = strdup(req->client);
@@ -506,7 +507,7 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
         return;
     }
     cl->magic = CLIENT_MAGIC;
-    cl->codec = codec;
+    cl->protocol = protocol;
     struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS,
                              .policy = WR_QUEUE_CHAT,
                              .ops = &ops,
@@ -519,15 +520,15 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
                           &o); /* on an error the client was told, and on_close ran */
 }
 
-void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err,
+void clients__route(struct wr_rooms *rs, struct rooms__protocol *protocol, struct wr_errmsg *err,
                     wr_err *e)
 {
-    struct wr_http_route r = {.path = codec->plugin->path,
+    struct wr_http_route r = {.path = protocol->plugin->path,
                               .methods = WR_GET,
                               .upgrade_only = true,
                               .handler = handle_upgrade,
-                              .ctx = codec};
+                              .ctx = protocol};
     *e = wr_http_add(rs->env->http, &r);
     if (*e != WR_OK)
-        wr_errmsg_set(err, "gateway.codecs: no room for the route %s", codec->plugin->path);
+        wr_errmsg_set(err, "gateway.protocols: no room for the route %s", protocol->plugin->path);
 }

@@ -62,7 +62,7 @@ void outbox__release(struct wr_rooms *rs, bool event_came)
 static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, struct wr_slice text,
                    uint64_t offset, int64_t time_ms)
 {
-    struct rooms__reply *r = rooms__reply_new(WR_CODEC_PUBLISH, p->cookie);
+    struct rooms__reply *r = rooms__reply_new(WR_PROTOCOL_PUBLISH, p->cookie);
     r->r.offset = offset;
     r->r.time_ms = time_ms;
     if (code == WR_OK) {
@@ -212,7 +212,7 @@ static void take_results(struct wr_rooms *rs, struct rooms__outbox *o, struct wr
 }
 
 /* The senders that were just answered often have their next message ready at once. If the next call left now with what
- * waits already, they would sit out a whole sync and pay another one of their own: two groups taking turns, each waiting
+ * waits already, they would sit out a whole sync and pay another one of their own: two groups of senders taking turns, each waiting
  * twice. So the call is held until as many messages are there as senders are known to be busy, or for as long as the last
  * call took, at most HOLD_MAX_US. One sender alone is never held. */
 static void hold(struct rooms__outbox *o, size_t answered)

@@ -51,11 +51,11 @@ void rooms__call(struct wr_rooms *rs, const char *route, const char *method, str
     hub.fn = fn;
 }
 
-struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie)
+struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie)
 {
     struct rooms__reply *p = calloc(1, sizeof *p);
     assert_non_null(p);
-    assert_int_equal(op, WR_CODEC_PUBLISH);
+    assert_int_equal(op, WR_PROTOCOL_PUBLISH);
     p->r.cookie = cookie;
     return p;
 }

@@ -295,7 +295,7 @@ static struct wr_msg *ask_body(const struct rooms__presence_ask *q)
 {
     struct wr_msg *m = body_new(strlen(q->room));
     uint8_t *at = wr_pb_bytes(m->data, 1, wr_slice_str(q->room));
-    at = wr_pb_uint(at, 2, q->reply->r.op == WR_CODEC_PRESENCE_STATS);
+    at = wr_pb_uint(at, 2, q->reply->r.op == WR_PROTOCOL_PRESENCE_STATS);
     m->len = (size_t)(at - m->data);
     return m;
 }

@@ -15,31 +15,32 @@
 
 /* ---- to the members ---- */
 
-static void send_frame(struct rooms__room *room, uint32_t codec, struct wr_buf *b, uint32_t classes)
+static void send_frame(struct rooms__room *room, uint32_t protocol, struct wr_buf *b,
+                       uint32_t classes)
 {
-    const struct wr_codec_plugin *p = room->rs->codecs[codec].plugin;
+    const struct wr_protocol_plugin *p = room->rs->protocols[protocol].plugin;
     struct wr_frame *f = b->failed ? NULL
                                    : wr_frame_copy(p->binary ? WR_WS_BINARY : WR_WS_TEXT,
                                                    wr_slice_of(b->p, b->n));
     if (!f)
         abort(); /* a publication may not be left out */
-    while (wr_group_send(room->groups[codec], &f, 1, classes) != WR_OK)
+    while (wr_fanout_send(room->fanouts[protocol], &f, 1, classes) != WR_OK)
         wr_plane_wait_room(room->rs->env->plane);
     wr_frame_unref(f);
 }
 
-/* Of that codec, now or with what is on its way to their threads. */
-static bool has_members(const struct rooms__room *room, uint32_t codec)
+/* Of that protocol, now or with what is on its way to their threads. */
+static bool has_members(const struct rooms__room *room, uint32_t protocol)
 {
-    return room->groups[codec] && !wr_group_is_empty(room->groups[codec]);
+    return room->fanouts[protocol] && !wr_fanout_is_empty(room->fanouts[protocol]);
 }
 
-static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, size_t n)
+static void send_pubs(struct rooms__room *room, const struct wr_protocol_pub *v, size_t n)
 {
     struct wr_rooms *rs = room->rs;
     struct wr_buf b = {0};
     wr_count(&rooms__m_pubs, n);
-    for (uint32_t c = 0; c < rs->ncodecs; c++) {
+    for (uint32_t c = 0; c < rs->nprotocols; c++) {
         if (!has_members(room, c))
             continue;
         for (size_t from = 0; from < n;) {
@@ -47,8 +48,8 @@ static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, si
             while (to < n && (to == from || bytes + v[to].data.n <= MESSAGE_BYTES))
                 bytes += v[to++].data.n;
             wr_buf_clear(&b);
-            rs->codecs[c].plugin->encode_publications(wr_slice_str(room->name), v + from, to - from,
-                                                      &b);
+            rs->protocols[c].plugin->encode_publications(wr_slice_str(room->name), v + from,
+                                                         to - from, &b);
             if (b.n || b.failed)
                 send_frame(room, c, &b, CLASS_PUBS);
             from = to;
@@ -60,8 +61,8 @@ static void send_pubs(struct rooms__room *room, const struct wr_codec_pub *v, si
 static void send_members(struct rooms__room *room, const struct rooms__pubs *p)
 {
     struct wr_rooms *rs = room->rs;
-    for (uint32_t c = 0; c < rs->ncodecs; c++) {
-        const struct wr_codec_plugin *plugin = rs->codecs[c].plugin;
+    for (uint32_t c = 0; c < rs->nprotocols; c++) {
+        const struct wr_protocol_plugin *plugin = rs->protocols[c].plugin;
         struct wr_buf b = {0};
         if (!has_members(room, c) || !WR_PLUGIN_HAS(plugin, encode_members))
             continue;
@@ -79,9 +80,9 @@ static void send_insufficient(struct rooms__room *room)
     struct wr_msg *name = wr_msg_copy(wr_slice_str(room->name));
     if (!name)
         abort();
-    for (uint32_t c = 0; c < room->rs->ncodecs; c++)
-        if (room->groups[c])
-            wr_group_each(room->groups[c], CLASS_POSITIONED, clients__insufficient, name);
+    for (uint32_t c = 0; c < room->rs->nprotocols; c++)
+        if (room->fanouts[c])
+            wr_fanout_each(room->fanouts[c], CLASS_POSITIONED, clients__insufficient, name);
     wr_msg_unref(name);
 }
 
@@ -435,8 +436,8 @@ static void room_free(struct rooms__room *room)
 {
     room__drop_held(room);
     room__held_free(room->rs, &room->recent, &room->nrecent);
-    for (uint32_t c = 0; c < ROOMS__CODECS; c++)
-        wr_group_unref(&room->groups[c]);
+    for (uint32_t c = 0; c < ROOMS__PROTOCOLS; c++)
+        wr_fanout_unref(&room->fanouts[c]);
     wr_gauge_add(&rooms__g_rooms, -1);
     free(room);
 }

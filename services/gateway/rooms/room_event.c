@@ -7,11 +7,11 @@
 #include "wr_pb.h"
 #include <stdlib.h>
 
-bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out)
+bool rooms__parse_info(struct wr_slice body, struct wr_protocol_info *out)
 {
     struct wr_pb_reader r;
     struct wr_pb_field f;
-    *out = (struct wr_codec_info){0};
+    *out = (struct wr_protocol_info){0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
         if (f.wire != 2)
@@ -31,12 +31,12 @@ bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out)
            wr_utf8_valid(out->chan_info.p, out->chan_info.n);
 }
 
-static bool parse_pub(struct wr_slice body, struct wr_codec_pub *p)
+static bool parse_pub(struct wr_slice body, struct wr_protocol_pub *p)
 {
     struct wr_pb_reader r;
     struct wr_pb_field f;
     bool ok = true;
-    *p = (struct wr_codec_pub){0};
+    *p = (struct wr_protocol_pub){0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
         if (f.number == 1 && f.wire == 0)
@@ -58,7 +58,7 @@ static bool add_pub(struct rooms__pubs *out, struct wr_slice body)
 {
     if (out->n == out->cap) {
         size_t cap = out->cap ? out->cap * 2 : 8;
-        struct wr_codec_pub *v = realloc(out->v, cap * sizeof *v);
+        struct wr_protocol_pub *v = realloc(out->v, cap * sizeof *v);
         if (!v)
             return false;
         out->v = v;
@@ -67,10 +67,10 @@ static bool add_pub(struct rooms__pubs *out, struct wr_slice body)
     return parse_pub(body, &out->v[out->n++]);
 }
 
-static bool add_info(struct wr_codec_info **v, size_t *n, struct wr_slice body)
+static bool add_info(struct wr_protocol_info **v, size_t *n, struct wr_slice body)
 {
     if ((*n & (*n - 1)) == 0) { /* grows at powers of two */
-        struct wr_codec_info *more = realloc(*v, (*n ? *n * 2 : 1) * sizeof *more);
+        struct wr_protocol_info *more = realloc(*v, (*n ? *n * 2 : 1) * sizeof *more);
         if (!more)
             return false;
         *v = more;

@@ -25,10 +25,11 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
 {
     struct rooms__room *room = s->room;
     struct wr_rooms *rs = room->rs;
-    if (!room->groups[s->codec] && !(room->groups[s->codec] = wr_group_new(rs->env->plane)))
+    if (!room->fanouts[s->protocol] &&
+        !(room->fanouts[s->protocol] = wr_fanout_new(rs->env->plane)))
         abort();
     (void)snprintf(p->epoch, sizeof p->epoch, "%s", room->epoch);
-    p->group = room->groups[s->codec];
+    p->fanout = room->fanouts[s->protocol];
     atomic_fetch_add(&s->refs, 1);
     p->sub = s;
     rooms__reply_post(rs, s->conn, p);
@@ -43,7 +44,7 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
 
 static struct rooms__reply *sub_reply(struct rooms__sub *s)
 {
-    struct rooms__reply *p = rooms__reply_new(WR_CODEC_SUBSCRIBE, s->cookie);
+    struct rooms__reply *p = rooms__reply_new(WR_PROTOCOL_SUBSCRIBE, s->cookie);
     p->r.room = rooms__sub_room(s);
     p->r.offset = s->room->last;
     return p;

@@ -20,7 +20,7 @@
 struct wr_frame {
     char text[8192];
 };
-struct wr_group {
+struct wr_fanout {
     unsigned refs;
 };
 struct call {
@@ -61,11 +61,11 @@ void rooms__call(struct wr_rooms *r, const char *route, const char *method, stru
     (void)snprintf(c->method, sizeof c->method, "%s", strchr(method, '/') + 1);
 }
 
-struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie)
+struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie)
 {
     struct rooms__reply *p = calloc(1, sizeof *p);
     assert_non_null(p);
-    assert_int_equal(op, WR_CODEC_SUBSCRIBE);
+    assert_int_equal(op, WR_PROTOCOL_SUBSCRIBE);
     p->r.cookie = cookie;
     return p;
 }
@@ -137,19 +137,19 @@ void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
     fail_msg("only its address is asked for");
 }
 
-struct wr_group *wr_group_new(struct wr_plane *p)
+struct wr_fanout *wr_fanout_new(struct wr_plane *p)
 {
     (void)p;
-    return calloc(1, sizeof(struct wr_group));
+    return calloc(1, sizeof(struct wr_fanout));
 }
 
-void wr_group_unref(struct wr_group **g)
+void wr_fanout_unref(struct wr_fanout **g)
 {
     free(*g);
     *g = NULL;
 }
 
-void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
+void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
 {
     assert_non_null(g);
     assert_int_equal(classes, CLASS_POSITIONED);
@@ -158,14 +158,15 @@ void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct
     note("insufficient ");
 }
 
-bool wr_group_is_empty(const struct wr_group *g)
+bool wr_fanout_is_empty(const struct wr_fanout *g)
 {
     return g == NULL;
 }
 
 static unsigned full; /* so many times the plane has no room */
 
-wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n, uint32_t classes)
+wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_t n,
+                      uint32_t classes)
 {
     assert_non_null(g);
     assert_int_equal(n, 1);
@@ -195,7 +196,7 @@ void wr_frame_unref(struct wr_frame *f)
     free(f);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
                                 struct wr_buf *b)
 {
     assert_true(wr_slice_is(room, "hall"));
@@ -206,8 +207,8 @@ static void encode_publications(struct wr_slice room, const struct wr_codec_pub 
     }
 }
 
-static void encode_members(struct wr_slice room, const struct wr_codec_info *joined,
-                           size_t n_joined, const struct wr_codec_info *left, size_t n_left,
+static void encode_members(struct wr_slice room, const struct wr_protocol_info *joined,
+                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
                            struct wr_buf *b)
 {
     (void)room;
@@ -217,8 +218,8 @@ static void encode_members(struct wr_slice room, const struct wr_codec_info *joi
         wr_buf_str(b, "-"), wr_buf_slice(b, left[i].client), wr_buf_char(b, ' ');
 }
 
-static const struct wr_codec_plugin codec = {
-    .base = {.size = sizeof codec},
+static const struct wr_protocol_plugin protocol = {
+    .base = {.size = sizeof protocol},
     .encode_publications = encode_publications,
     .encode_members = encode_members,
 };
@@ -370,8 +371,8 @@ static int set_up_empty(void **state)
     rs = calloc(1, sizeof *rs);
     assert_non_null(rs);
     rs->env = &rs->env_copy;
-    rs->codecs[0].plugin = &codec;
-    rs->ncodecs = 1;
+    rs->protocols[0].plugin = &protocol;
+    rs->nprotocols = 1;
     rs->check_ms = now_ms + ROOMS__CHECK_MS;
     return 0;
 }

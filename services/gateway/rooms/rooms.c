@@ -244,30 +244,32 @@ static void *rooms_main(void *arg)
 
 /* ---- life ---- */
 
-static wr_err codecs_open(struct wr_rooms *rs, struct wr_errmsg *err)
+static wr_err protocols_open(struct wr_rooms *rs, struct wr_errmsg *err)
 {
     char names[256];
-    (void)snprintf(names, sizeof names, "%s", rs->env->config->gateway.codecs);
+    (void)snprintf(names, sizeof names, "%s", rs->env->config->gateway.protocols);
     char *save = NULL;
     for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
-        const struct wr_codec_plugin *p = wr_plugins_find(rs->env->plugins, WR_KIND_CODEC, name);
+        const struct wr_protocol_plugin *p = wr_plugins_find(rs->env->plugins, WR_KIND_PROTOCOL,
+                                                             name);
         if (!p) {
-            wr_errmsg_set(err,
-                          "gateway.codecs: there is no codec plugin \"%s\"; `watchroom plugins` "
-                          "lists what there is",
-                          name);
+            wr_errmsg_set(
+                err,
+                "gateway.protocols: there is no protocol plugin \"%s\"; `watchroom plugins` "
+                "lists what there is",
+                name);
             return WR_ERR_NOT_FOUND;
         }
-        if (rs->ncodecs == ROOMS__CODECS) {
-            wr_errmsg_set(err, "gateway.codecs: at most %u codecs", ROOMS__CODECS);
+        if (rs->nprotocols == ROOMS__PROTOCOLS) {
+            wr_errmsg_set(err, "gateway.protocols: at most %u protocols", ROOMS__PROTOCOLS);
             return WR_ERR_INVALID;
         }
-        struct rooms__codec *c = &rs->codecs[rs->ncodecs];
-        *c = (struct rooms__codec){
-            .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->ncodecs};
+        struct rooms__protocol *c = &rs->protocols[rs->nprotocols];
+        *c = (struct rooms__protocol){
+            .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->nprotocols};
         if (!c->state)
             return WR_ERR_BUSY;
-        rs->ncodecs++;
+        rs->nprotocols++;
         wr_err e = WR_OK;
         clients__route(rs, c, err, &e);
         if (e != WR_OK)
@@ -293,7 +295,7 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     pthread_mutex_init(&rs->lock, NULL);
     wr_cond_init(&rs->wake);
     wr_random(rs->boot, sizeof rs->boot);
-    wr_err e = codecs_open(rs, err);
+    wr_err e = protocols_open(rs, err);
     if (e == WR_OK) {
         wr_bus_service_on_change(env->hub, on_change, rs);
         e = wr_bus_subscribe_service(env->hub, prefixes, on_event, rs, &rs->events);
@@ -341,8 +343,8 @@ void wr_rooms_stop(struct wr_rooms **rp)
     outbox__free(rs);
     presence__free(rs);
     room__free_all(rs);
-    for (uint32_t i = 0; i < rs->ncodecs; i++)
-        free(rs->codecs[i].state);
+    for (uint32_t i = 0; i < rs->nprotocols; i++)
+        free(rs->protocols[i].state);
     pthread_mutex_destroy(&rs->lock);
     pthread_cond_destroy(&rs->wake);
     free(rs);

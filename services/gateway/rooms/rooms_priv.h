@@ -5,14 +5,14 @@
 #define WR_GATEWAY_ROOMS_ROOMS_PRIV_H
 
 #include "wr_clock.h"
-#include "wr_codec.h"
+#include "wr_protocol.h"
 #include "wr_map.h"
 #include "wr_metrics.h"
 #include "wr_rooms.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define ROOMS__CODECS 8u
+#define ROOMS__PROTOCOLS 8u
 #define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
 #define ROOMS__RECOVER_TRIES \
     5u /* of one recovery, when fills go out between the log and its answer */
@@ -38,7 +38,7 @@ enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN
 /* ---- who a client is: immutable, shared ---- */
 struct rooms__identity {
     atomic_uint refs;
-    struct wr_codec_info info;
+    struct wr_protocol_info info;
     struct wr_slice pb; /* encoded watchroom.v1.ClientInfo */
     uint8_t bytes[];
 };
@@ -53,13 +53,13 @@ struct rooms__sub {
     atomic_uint refs;
     /* constant: */
     struct wr_conn_id conn;
-    uint32_t codec, flags;
+    uint32_t protocol, flags;
     uint64_t cookie, since;
     char since_epoch[32];
     struct rooms__identity *who;
     /* the client's: [plane] */
     struct rooms__sub *client_next;
-    struct wr_group *group; /* set when live */
+    struct wr_fanout *fanout; /* set when live */
     bool gone, answered;
     /* the room's: [rooms] */
     struct rooms__room *room;
@@ -81,9 +81,9 @@ void rooms__sub_unref(struct rooms__sub *s);
 
 /* ---- publications parsed from a hub's message; slices point into it ---- */
 struct rooms__pubs {
-    struct wr_codec_pub *v;
+    struct wr_protocol_pub *v;
     size_t n, cap;
-    struct wr_codec_info *joined, *left;
+    struct wr_protocol_info *joined, *left;
     size_t n_joined, n_left;
     struct wr_slice room, epoch;
     uint64_t top;
@@ -92,29 +92,29 @@ struct rooms__pubs {
 bool rooms__parse_event(struct wr_slice event, struct rooms__pubs *out);
 bool rooms__parse_history(struct wr_slice body, struct rooms__pubs *out);
 void rooms__pubs_free(struct rooms__pubs *p);
-bool rooms__parse_info(struct wr_slice body, struct wr_codec_info *out);
+bool rooms__parse_info(struct wr_slice body, struct wr_protocol_info *out);
 
 /* ---- an answer on its way to a client ---- */
 struct rooms__reply {
     struct rooms__reply *next; /* among acknowledgements that wait */
-    struct wr_codec_result r;
+    struct wr_protocol_result r;
     char text[200];
     char epoch[32];
-    struct rooms__sub *sub;        /* of a subscribe */
-    struct wr_group *group;        /* to enter */
-    struct wr_codec_pub *pubs;     /* owned array */
-    struct wr_codec_info *members; /* owned array */
-    struct wr_msg **msgs;          /* what the slices point into */
+    struct rooms__sub *sub;           /* of a subscribe */
+    struct wr_fanout *fanout;         /* to enter */
+    struct wr_protocol_pub *pubs;     /* owned array */
+    struct wr_protocol_info *members; /* owned array */
+    struct wr_msg **msgs;             /* what the slices point into */
     size_t nmsgs;
     struct wr_rooms *rooms;
     struct wr_conn_id conn;
     char room[256]; /* when there is no sub */
 };
-struct rooms__reply *rooms__reply_new(enum wr_codec_op op, uint64_t cookie);
+struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie);
 bool rooms__reply_hold(struct rooms__reply *p, struct wr_msg *m);
 void rooms__reply_free(struct rooms__reply *p); /* of one that is not posted */
 void rooms__reply_fail(struct rooms__reply *p, wr_err code, struct wr_slice text);
-/* Frees it after the client's codec had it. */
+/* Frees it after the client's protocol had it. */
 void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn,
                        struct rooms__reply *p); /* [any] */
 
@@ -189,7 +189,7 @@ struct rooms__room {
     struct rooms__sub *subs;
     size_t nsubs;
     int64_t empty_ms; /* since when it has no members */
-    struct wr_group *groups[ROOMS__CODECS];
+    struct wr_fanout *fanouts[ROOMS__PROTOCOLS];
     struct rooms__held *held, **held_last; /* events that wait for tops or a fill */
     size_t nheld;
     size_t recovering;                         /* subscriptions that read the log */
@@ -267,8 +267,8 @@ void presence__end(struct wr_rooms *rs); /* blocks shortly: after the thread has
 void presence__free(struct wr_rooms *rs);
 
 /* ---- the whole ---- */
-struct rooms__codec {
-    const struct wr_codec_plugin *plugin;
+struct rooms__protocol {
+    const struct wr_protocol_plugin *plugin;
     void *state;
     struct wr_rooms *rooms;
     uint32_t index;
@@ -276,8 +276,8 @@ struct rooms__codec {
 struct wr_rooms {
     const struct wr_gateway_env *env;
     struct wr_gateway_env env_copy;
-    struct rooms__codec codecs[ROOMS__CODECS];
-    uint32_t ncodecs;
+    struct rooms__protocol protocols[ROOMS__PROTOCOLS];
+    uint32_t nprotocols;
     uint8_t boot[8]; /* with a counter: idempotency keys */
     atomic_uint_fast64_t next_key;
     atomic_uint outbox_items;
@@ -308,7 +308,7 @@ struct wr_rooms {
 };
 
 /* clients.c */
-void clients__route(struct wr_rooms *rs, struct rooms__codec *codec, struct wr_errmsg *err,
+void clients__route(struct wr_rooms *rs, struct rooms__protocol *protocol, struct wr_errmsg *err,
                     wr_err *e);
 void clients__insufficient(struct wr_conn *c,
                            const struct wr_msg *room); /* [plane], a wr_member_fn */

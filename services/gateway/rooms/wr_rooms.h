@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms in the gateway: clients with their codecs on one side, hubs on the other. One thread ("rooms") puts everything
+ * Rooms in the gateway: clients with their protocols on one side, hubs on the other. One thread ("rooms") puts everything
  * of all rooms in order: events of the hubs, who enters and leaves, answers to calls. docs/data-path.md tells the way of
  * a message. */
 #ifndef WR_GATEWAY_ROOMS_WR_ROOMS_H
@@ -9,7 +9,7 @@
 #include "wr_gateway_env.h"
 
 struct wr_rooms;
-/* Adds a route for each codec of gateway.codecs. Errors with text: NOT_FOUND (no such codec plugin), INVALID, BUSY. */
+/* Adds a route for each protocol of gateway.protocols. Errors with text: NOT_FOUND (no such protocol plugin), INVALID, BUSY. */
 WR_MUST_USE wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
                                   struct wr_errmsg *err);
 /* After the plane's connections have ended. */

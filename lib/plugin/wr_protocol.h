@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plugin kind `codec`: a wire format between a client's connection and rooms. A codec sees a connection, not a socket;
+ * Plugin kind `protocol`: a wire format between a client's connection and rooms. A protocol sees a connection, not a socket;
  * the gateway gives it whole messages and carries out what it asks for: subscribe, publish, history, presence.
  *
  * Threads. open, message, result, unsubscribed, wake and close of one connection run on that connection's thread, one
@@ -10,29 +10,29 @@
  * Every asynchronous request of the api is answered by exactly one `result` with the request's cookie, unless the
  * connection closes first. The result never comes inside the call that asked. Publications of a room come only after
  * its subscribe result: in order, without gap, without duplicates. */
-#ifndef WR_PLUGIN_WR_CODEC_H
-#define WR_PLUGIN_WR_CODEC_H
+#ifndef WR_PLUGIN_WR_PROTOCOL_H
+#define WR_PLUGIN_WR_PROTOCOL_H
 
 #include "wr_buf.h"
 #include "wr_err.h"
 #include "wr_plugin.h"
 
-struct wr_codec_conn; /* the gateway's handle of a connection */
+struct wr_protocol_conn; /* the gateway's handle of a connection */
 
-struct wr_codec_info {
+struct wr_protocol_info {
     struct wr_slice user, client, conn_info, chan_info; /* the last two are JSON or empty */
 };
 
-struct wr_codec_pub {
+struct wr_protocol_pub {
     uint64_t offset;
     int64_t time_ms;
     uint32_t kind; /* watchroom.v1.EntryKind */
     bool has_info;
-    struct wr_codec_info info;
+    struct wr_protocol_info info;
     struct wr_slice data; /* JSON, no raw newline */
 };
 
-enum wr_codec_sub_flags {
+enum wr_protocol_sub_flags {
     WR_SUB_POSITIONED =
         1u << 0, /* told by `unsubscribed` when the room's epoch changes or entries are lost */
     WR_SUB_JOIN_LEAVE = 1u << 1, /* wants encode_members messages */
@@ -40,14 +40,14 @@ enum wr_codec_sub_flags {
     WR_SUB_REJECT =
         1u << 3, /* with RECOVER: WR_ERR_POSITION and no membership when it cannot be recovered */
 };
-struct wr_codec_subscribe {
+struct wr_protocol_subscribe {
     struct wr_slice room;
     uint32_t flags;
     uint64_t since_offset;
     struct wr_slice since_epoch; /* empty accepts any */
 };
 
-struct wr_codec_history {
+struct wr_protocol_history {
     struct wr_slice room;
     int32_t limit; /* 0 = position only, -1 = as many as the gateway gives (300) */
     bool reverse, has_since;
@@ -55,17 +55,17 @@ struct wr_codec_history {
     struct wr_slice since_epoch;
 };
 
-enum wr_codec_op {
-    WR_CODEC_SUBSCRIBE = 1,
-    WR_CODEC_PUBLISH,
-    WR_CODEC_HISTORY,
-    WR_CODEC_PRESENCE,
-    WR_CODEC_PRESENCE_STATS,
+enum wr_protocol_op {
+    WR_PROTOCOL_SUBSCRIBE = 1,
+    WR_PROTOCOL_PUBLISH,
+    WR_PROTOCOL_HISTORY,
+    WR_PROTOCOL_PRESENCE,
+    WR_PROTOCOL_PRESENCE_STATS,
 };
 
 /* The answer to a request; everything is borrowed for the time of the call. */
-struct wr_codec_result {
-    enum wr_codec_op op;
+struct wr_protocol_result {
+    enum wr_protocol_op op;
     uint64_t cookie;
     wr_err code;
     const char *message; /* for a person, on an error; never NULL */
@@ -74,56 +74,58 @@ struct wr_codec_result {
     uint64_t offset; /* subscribe: the room's top; publish: the entry's; history: top */
     int64_t time_ms; /* publish */
     bool recovered;  /* subscribe with WR_SUB_RECOVER: pubs are all that came after since */
-    const struct wr_codec_pub *pubs; /* subscribe, history */
+    const struct wr_protocol_pub *pubs; /* subscribe, history */
     size_t num_pubs;
     uint32_t num_clients, num_users;
-    const struct wr_codec_info *members; /* presence */
+    const struct wr_protocol_info *members; /* presence */
     size_t num_members;
 };
 
-/* What the gateway does for a codec; all on the connection's thread, none blocks. */
-struct wr_codec_api {
+/* What the gateway does for a protocol; all on the connection's thread, none blocks. */
+struct wr_protocol_api {
     uint32_t size; /* of this table: later versions append */
     /* One message to this client. Text must be valid UTF-8. */
-    void (*send)(struct wr_codec_conn *c, struct wr_slice message, bool binary);
+    void (*send)(struct wr_protocol_conn *c, struct wr_slice message, bool binary);
     /* Closes after what was sent. A reason is required, plain text, at most 123 bytes. */
-    void (*close)(struct wr_codec_conn *c, uint16_t code, const char *reason);
+    void (*close)(struct wr_protocol_conn *c, uint16_t code, const char *reason);
     /* Who the client is from now on: connection id (unique), user, JSON for ClientInfo or empty. Copied. Call it before
      * the first subscribe or publish. */
-    bool (*identify)(struct wr_codec_conn *c, struct wr_slice client, struct wr_slice user,
+    bool (*identify)(struct wr_protocol_conn *c, struct wr_slice client, struct wr_slice user,
                      struct wr_slice conn_info);
-    struct wr_codec_info (*info)(struct wr_codec_conn *c); /* borrowed until the next identify */
+    struct wr_protocol_info (*info)(
+        struct wr_protocol_conn *c); /* borrowed until the next identify */
     /* `wake` runs in about ms; replaces an earlier one; 0 = never. */
-    void (*wake)(struct wr_codec_conn *c, uint32_t ms);
+    void (*wake)(struct wr_protocol_conn *c, uint32_t ms);
     /* Errors at once, then no result comes: INVALID (room name), CONFLICT (subscribed already), TOO_BIG (too many
      * rooms), BUSY (queue full). */
-    wr_err (*subscribe)(struct wr_codec_conn *c, const struct wr_codec_subscribe *req,
+    wr_err (*subscribe)(struct wr_protocol_conn *c, const struct wr_protocol_subscribe *req,
                         uint64_t cookie);
     /* True when it was subscribed (or on its way to be): nothing of that room is sent any more. */
-    bool (*unsubscribe)(struct wr_codec_conn *c, struct wr_slice room);
-    bool (*is_subscribed)(struct wr_codec_conn *c, struct wr_slice room);
+    bool (*unsubscribe)(struct wr_protocol_conn *c, struct wr_slice room);
+    bool (*is_subscribed)(struct wr_protocol_conn *c, struct wr_slice room);
     /* data: JSON without raw newlines, copied. Errors at once: INVALID (room name), TOO_BIG, BUSY (too much waits). */
-    wr_err (*publish)(struct wr_codec_conn *c, struct wr_slice room, struct wr_slice data,
+    wr_err (*publish)(struct wr_protocol_conn *c, struct wr_slice room, struct wr_slice data,
                       uint64_t cookie);
-    wr_err (*history)(struct wr_codec_conn *c, const struct wr_codec_history *req, uint64_t cookie);
-    wr_err (*presence)(struct wr_codec_conn *c, struct wr_slice room, bool stats_only,
+    wr_err (*history)(struct wr_protocol_conn *c, const struct wr_protocol_history *req,
+                      uint64_t cookie);
+    wr_err (*presence)(struct wr_protocol_conn *c, struct wr_slice room, bool stats_only,
                        uint64_t cookie);
     /* Requests of this connection that are not answered yet. */
-    uint32_t (*pending)(struct wr_codec_conn *c);
+    uint32_t (*pending)(struct wr_protocol_conn *c);
     /* Stops and resumes reading from this client. */
-    void (*pause)(struct wr_codec_conn *c, bool pause);
+    void (*pause)(struct wr_protocol_conn *c, bool pause);
 };
 
-struct wr_codec_open {
+struct wr_protocol_open {
     const char *query;  /* raw query string, "" when none */
     const char *client; /* the client's address */
     /* Decoded `name` of the query; false when it is missing or too long. */
-    bool (*param)(const struct wr_codec_open *o, const char *name, char *out, size_t n);
+    bool (*param)(const struct wr_protocol_open *o, const char *name, char *out, size_t n);
 };
 
-struct wr_codec_plugin {
+struct wr_protocol_plugin {
     struct wr_plugin
-        base; /* state_size: state of the codec in this gateway, shared by its connections */
+        base; /* state_size: state of the protocol in this gateway, shared by its connections */
     size_t conn_size; /* bytes of zeroed state that each connection has */
     const char *path; /* where it is served: "/ws". Required. */
     const char *const
@@ -131,26 +133,26 @@ struct wr_codec_plugin {
     uint32_t ping_ms, pong_ms; /* WebSocket pings by the gateway; 0 = its defaults */
     bool binary;               /* encode_* yield binary messages */
     /* A client came. Required. */
-    void (*open)(void *state, const struct wr_codec_api *api, struct wr_codec_conn *c, void *cs,
-                 const struct wr_codec_open *o);
+    void (*open)(void *state, const struct wr_protocol_api *api, struct wr_protocol_conn *c,
+                 void *cs, const struct wr_protocol_open *o);
     /* A whole message of it. Required. */
     void (*message)(void *cs, struct wr_slice message, bool binary);
     /* The answer to a request. Required. */
-    void (*result)(void *cs, const struct wr_codec_result *r);
+    void (*result)(void *cs, const struct wr_protocol_result *r);
     /* The gateway ended a positioned subscription: entries may be missing. Optional. */
     void (*unsubscribed)(void *cs, struct wr_slice room);
     void (*wake)(void *cs); /* Optional. */
     /* The client is gone: free what cs points to. Optional. */
     void (*close)(void *cs);
     /* Appends one message with these entries of a room, n >= 1. Required. */
-    void (*encode_publications)(struct wr_slice room, const struct wr_codec_pub *pubs, size_t n,
+    void (*encode_publications)(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
                                 struct wr_buf *out);
     /* Appends one message that says who came and who left. Optional. */
-    void (*encode_members)(struct wr_slice room, const struct wr_codec_info *joined,
-                           size_t n_joined, const struct wr_codec_info *left, size_t n_left,
+    void (*encode_members)(struct wr_slice room, const struct wr_protocol_info *joined,
+                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
                            struct wr_buf *out);
     /* Before the handshake: refuses a client with 400 and the sentence in why. On an HTTP thread. Optional. */
-    wr_err (*check)(const struct wr_codec_open *o, struct wr_errmsg *why);
+    wr_err (*check)(const struct wr_protocol_open *o, struct wr_errmsg *why);
 };
 
 #endif

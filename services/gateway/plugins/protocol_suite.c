@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The conformance suite of the codec kind. The kit itself aborts on what no codec may do: text that is not UTF-8, a
+ * The conformance suite of the protocol kind. The kit itself aborts on what no protocol may do: text that is not UTF-8, a
  * message behind a close, a close without a reason, published data with a raw newline. */
-#include "codec_suite.h"
-#include "codec_kit.h"
+#include "protocol_suite.h"
+#include "protocol_kit.h"
 #include "wr_plugins.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
-static void table_is_whole(const struct wr_codec_plugin *p)
+static void table_is_whole(const struct wr_protocol_plugin *p)
 {
     struct wr_errmsg err = {{0}};
     if (wr_plugin_check(&p->base, &err) != WR_OK)
@@ -23,8 +23,8 @@ static void table_is_whole(const struct wr_codec_plugin *p)
     assert_non_null(p->encode_publications);
 }
 
-/* Whatever comes in, every request is answered with every error, and the codec is closed in the middle of things. */
-static void takes_anything(const struct wr_codec_plugin *p)
+/* Whatever comes in, every request is answered with every error, and the protocol is closed in the middle of things. */
+static void takes_anything(const struct wr_protocol_plugin *p)
 {
     static const char *const messages[] = {
         "",
@@ -40,7 +40,7 @@ static void takes_anything(const struct wr_codec_plugin *p)
         "\xe6\x88\xbf\xe9\x97\xb4 \xf0\x9f\x8c\x9e",
         "{\"id\":5,\"history\":{\"channel\":\"a\"}}"};
     for (int code = WR_OK; code <= WR_ERR_POSITION; code++) {
-        struct wr_codec_conn k;
+        struct wr_protocol_conn k;
         kit_open(&k, p, "room=suite");
         for (size_t i = 0; i < WR_ARRAY_LEN(messages); i++)
             kit_say(&k, messages[i]);
@@ -56,9 +56,9 @@ static void takes_anything(const struct wr_codec_plugin *p)
     }
 }
 
-static void refuses_politely(const struct wr_codec_plugin *p)
+static void refuses_politely(const struct wr_protocol_plugin *p)
 {
-    struct wr_codec_conn k;
+    struct wr_protocol_conn k;
     kit_open(&k, p, "room=suite");
     kit_say(&k, "{\"id\":1,\"connect\":{}}");
     for (int code = WR_ERR_INTERNAL; code <= WR_ERR_POSITION && !k.close_code; code++) {
@@ -69,7 +69,7 @@ static void refuses_politely(const struct wr_codec_plugin *p)
     kit_close(&k);
 }
 
-static void encodes_what_others_stored(const struct wr_codec_plugin *p)
+static void encodes_what_others_stored(const struct wr_protocol_plugin *p)
 {
     static const char *const data[] = {
         "{\"text\":\"hello\"}",
@@ -83,15 +83,15 @@ static void encodes_what_others_stored(const struct wr_codec_plugin *p)
         "{\"type\":\"file\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":\"/files/x\"}}",
         "{\"type\":\"file\",\"file\":{}}",
         "{\"type\":\"file\",\"file\":7}"};
-    struct wr_codec_pub pubs[WR_ARRAY_LEN(data)];
-    struct wr_codec_info who = {.client = wr_slice_str("c\"1"),
-                                .conn_info = wr_slice_str("{\"name\":\"A\"}")};
+    struct wr_protocol_pub pubs[WR_ARRAY_LEN(data)];
+    struct wr_protocol_info who = {.client = wr_slice_str("c\"1"),
+                                   .conn_info = wr_slice_str("{\"name\":\"A\"}")};
     for (size_t i = 0; i < WR_ARRAY_LEN(data); i++) {
-        pubs[i] = (struct wr_codec_pub){.offset = i + 1,
-                                        .time_ms = -1,
-                                        .has_info = i % 2,
-                                        .info = who,
-                                        .data = wr_slice_str(data[i])};
+        pubs[i] = (struct wr_protocol_pub){.offset = i + 1,
+                                           .time_ms = -1,
+                                           .has_info = i % 2,
+                                           .info = who,
+                                           .data = wr_slice_str(data[i])};
         for (size_t n = 1; n <= i + 1; n++) {
             struct wr_buf b = {0};
             p->encode_publications(wr_slice_str("room \"1\""), pubs, n, &b);
@@ -108,7 +108,7 @@ static void encodes_what_others_stored(const struct wr_codec_plugin *p)
     }
 }
 
-void codec_suite(const struct wr_codec_plugin *p)
+void protocol_suite(const struct wr_protocol_plugin *p)
 {
     table_is_whole(p);
     takes_anything(p);

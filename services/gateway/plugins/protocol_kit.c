@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A gateway made of paper (codec_kit.h). */
-#include "codec_kit.h"
+ * A gateway made of paper (protocol_kit.h). */
+#include "protocol_kit.h"
 #include "wr_plugins.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static void must(bool ok)
         abort();
 }
 
-static void api_send(struct wr_codec_conn *k, struct wr_slice m, bool binary)
+static void api_send(struct wr_protocol_conn *k, struct wr_slice m, bool binary)
 {
     must(!k->close_code); /* nothing may follow a close */
     must(binary || wr_utf8_valid(m.p, m.n));
@@ -21,7 +21,7 @@ static void api_send(struct wr_codec_conn *k, struct wr_slice m, bool binary)
     k->nsent++;
 }
 
-static void api_close(struct wr_codec_conn *k, uint16_t code, const char *reason)
+static void api_close(struct wr_protocol_conn *k, uint16_t code, const char *reason)
 {
     must(code >= 1000 && code < 5000 && reason && reason[0] && strlen(reason) <= 123);
     if (k->close_code)
@@ -30,7 +30,7 @@ static void api_close(struct wr_codec_conn *k, uint16_t code, const char *reason
     (void)snprintf(k->close_reason, sizeof k->close_reason, "%s", reason);
 }
 
-static bool api_identify(struct wr_codec_conn *k, struct wr_slice client, struct wr_slice user,
+static bool api_identify(struct wr_protocol_conn *k, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
     must(client.n == 36 && user.n < 256);
@@ -40,17 +40,17 @@ static bool api_identify(struct wr_codec_conn *k, struct wr_slice client, struct
     return true;
 }
 
-static struct wr_codec_info api_info(struct wr_codec_conn *k)
+static struct wr_protocol_info api_info(struct wr_protocol_conn *k)
 {
-    return (struct wr_codec_info){.client = wr_slice_str(k->client)};
+    return (struct wr_protocol_info){.client = wr_slice_str(k->client)};
 }
 
-static void api_wake(struct wr_codec_conn *k, uint32_t ms)
+static void api_wake(struct wr_protocol_conn *k, uint32_t ms)
 {
     k->wake_ms = ms;
 }
 
-static wr_err ask(struct wr_codec_conn *k, enum wr_codec_op op, struct wr_slice room,
+static wr_err ask(struct wr_protocol_conn *k, enum wr_protocol_op op, struct wr_slice room,
                   uint64_t cookie)
 {
     if (!room.n || room.n > 255)
@@ -65,7 +65,7 @@ static wr_err ask(struct wr_codec_conn *k, enum wr_codec_op op, struct wr_slice 
     return WR_OK;
 }
 
-static size_t find(struct wr_codec_conn *k, struct wr_slice room)
+static size_t find(struct wr_protocol_conn *k, struct wr_slice room)
 {
     size_t i = 0;
     while (i < k->nsubscribed && !wr_slice_is(room, k->subscribed[i]))
@@ -73,14 +73,14 @@ static size_t find(struct wr_codec_conn *k, struct wr_slice room)
     return i;
 }
 
-static wr_err api_subscribe(struct wr_codec_conn *k, const struct wr_codec_subscribe *r,
+static wr_err api_subscribe(struct wr_protocol_conn *k, const struct wr_protocol_subscribe *r,
                             uint64_t cookie)
 {
     if (find(k, r->room) < k->nsubscribed)
         return WR_ERR_CONFLICT;
     if (k->nsubscribed == WR_ARRAY_LEN(k->subscribed))
         return WR_ERR_TOO_BIG;
-    wr_err e = ask(k, WR_CODEC_SUBSCRIBE, r->room, cookie);
+    wr_err e = ask(k, WR_PROTOCOL_SUBSCRIBE, r->room, cookie);
     if (e == WR_OK) {
         k->asks[k->nasks - 1].flags = r->flags;
         k->asks[k->nasks - 1].since = r->since_offset;
@@ -91,7 +91,7 @@ static wr_err api_subscribe(struct wr_codec_conn *k, const struct wr_codec_subsc
     return e;
 }
 
-static bool api_unsubscribe(struct wr_codec_conn *k, struct wr_slice room)
+static bool api_unsubscribe(struct wr_protocol_conn *k, struct wr_slice room)
 {
     size_t i = find(k, room);
     if (i == k->nsubscribed)
@@ -100,16 +100,16 @@ static bool api_unsubscribe(struct wr_codec_conn *k, struct wr_slice room)
     return true;
 }
 
-static bool api_is_subscribed(struct wr_codec_conn *k, struct wr_slice room)
+static bool api_is_subscribed(struct wr_protocol_conn *k, struct wr_slice room)
 {
     return find(k, room) < k->nsubscribed;
 }
 
-static wr_err api_publish(struct wr_codec_conn *k, struct wr_slice room, struct wr_slice data,
+static wr_err api_publish(struct wr_protocol_conn *k, struct wr_slice room, struct wr_slice data,
                           uint64_t cookie)
 {
     must(!data.n || !memchr(data.p, '\n', data.n));
-    wr_err e = ask(k, WR_CODEC_PUBLISH, room, cookie);
+    wr_err e = ask(k, WR_PROTOCOL_PUBLISH, room, cookie);
     if (e == WR_OK) {
         wr_buf_slice(&k->published, data);
         wr_buf_char(&k->published, '\n');
@@ -117,35 +117,35 @@ static wr_err api_publish(struct wr_codec_conn *k, struct wr_slice room, struct 
     return e;
 }
 
-static wr_err api_history(struct wr_codec_conn *k, const struct wr_codec_history *q,
+static wr_err api_history(struct wr_protocol_conn *k, const struct wr_protocol_history *q,
                           uint64_t cookie)
 {
     must(q->limit >= -1);
-    return ask(k, WR_CODEC_HISTORY, q->room, cookie);
+    return ask(k, WR_PROTOCOL_HISTORY, q->room, cookie);
 }
 
-static wr_err api_presence(struct wr_codec_conn *k, struct wr_slice room, bool stats,
+static wr_err api_presence(struct wr_protocol_conn *k, struct wr_slice room, bool stats,
                            uint64_t cookie)
 {
-    return ask(k, stats ? WR_CODEC_PRESENCE_STATS : WR_CODEC_PRESENCE, room, cookie);
+    return ask(k, stats ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE, room, cookie);
 }
 
-static uint32_t api_pending(struct wr_codec_conn *k)
+static uint32_t api_pending(struct wr_protocol_conn *k)
 {
     return (uint32_t)k->nasks;
 }
 
-static void api_pause(struct wr_codec_conn *k, bool pause)
+static void api_pause(struct wr_protocol_conn *k, bool pause)
 {
     k->is_paused = pause;
 }
 
-static const struct wr_codec_api api = {
+static const struct wr_protocol_api api = {
     sizeof api,  api_send,      api_close,       api_identify,      api_info,
     api_wake,    api_subscribe, api_unsubscribe, api_is_subscribed, api_publish,
     api_history, api_presence,  api_pending,     api_pause};
 
-static bool param(const struct wr_codec_open *o, const char *name, char *out, size_t n)
+static bool param(const struct wr_protocol_open *o, const char *name, char *out, size_t n)
 {
     size_t nn = strlen(name);
     const char *at = strstr(o->query, name);
@@ -154,34 +154,34 @@ static bool param(const struct wr_codec_open *o, const char *name, char *out, si
     return (size_t)snprintf(out, n, "%.*s", (int)strcspn(at + nn + 1, "&"), at + nn + 1) < n;
 }
 
-void kit_open(struct wr_codec_conn *k, const struct wr_codec_plugin *p, const char *query)
+void kit_open(struct wr_protocol_conn *k, const struct wr_protocol_plugin *p, const char *query)
 {
     memset(k, 0, sizeof *k);
     k->plugin = p;
     k->state = calloc(1, p->base.state_size + 1);
     k->cs = calloc(1, p->conn_size + 1);
     must(k->state && k->cs);
-    struct wr_codec_open o = {.query = query, .client = "127.0.0.1", .param = param};
+    struct wr_protocol_open o = {.query = query, .client = "127.0.0.1", .param = param};
     p->open(k->state, &api, k, k->cs, &o);
 }
 
-void kit_message(struct wr_codec_conn *k, struct wr_slice m, bool binary)
+void kit_message(struct wr_protocol_conn *k, struct wr_slice m, bool binary)
 {
     if (!k->close_code)
         k->plugin->message(k->cs, m, binary);
 }
 
-void kit_say(struct wr_codec_conn *k, const char *text)
+void kit_say(struct wr_protocol_conn *k, const char *text)
 {
     kit_message(k, wr_slice_str(text), false);
 }
 
-bool kit_answer(struct wr_codec_conn *k, wr_err code)
+bool kit_answer(struct wr_protocol_conn *k, wr_err code)
 {
-    static const struct wr_codec_info ann = {
+    static const struct wr_protocol_info ann = {
         .client = {(const uint8_t *)"c-1", 3},
         .conn_info = {(const uint8_t *)"{\"name\":\"Ann\"}", 14}};
-    static const struct wr_codec_pub pubs[] = {
+    static const struct wr_protocol_pub pubs[] = {
         {.offset = 4,
          .time_ms = 1000,
          .kind = 1,
@@ -193,23 +193,23 @@ bool kit_answer(struct wr_codec_conn *k, wr_err code)
         return false;
     struct kit_ask a = k->asks[0];
     memmove(k->asks, k->asks + 1, --k->nasks * sizeof k->asks[0]);
-    bool recovers = a.op == WR_CODEC_SUBSCRIBE && (a.flags & WR_SUB_RECOVER) && a.since == 3;
+    bool recovers = a.op == WR_PROTOCOL_SUBSCRIBE && (a.flags & WR_SUB_RECOVER) && a.since == 3;
     if (code == WR_OK && (a.flags & WR_SUB_RECOVER) && (a.flags & WR_SUB_REJECT) && !recovers)
         code = WR_ERR_POSITION;
-    struct wr_codec_result r = {.op = a.op,
-                                .cookie = a.cookie,
-                                .code = code,
-                                .message = code ? wr_err_text(code) : "",
-                                .room = wr_slice_str(a.room),
-                                .epoch = wr_slice_str("abcdefgh"),
-                                .offset = 5};
-    if (code == WR_OK && (recovers || a.op == WR_CODEC_HISTORY)) {
+    struct wr_protocol_result r = {.op = a.op,
+                                   .cookie = a.cookie,
+                                   .code = code,
+                                   .message = code ? wr_err_text(code) : "",
+                                   .room = wr_slice_str(a.room),
+                                   .epoch = wr_slice_str("abcdefgh"),
+                                   .offset = 5};
+    if (code == WR_OK && (recovers || a.op == WR_PROTOCOL_HISTORY)) {
         r.pubs = pubs;
         r.num_pubs = 2;
         r.recovered = recovers;
         r.offset = recovers ? 3 : 5;
     }
-    if (code == WR_OK && a.op == WR_CODEC_PRESENCE) {
+    if (code == WR_OK && a.op == WR_PROTOCOL_PRESENCE) {
         r.members = &ann;
         r.num_members = 1;
     }
@@ -217,12 +217,12 @@ bool kit_answer(struct wr_codec_conn *k, wr_err code)
     if (k->close_code)
         return true;
     k->plugin->result(k->cs, &r);
-    if (code != WR_OK && a.op == WR_CODEC_SUBSCRIBE)
+    if (code != WR_OK && a.op == WR_PROTOCOL_SUBSCRIBE)
         (void)api_unsubscribe(k, r.room);
     return true;
 }
 
-const char *kit_sent(struct wr_codec_conn *k)
+const char *kit_sent(struct wr_protocol_conn *k)
 {
     wr_buf_char(&k->sent, 0);
     must(!k->sent.failed);
@@ -230,7 +230,7 @@ const char *kit_sent(struct wr_codec_conn *k)
     return (const char *)k->sent.p;
 }
 
-void kit_close(struct wr_codec_conn *k)
+void kit_close(struct wr_protocol_conn *k)
 {
     if (WR_PLUGIN_HAS(k->plugin, close))
         k->plugin->close(k->cs);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The codecs: the suite for each, then what each format owes its clients, as vectors. */
-#include "codec_kit.h"
-#include "codec_suite.h"
+ * The protocols: the suite for each, then what each format owes its clients, as vectors. */
+#include "protocol_kit.h"
+#include "protocol_suite.h"
 #include "json_read.h"
 #include "wr_plugins.h"
 #include <setjmp.h>
@@ -13,20 +13,20 @@
 
 static struct wr_plugins *plugins;
 
-static const struct wr_codec_plugin *codec(const char *name)
+static const struct wr_protocol_plugin *protocol(const char *name)
 {
-    const struct wr_codec_plugin *p = wr_plugins_find(plugins, WR_KIND_CODEC, name);
+    const struct wr_protocol_plugin *p = wr_plugins_find(plugins, WR_KIND_PROTOCOL, name);
     if (!p)
-        fail_msg("no codec %s in %s", name, WR_TEST_PLUGINS);
+        fail_msg("no protocol %s in %s", name, WR_TEST_PLUGINS);
     return p;
 }
 
-static void test_every_codec_conforms(void **state)
+static void test_every_protocol_conforms(void **state)
 {
     (void)state;
-    codec_suite(codec("text"));
-    codec_suite(codec("centrifuge-json"));
-    codec_suite(codec("null-codec"));
+    protocol_suite(protocol("text"));
+    protocol_suite(protocol("centrifuge-json"));
+    protocol_suite(protocol("null-protocol"));
 }
 
 /* ---- JSON ---- */
@@ -99,8 +99,8 @@ static void test_json_strings_are_unescaped(void **state)
 static void encoded(const char *name, const char *data, const char *want)
 {
     struct wr_buf b = {0};
-    struct wr_codec_pub p = {.offset = 1, .data = wr_slice_str(data)};
-    codec(name)->encode_publications(wr_slice_str("r"), &p, 1, &b);
+    struct wr_protocol_pub p = {.offset = 1, .data = wr_slice_str(data)};
+    protocol(name)->encode_publications(wr_slice_str("r"), &p, 1, &b);
     wr_buf_char(&b, 0);
     assert_string_equal((char *)b.p, want);
     wr_buf_free(&b);
@@ -109,8 +109,8 @@ static void encoded(const char *name, const char *data, const char *want)
 static void test_text_lines_in(void **state)
 {
     (void)state;
-    struct wr_codec_conn k;
-    kit_open(&k, codec("text"), "room=kitchen");
+    struct wr_protocol_conn k;
+    kit_open(&k, protocol("text"), "room=kitchen");
     assert_string_equal(k.subscribed[0], "kitchen");
     kit_say(&k, "  two\nlines \r\n");
     kit_say(&k, "   \n ");
@@ -119,7 +119,7 @@ static void test_text_lines_in(void **state)
     assert_string_equal((char *)k.published.p,
                         "{\"text\":\"two lines\"}\n{\"text\":\"quote \\\" and \\\\\"}\n");
     kit_close(&k);
-    kit_open(&k, codec("text"), "");
+    kit_open(&k, protocol("text"), "");
     assert_string_equal(k.subscribed[0], "lobby");
     kit_close(&k);
 }
@@ -141,8 +141,8 @@ static void test_text_lines_out(void **state)
 static void test_text_slows_a_fast_sender_and_says_what_failed(void **state)
 {
     (void)state;
-    struct wr_codec_conn k;
-    kit_open(&k, codec("text"), "");
+    struct wr_protocol_conn k;
+    kit_open(&k, protocol("text"), "");
     assert_true(kit_answer(&k, WR_OK)); /* the subscription */
     for (unsigned i = 0; i < 100; i++)
         kit_say(&k, "line");
@@ -165,11 +165,11 @@ static void test_text_slows_a_fast_sender_and_says_what_failed(void **state)
 
 /* ---- centrifuge-json ---- */
 
-static void connected(struct wr_codec_conn *k, const char *data)
+static void connected(struct wr_protocol_conn *k, const char *data)
 {
     char line[300];
     (void)snprintf(line, sizeof line, "{\"id\":1,\"connect\":{\"data\":%s}}", data);
-    kit_open(k, codec("centrifuge-json"), "");
+    kit_open(k, protocol("centrifuge-json"), "");
     kit_say(k, line);
     const char *got = kit_sent(k);
     assert_non_null(strstr(got, "{\"id\":1,\"connect\":{\"client\":\""));
@@ -178,7 +178,7 @@ static void connected(struct wr_codec_conn *k, const char *data)
 
 static void answers(const char *line, wr_err code, const char *want)
 {
-    struct wr_codec_conn k;
+    struct wr_protocol_conn k;
     connected(&k, "{\"name\":\"Ann\"}");
     assert_string_equal(k.conn_info, "{\"name\":\"Ann\"}");
     kit_say(&k, line);
@@ -245,7 +245,7 @@ static void test_centrifuge_answers(void **state)
 static void test_centrifuge_passes_data_byte_for_byte(void **state)
 {
     (void)state;
-    struct wr_codec_conn k;
+    struct wr_protocol_conn k;
     connected(&k, "null");
     kit_say(&k, "{\"id\":2,\"publish\":{\"channel\":\"r\",\"data\":{\"n\": 1.10, "
                 "\"big\":12345678901234567890123}}}");
@@ -261,8 +261,8 @@ static void test_centrifuge_passes_data_byte_for_byte(void **state)
 static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
 {
     (void)state;
-    struct wr_codec_conn k;
-    kit_open(&k, codec("centrifuge-json"), "");
+    struct wr_protocol_conn k;
+    kit_open(&k, protocol("centrifuge-json"), "");
     kit_say(&k, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"refresh\":{}}\n");
     assert_int_equal(k.nsent, 1);
     kit_close(&k);
@@ -270,8 +270,8 @@ static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
 
 static void closes(const char *line, unsigned code, bool connect)
 {
-    struct wr_codec_conn k;
-    kit_open(&k, codec("centrifuge-json"), "");
+    struct wr_protocol_conn k;
+    kit_open(&k, protocol("centrifuge-json"), "");
     if (connect)
         kit_say(&k, "{\"id\":1,\"connect\":{}}");
     kit_say(&k, line);
@@ -301,8 +301,8 @@ static void test_centrifuge_close_codes(void **state)
 static void test_centrifuge_keeps_alive(void **state)
 {
     (void)state;
-    const struct wr_codec_plugin *p = codec("centrifuge-json");
-    struct wr_codec_conn k;
+    const struct wr_protocol_plugin *p = protocol("centrifuge-json");
+    struct wr_protocol_conn k;
     kit_open(&k, p, "");
     assert_int_equal(k.wake_ms, 10000);
     p->wake(k.cs);
@@ -325,10 +325,10 @@ static void test_centrifuge_keeps_alive(void **state)
 static void test_centrifuge_tells_insufficient_state_and_members(void **state)
 {
     (void)state;
-    const struct wr_codec_plugin *p = codec("centrifuge-json");
-    struct wr_codec_conn k;
+    const struct wr_protocol_plugin *p = protocol("centrifuge-json");
+    struct wr_protocol_conn k;
     struct wr_buf b = {0};
-    struct wr_codec_info who = {.client = wr_slice_str("c")};
+    struct wr_protocol_info who = {.client = wr_slice_str("c")};
     connected(&k, "null");
     p->unsubscribed(k.cs, wr_slice_str("r"));
     assert_string_equal(kit_sent(&k), "{\"push\":{\"channel\":\"r\",\"unsubscribe\":{\"code\":2500,"
@@ -359,7 +359,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_codec_conforms),
+        cmocka_unit_test(test_every_protocol_conforms),
         cmocka_unit_test(test_json_takes_only_json),
         cmocka_unit_test(test_json_strings_are_read_whole),
         cmocka_unit_test(test_json_strings_are_unescaped),

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Groups: sets of connections that frames are sent to. Each thread has the part with its own connections and is the only
+ * Fan-outs: sets of connections that frames are sent to. Each thread has the part with its own connections and is the only
  * one to touch it; `present` counts members and posts that may add one, so that a sender skips threads without any. */
 #include "plane_priv.h"
 #include <stdlib.h>
 
-struct wr_group *wr_group_new(struct wr_plane *p)
+struct wr_fanout *wr_fanout_new(struct wr_plane *p)
 {
-    struct wr_group *g = calloc(1, sizeof *g + p->nthreads * sizeof g->parts[0]);
+    struct wr_fanout *g = calloc(1, sizeof *g + p->nthreads * sizeof g->parts[0]);
     if (!g)
         return NULL;
     atomic_init(&g->refs, 1);
@@ -16,15 +16,15 @@ struct wr_group *wr_group_new(struct wr_plane *p)
     return g;
 }
 
-static struct wr_group *group_ref(struct wr_group *g)
+static struct wr_fanout *group_ref(struct wr_fanout *g)
 {
     atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
     return g;
 }
 
-void wr_group_unref(struct wr_group **gp)
+void wr_fanout_unref(struct wr_fanout **gp)
 {
-    struct wr_group *g = *gp;
+    struct wr_fanout *g = *gp;
     *gp = NULL;
     if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
         return;
@@ -33,7 +33,7 @@ void wr_group_unref(struct wr_group **gp)
     free(g);
 }
 
-static void count_classes(struct wr_group *g, uint32_t classes, int by)
+static void count_classes(struct wr_fanout *g, uint32_t classes, int by)
 {
     for (uint32_t i = 0; i < PLANE__CLASSES; i++)
         if (classes & (1u << i))
@@ -53,11 +53,11 @@ static bool part_grow(struct plane__part *p)
     return true;
 }
 
-bool wr_group_add(struct wr_group *g, struct wr_conn *c, uint32_t classes)
+bool wr_fanout_add(struct wr_fanout *g, struct wr_conn *c, uint32_t classes)
 {
     struct plane__part *p = &g->parts[c->t->index];
     for (struct plane__member *m = c->members; m; m = m->next)
-        if (m->group == g)
+        if (m->fanout == g)
             return true;
     if (c->state == CONN_DEAD)
         return true;
@@ -66,7 +66,7 @@ bool wr_group_add(struct wr_group *g, struct wr_conn *c, uint32_t classes)
         free(m);
         return false;
     }
-    *m = (struct plane__member){.group = group_ref(g), .index = p->n, .next = c->members};
+    *m = (struct plane__member){.fanout = group_ref(g), .index = p->n, .next = c->members};
     c->members = m;
     p->v[p->n++] = (struct plane__entry){c, m, classes};
     atomic_fetch_add(&p->present, 1);
@@ -77,7 +77,7 @@ bool wr_group_add(struct wr_group *g, struct wr_conn *c, uint32_t classes)
 
 static void member_remove(struct wr_conn *c, struct plane__member *m)
 {
-    struct wr_group *g = m->group;
+    struct wr_fanout *g = m->fanout;
     struct plane__part *p = &g->parts[c->t->index];
     count_classes(g, p->v[m->index].classes, -1);
     p->v[m->index] = p->v[--p->n];
@@ -90,13 +90,13 @@ static void member_remove(struct wr_conn *c, struct plane__member *m)
     atomic_fetch_sub(&p->present, 1);
     atomic_fetch_sub_explicit(&g->size, 1, memory_order_relaxed);
     free(m);
-    wr_group_unref(&g);
+    wr_fanout_unref(&g);
 }
 
-void wr_group_remove(struct wr_group *g, struct wr_conn *c)
+void wr_fanout_remove(struct wr_fanout *g, struct wr_conn *c)
 {
     for (struct plane__member **at = &c->members; *at; at = &(*at)->next) {
-        if ((*at)->group != g)
+        if ((*at)->fanout != g)
             continue;
         struct plane__member *m = *at;
         *at = m->next;
@@ -105,7 +105,7 @@ void wr_group_remove(struct wr_group *g, struct wr_conn *c)
     }
 }
 
-void group__leave_all(struct wr_conn *c)
+void fanout__leave_all(struct wr_conn *c)
 {
     while (c->members) {
         struct plane__member *m = c->members;
@@ -114,7 +114,7 @@ void group__leave_all(struct wr_conn *c)
     }
 }
 
-bool wr_group_is_empty(const struct wr_group *g)
+bool wr_fanout_is_empty(const struct wr_fanout *g)
 {
     for (uint32_t i = 0; i < g->nparts; i++)
         if (atomic_load(&g->parts[i].present))
@@ -122,12 +122,12 @@ bool wr_group_is_empty(const struct wr_group *g)
     return true;
 }
 
-size_t wr_group_size(const struct wr_group *g)
+size_t wr_fanout_size(const struct wr_fanout *g)
 {
     return atomic_load_explicit(&g->size, memory_order_relaxed);
 }
 
-size_t wr_group_size_of(const struct wr_group *g, uint32_t classes)
+size_t wr_fanout_size_of(const struct wr_fanout *g, uint32_t classes)
 {
     unsigned most = 0;
     for (uint32_t i = 0; i < PLANE__CLASSES; i++) {
@@ -139,14 +139,14 @@ size_t wr_group_size_of(const struct wr_group *g, uint32_t classes)
     return most;
 }
 
-void wr_group_post(struct wr_group *g, struct wr_conn_id id, wr_conn_fn fn, void *arg)
+void wr_fanout_post(struct wr_fanout *g, struct wr_conn_id id, wr_conn_fn fn, void *arg)
 {
     uint32_t ti = plane__thread_of(id.v);
     struct plane__item *it = calloc(1, sizeof *it);
     if (!it || ti >= g->plane->nthreads)
         abort(); /* a request would be lost: there is no going on without a few bytes */
     it->kind = ITEM_POST;
-    it->group = group_ref(g);
+    it->fanout = group_ref(g);
     it->u.post.id = id.v;
     it->u.post.fn = fn;
     it->u.post.arg = arg;
@@ -154,7 +154,8 @@ void wr_group_post(struct wr_group *g, struct wr_conn_id id, wr_conn_fn fn, void
     plane__post(&g->plane->threads[ti], it);
 }
 
-wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t n, uint32_t classes)
+wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_t n,
+                      uint32_t classes)
 {
     struct wr_plane *p = g->plane;
     struct plane__item *items[PLANE__THREADS_MAX] = {
@@ -183,7 +184,7 @@ wr_err wr_group_send(struct wr_group *g, struct wr_frame *const *frames, size_t 
         if (!it)
             continue;
         *it = (struct plane__item){
-            .kind = ITEM_SEND, .group = group_ref(g), .classes = classes, .u.send = {n, bytes}};
+            .kind = ITEM_SEND, .fanout = group_ref(g), .classes = classes, .u.send = {n, bytes}};
         for (size_t k = 0; k < n; k++)
             it->frames[k] = wr_frame_ref(frames[k]);
         plane__post(&p->threads[i], it);
@@ -196,9 +197,9 @@ out:
     return e;
 }
 
-void group__run_send(struct plane__thread *t, struct plane__item *it)
+void fanout__run_send(struct plane__thread *t, struct plane__item *it)
 {
-    struct plane__part *p = &it->group->parts[t->index];
+    struct plane__part *p = &it->fanout->parts[t->index];
     for (uint32_t i = 0; i < p->n; i++) {
         struct plane__entry *e = &p->v[i];
         if (!(e->classes & it->classes))
@@ -210,7 +211,7 @@ void group__run_send(struct plane__thread *t, struct plane__item *it)
         wr_frame_unref(it->frames[k]);
 }
 
-void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
+void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
 {
     for (uint32_t i = 0; i < g->plane->nthreads; i++) {
         if (!atomic_load(&g->parts[i].present))
@@ -219,16 +220,16 @@ void wr_group_each(struct wr_group *g, uint32_t classes, wr_member_fn fn, struct
         if (!it)
             abort();
         *it = (struct plane__item){.kind = ITEM_EACH,
-                                   .group = group_ref(g),
+                                   .fanout = group_ref(g),
                                    .classes = classes,
                                    .u.each = {fn, arg ? wr_msg_ref(arg) : NULL}};
         plane__post(&g->plane->threads[i], it);
     }
 }
 
-void group__run_each(struct plane__thread *t, struct plane__item *it)
+void fanout__run_each(struct plane__thread *t, struct plane__item *it)
 {
-    struct plane__part *p = &it->group->parts[t->index];
+    struct plane__part *p = &it->fanout->parts[t->index];
     /* Backwards: fn may remove the member it is called for, whose place the last one takes. */
     for (uint32_t i = p->n; i-- > 0;)
         if (i < p->n && (p->v[i].classes & it->classes))
