@@ -11,6 +11,8 @@
 
 const struct config_key config__keys[] = {
     {"data", CONFIG_TEXT, AT(data), 1, 4000, "./data", NULL},
+    {"log.level", CONFIG_CHOICE, AT(log.level), 1, 0, "info", "debug info warn error"},
+    {"log.format", CONFIG_CHOICE, AT(log.format), 1, 0, "text", "text json"},
     {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
 
     {"gateway.listen", CONFIG_LISTEN, AT(gateway.listen), 1, 0, "127.0.0.1:8000", NULL},
@@ -75,6 +77,6 @@ const struct config_key config__history_keys[] = {
 };
 const size_t config__num_history_keys = WR_ARRAY_LEN(config__history_keys);
 
-const char *const config__sections[] = {"gateway", "hub",     "ingest", "filestore",
-                                        "bus",     "streams", "rooms"};
+const char *const config__sections[] = {"log",       "gateway", "hub",     "ingest",
+                                        "filestore", "bus",     "streams", "rooms"};
 const size_t config__num_sections = WR_ARRAY_LEN(config__sections);

@@ -25,6 +25,10 @@ struct wr_config_room {
 struct wr_config {
     char *file; /* "" when there is none */
     char *data; /* data folder; default "./data" */
+    struct {
+        char *level;  /* "debug", "info" (default), "warn", "error" */
+        char *format; /* "text" (default), "json" */
+    } log;
 
     struct {
         char *listen; /* "127.0.0.1:8000" */
