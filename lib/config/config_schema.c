@@ -9,11 +9,13 @@
 #define MIB (1024u * 1024u)
 #define NO_MAX UINT64_MAX
 
+/* Those without a section come first. */
 const struct config_key config__keys[] = {
     {"data", CONFIG_TEXT, AT(data), 1, 4000, "./data", NULL},
+    {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
+
     {"log.level", CONFIG_CHOICE, AT(log.level), 1, 0, "info", "debug info warn error"},
     {"log.format", CONFIG_CHOICE, AT(log.format), 1, 0, "text", "text json"},
-    {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
 
     {"gateway.listen", CONFIG_LISTEN, AT(gateway.listen), 1, 0, "127.0.0.1:8000", NULL},
     {"gateway.health", CONFIG_LISTEN, AT(gateway.health), 0, 0, "127.0.0.1:8001", NULL},

@@ -104,6 +104,12 @@ static void test_stream_without_room_gets_one(void **s)
     assert_int_equal(c->num_rooms, 1);
     assert_string_equal(wr_config_room_named(c, wr_slice_str("cam"))->stream, "cam");
     wr_config_free(&c);
+    c = parsed("data: /d\nplugin_path: /a:/b\nlog: { level: warn, format: json }\n");
+    assert_string_equal(c->data, "/d");
+    assert_string_equal(c->plugin_path, "/a:/b");
+    assert_string_equal(c->log.level, "warn");
+    assert_string_equal(c->log.format, "json");
+    wr_config_free(&c);
     c = parsed("rooms: { office: {} }"); /* rooms alone: nothing is made up */
     assert_int_equal(c->num_streams, 0);
     assert_int_equal(c->num_rooms, 1);
