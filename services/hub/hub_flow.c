@@ -8,7 +8,7 @@
 #include "hub_priv.h"
 
 #include "hub_arena.h"
-#include "hub_json.h"
+#include "wr_json.h"
 #include "hub_wire.h"
 #include "wr_clock.h"
 #include "wr_id.h"
@@ -203,16 +203,16 @@ static void check_data(struct hub_batch *b, struct entry *e)
         refuse(e, WR_ERR_TOO_BIG, "data: more than 65536 bytes");
         return;
     }
-    enum hub_json json = hub__json_check(*data, &why);
-    if (json == HUB_JSON_BAD) {
+    enum wr_json_form json = wr_json_check(*data, &why);
+    if (json == WR_JSON_BAD) {
         refuse(e, WR_ERR_INVALID, why);
-    } else if (json == HUB_JSON_LOOSE) {
+    } else if (json == WR_JSON_LOOSE) {
         uint8_t *to = hub_arena__take(&b->arena, data->n);
         if (!to) {
             refuse(e, WR_ERR_BUSY, "the hub is out of memory");
             return;
         }
-        *data = wr_slice_of(to, hub__json_compact(*data, to));
+        *data = wr_slice_of(to, wr_json_compact(*data, to));
     }
 }
 

@@ -3,7 +3,7 @@
  * Hand-written protobuf of the hot path; field numbers are those of hub.proto. */
 #include "hub_wire.h"
 
-#include "hub_json.h"
+#include "wr_json.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
 
@@ -54,7 +54,7 @@ bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slic
             wrong = check_text(f.bytes, HUB_MAX_CLIENT_BYTES);
         } else if ((f.number == 3 || f.number == 4) && f.bytes.n) {
             /* Gateways put it into JSON frames as it is: it must not break the line or the frame. */
-            if (hub__json_check(f.bytes, NULL) != HUB_JSON_COMPACT)
+            if (wr_json_check(f.bytes, NULL) != WR_JSON_COMPACT)
                 wrong = "info: conn_info and chan_info must be JSON without space between tokens";
         }
     }

@@ -6,7 +6,7 @@
  *
  * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte. Several answers to one
  * frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
-#include "json_read.h"
+#include "wr_json.h"
 #include "wr_protocol.h"
 #include "wr_id.h"
 #include <stdio.h>
@@ -86,7 +86,7 @@ static void reply_error(struct cf_conn *t, uint32_t id, enum error_code code, co
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"error\":{\"code\":%u,\"message\":", id, (unsigned)code);
-    wr_buf_json(&b, message, strlen(message));
+    wr_json_put_str(&b, message);
     wr_buf_str(&b, temporary ? ",\"temporary\":true}}" : "}}");
     reply(t, &b);
 }
@@ -133,14 +133,14 @@ static void add_info(struct wr_buf *b, const struct wr_protocol_info *i)
 {
     struct wr_slice v;
     wr_buf_str(b, "{\"user\":");
-    wr_buf_json(b, (const char *)i->user.p, i->user.n);
+    wr_json_put_slice(b, i->user);
     wr_buf_str(b, ",\"client\":");
-    wr_buf_json(b, (const char *)i->client.p, i->client.n);
-    if (i->conn_info.n && json_whole(i->conn_info, &v)) {
+    wr_json_put_slice(b, i->client);
+    if (i->conn_info.n && wr_json_value(i->conn_info, &v)) {
         wr_buf_str(b, ",\"conn_info\":");
         wr_buf_slice(b, v);
     }
-    if (i->chan_info.n && json_whole(i->chan_info, &v)) {
+    if (i->chan_info.n && wr_json_value(i->chan_info, &v)) {
         wr_buf_str(b, ",\"chan_info\":");
         wr_buf_slice(b, v);
     }
@@ -151,7 +151,7 @@ static void add_info(struct wr_buf *b, const struct wr_protocol_info *i)
 static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
     struct wr_slice v;
-    bool ok = json_whole(p->data, &v) && !memchr(v.p, '\n', v.n);
+    bool ok = wr_json_value(p->data, &v) && !memchr(v.p, '\n', v.n);
     wr_buf_str(b, "{\"data\":");
     wr_buf_slice(b, ok ? v : wr_slice_str("null"));
     if (p->has_info) {
@@ -181,7 +181,7 @@ static void add_pubs(struct wr_buf *b, const struct wr_protocol_pub *pubs, size_
 static void push_begin(struct wr_buf *b, struct wr_slice room)
 {
     wr_buf_str(b, "{\"push\":{\"channel\":");
-    wr_buf_json(b, (const char *)room.p, room.n);
+    wr_json_put_slice(b, room);
 }
 
 static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
@@ -225,8 +225,8 @@ static void conn_info_of(struct wr_slice request, struct wr_buf *out)
 {
     struct wr_slice data, name;
     struct wr_buf text = {0};
-    if (!json_get(request, "data", &data) || !json_is_object(data) ||
-        !json_get(data, "name", &name) || !json_string(name, &text) || text.failed || !text.n)
+    if (!wr_json_get(request, "data", &data) || !wr_json_is_object(data) ||
+        !wr_json_get(data, "name", &name) || !wr_json_text(name, &text) || text.failed || !text.n)
         goto out;
     size_t n = 0;
     while (n < text.n) { /* whole characters up to the limit, none that moves a cursor */
@@ -239,7 +239,7 @@ static void conn_info_of(struct wr_slice request, struct wr_buf *out)
     }
     if (n) {
         wr_buf_str(out, "{\"name\":");
-        wr_buf_json(out, (const char *)text.p, n);
+        wr_json_put(out, text.p, n);
         wr_buf_char(out, '}');
     }
 out:
@@ -284,7 +284,7 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
 static bool channel_of(struct cf_conn *t, const struct command *cmd, struct wr_buf *room)
 {
     struct wr_slice v;
-    if (!json_get(cmd->body, "channel", &v) || !json_string(v, room) || room->failed) {
+    if (!wr_json_get(cmd->body, "channel", &v) || !wr_json_text(v, room) || room->failed) {
         bad_request(t);
         return false;
     }
@@ -299,20 +299,20 @@ static bool flag_of(struct wr_slice o, const char *name)
 {
     struct wr_slice v;
     bool b = false;
-    return json_get(o, name, &v) && json_bool(v, &b) && b;
+    return wr_json_get(o, name, &v) && wr_json_bool(v, &b) && b;
 }
 
 static uint64_t u64_of(struct wr_slice o, const char *name)
 {
     struct wr_slice v;
     uint64_t n = 0;
-    return json_get(o, name, &v) && json_u64(v, &n) ? n : 0;
+    return wr_json_get(o, name, &v) && wr_json_u64(v, &n) ? n : 0;
 }
 
 static bool text_of(struct wr_slice o, const char *name, struct wr_buf *out)
 {
     struct wr_slice v;
-    return json_get(o, name, &v) && json_string(v, out) && out->n;
+    return wr_json_get(o, name, &v) && wr_json_text(v, out) && out->n;
 }
 
 static void do_subscribe(struct cf_conn *t, const struct command *cmd)
@@ -321,12 +321,12 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     struct wr_slice delta, filter;
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (json_get(cmd->body, "delta", &delta) && !json_string_is(delta, "") &&
-        !json_string_is(delta, "fossil")) {
+    if (wr_json_get(cmd->body, "delta", &delta) && !wr_json_text_is(delta, "") &&
+        !wr_json_text_is(delta, "fossil")) {
         bad_request(t);
         goto out;
     }
-    if (u64_of(cmd->body, "type") || json_get(cmd->body, "tf", &filter)) {
+    if (u64_of(cmd->body, "type") || wr_json_get(cmd->body, "tf", &filter)) {
         reply_not_available(t, cmd->id);
         goto out;
     }
@@ -371,7 +371,7 @@ static void do_publish(struct cf_conn *t, const struct command *cmd)
         wr_buf_free(&room);
         return;
     }
-    if (!json_get(cmd->body, "data", &data) || u64_of(cmd->body, "type")) {
+    if (!wr_json_get(cmd->body, "data", &data) || u64_of(cmd->body, "type")) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request", false);
     } else {
         wr_err e = t->api->publish(t->c, wr_slice_of(room.p, room.n), data, cmd->id);
@@ -389,11 +389,11 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     struct wr_protocol_history q = {.reverse = flag_of(cmd->body, "reverse")};
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (json_get(cmd->body, "limit", &limit) && (!json_i64(limit, &n) || n < -1)) {
+    if (wr_json_get(cmd->body, "limit", &limit) && (!wr_json_i64(limit, &n) || n < -1)) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request: limit", false);
         goto out;
     }
-    if (json_get(cmd->body, "since", &since) && json_is_object(since)) {
+    if (wr_json_get(cmd->body, "since", &since) && wr_json_is_object(since)) {
         q.has_since = true;
         q.since_offset = u64_of(since, "offset");
         (void)text_of(since, "epoch", &epoch);
@@ -454,7 +454,7 @@ static const struct {
 static bool id_of(struct wr_slice v, uint32_t *id)
 {
     uint64_t n;
-    if (!json_u64(v, &n) || n > UINT32_MAX)
+    if (!wr_json_u64(v, &n) || n > UINT32_MAX)
         return false;
     *id = (uint32_t)n;
     return true;
@@ -464,23 +464,23 @@ static void run_command(struct cf_conn *t, struct wr_slice object)
 {
     struct command cmd = {0};
     struct wr_slice v;
-    if (json_get(object, "id", &v) && !id_of(v, &cmd.id)) {
+    if (wr_json_get(object, "id", &v) && !id_of(v, &cmd.id)) {
         bad_request(t);
         return;
     }
-    if (json_get(object, "send", &v) && t->is_connected) {
+    if (wr_json_get(object, "send", &v) && t->is_connected) {
         close_conn(t, 3508, "not available: nobody takes messages without a channel here");
         return;
     }
     size_t i = 0;
-    while (i < WR_ARRAY_LEN(commands) && !json_get(object, commands[i].name, &cmd.body))
+    while (i < WR_ARRAY_LEN(commands) && !wr_json_get(object, commands[i].name, &cmd.body))
         i++;
     bool known = i < WR_ARRAY_LEN(commands);
     if (cmd.id == 0 && !known && t->is_connected) { /* {}: a pong */
         t->waits_pong = false;
         return;
     }
-    if (cmd.id == 0 || (known && !json_is_object(cmd.body)) || (!t->is_connected && i != 0)) {
+    if (cmd.id == 0 || (known && !wr_json_is_object(cmd.body)) || (!t->is_connected && i != 0)) {
         bad_request(t);
         return;
     }
@@ -497,7 +497,7 @@ static void run_lines(struct cf_conn *t, struct wr_slice m)
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
         const uint8_t *stop = nl ? nl : end;
         struct wr_slice object;
-        if (!json_whole(wr_slice_of(p, (size_t)(stop - p)), &object) || !json_is_object(object))
+        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &object) || !wr_json_is_object(object))
             bad_request(t);
         else
             run_command(t, object);
@@ -533,7 +533,7 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"subscribe\":{", id);
     wr_buf_str(&b, "\"epoch\":");
-    wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
+    wr_json_put_slice(&b, r->epoch);
     wr_buf_str(&b, ",\"offset\":");
     wr_buf_u64(&b, r->offset);
     if (bits & BIT_RECOVERABLE)
@@ -559,7 +559,7 @@ static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_prot
     for (size_t i = 0; i < r->num_members; i++) {
         if (i)
             wr_buf_char(&b, ',');
-        wr_buf_json(&b, (const char *)r->members[i].client.p, r->members[i].client.n);
+        wr_json_put_slice(&b, r->members[i].client);
         wr_buf_char(&b, ':');
         add_info(&b, &r->members[i]);
     }
@@ -573,7 +573,7 @@ static void result_history(struct cf_conn *t, uint32_t id, const struct wr_proto
     wr_buf_fmt(&b, "{\"id\":%u,\"history\":{", id);
     add_pubs(&b, r->pubs, r->num_pubs);
     wr_buf_str(&b, ",\"epoch\":");
-    wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
+    wr_json_put_slice(&b, r->epoch);
     wr_buf_str(&b, ",\"offset\":");
     wr_buf_u64(&b, r->offset);
     wr_buf_str(&b, "}}");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: the protocol centrifuge_json.c (its message, result, encode_publications) and json_read.c. The input is frames
- * separated by 0x00; a frame that begins with 0x01 is an answer of the gateway with the code of its next byte. Every line
+ * Fuzz target: the protocol centrifuge_json.c (its message, result, encode_publications). The input is frames separated
+ * by 0x00; a frame that begins with 0x01 is an answer of the gateway with the code of its next byte. Every line
  * that the protocol sends must be one JSON object. */
 #include "protocol_kit.h"
-#include "json_read.h"
+#include "wr_json.h"
 #include <stdlib.h>
 
 extern const struct wr_protocol_plugin wr_plugin_table;
@@ -19,7 +19,7 @@ static void check_lines(struct wr_slice text)
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
         const uint8_t *stop = nl ? nl : end;
         struct wr_slice v;
-        if (!json_whole(wr_slice_of(p, (size_t)(stop - p)), &v) || !json_is_object(v))
+        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &v) || !wr_json_is_object(v))
             abort();
         p = stop + 1;
     }

@@ -3,7 +3,6 @@
  * The protocols: the suite for each, then what each format owes its clients, as vectors. */
 #include "protocol_kit.h"
 #include "protocol_suite.h"
-#include "json_read.h"
 #include "wr_plugins.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,71 +26,6 @@ static void test_every_protocol_conforms(void **state)
     protocol_suite(protocol("text"));
     protocol_suite(protocol("centrifuge-json"));
     protocol_suite(protocol("null-protocol"));
-}
-
-/* ---- JSON ---- */
-
-static void test_json_takes_only_json(void **state)
-{
-    (void)state;
-    static const char *const good[] = {
-        "1", " -0.5e+3 ", "\"a\\u00e9\\n\"", "[]", "[1,[2],{}]", "{\"a\":{\"b\":null}}", "true"};
-    static const char *const bad[] = {
-        "",      " ",   "01",      "1.",          ".5",   "+1",    "1e",      "tru",
-        "nul",   "\"",  "\"\\x\"", "\"\\u12g4\"", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}",
-        "{a:1}", "1 2", "\"\t\"",  "[",           "{",    "]"};
-    struct wr_slice v;
-    for (size_t i = 0; i < WR_ARRAY_LEN(good); i++)
-        assert_true(json_whole(wr_slice_str(good[i]), &v));
-    for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
-        if (json_whole(wr_slice_str(bad[i]), &v))
-            fail_msg("taken: %s", bad[i]);
-    char deep[300];
-    memset(deep, '[', 150);
-    memset(deep + 150, ']', 150);
-    assert_false(json_whole(wr_slice_of(deep, 300), &v));
-}
-
-/* Strings are passed over some bytes at a time: what matters in one may stand anywhere. */
-static void test_json_strings_are_read_whole(void **state)
-{
-    (void)state;
-    struct wr_slice v;
-    char text[40];
-    for (size_t n = 1; n < 34; n++)
-        for (size_t at = 0; at < n; at++) {
-            memset(text, at % 2 ? 'a' : '\xe9', sizeof text);
-            text[0] = text[1 + n] = '"';
-            assert_true(json_whole(wr_slice_of(text, n + 2), &v));
-            for (int c = 0; c < 0x20; c++) {
-                text[1 + at] = (char)c;
-                assert_false(json_whole(wr_slice_of(text, n + 2), &v));
-            }
-            text[1 + at] = '"';
-            assert_false(json_whole(wr_slice_of(text, n + 2), &v));
-            text[1 + at] = '\\'; /* a, \xe9 and the closing quote behind it */
-            assert_false(json_whole(wr_slice_of(text, n + 2), &v));
-            text[2 + at] = at + 1 < n ? 'n' : '"';
-            assert_true(json_whole(wr_slice_of(text, n + 2), &v) == (at + 1 < n));
-            text[1 + n] = 'a';
-            assert_false(json_whole(wr_slice_of(text, n + 1), &v));
-        }
-}
-
-static void test_json_strings_are_unescaped(void **state)
-{
-    (void)state;
-    struct wr_buf b = {0};
-    assert_true(json_string(wr_slice_str("\"a\\n\\\"\\u00e9\\ud83c\\udf1e\\ud800x\\/\""), &b));
-    wr_buf_char(&b, 0);
-    assert_string_equal((char *)b.p, "a\n\"\xc3\xa9\xf0\x9f\x8c\x9e\xef\xbf\xbdx/");
-    wr_buf_free(&b);
-    uint64_t n;
-    int64_t i;
-    assert_true(json_u64(wr_slice_str("9007199254740993"), &n) && n == 9007199254740993u);
-    assert_false(json_u64(wr_slice_str("-1"), &n));
-    assert_false(json_u64(wr_slice_str("1.0"), &n));
-    assert_true(json_i64(wr_slice_str("-1"), &i) && i == -1);
 }
 
 /* ---- text ---- */
@@ -360,9 +294,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_protocol_conforms),
-        cmocka_unit_test(test_json_takes_only_json),
-        cmocka_unit_test(test_json_strings_are_read_whole),
-        cmocka_unit_test(test_json_strings_are_unescaped),
         cmocka_unit_test(test_text_lines_in),
         cmocka_unit_test(test_text_lines_out),
         cmocka_unit_test(test_text_slows_a_fast_sender_and_says_what_failed),

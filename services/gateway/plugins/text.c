@@ -3,7 +3,7 @@
  * Protocol `text` at /ws: plain lines, as the chat example of gorilla/websocket speaks them, so that its page works
  * unchanged. A message in is one line (newlines become spaces); messages out may hold several lines joined by newline.
  * ?room= names the room, "lobby" without it. What other protocols publish is written as "name: text". */
-#include "json_read.h"
+#include "wr_json.h"
 #include "wr_protocol.h"
 #include "wr_id.h"
 #include <stdio.h>
@@ -82,7 +82,7 @@ static void line_to_json(struct wr_slice line, struct wr_buf *flat, struct wr_bu
     if (from == to)
         return;
     wr_buf_str(out, "{\"text\":");
-    wr_buf_json(out, (const char *)flat->p + from, to - from);
+    wr_json_put(out, flat->p + from, to - from);
     wr_buf_char(out, '}');
 }
 
@@ -148,7 +148,7 @@ static bool add_member(struct wr_slice object, const char *name, struct wr_buf *
 {
     struct wr_slice v;
     size_t from = out->n;
-    if (!json_get(object, name, &v) || !json_string(v, out) || out->n == from)
+    if (!wr_json_get(object, name, &v) || !wr_json_text(v, out) || out->n == from)
         return false;
     for (size_t i = from; i < out->n; i++)
         if (out->p[i] == '\n' || out->p[i] == '\r')
@@ -161,15 +161,15 @@ static bool add_file(struct wr_slice data, struct wr_buf *out)
 {
     struct wr_slice type, file, size;
     uint64_t n = 0;
-    if (!json_get(data, "type", &type) || !json_string_is(type, "file") ||
-        !json_get(data, "file", &file) || !json_is_object(file))
+    if (!wr_json_get(data, "type", &type) || !wr_json_text_is(type, "file") ||
+        !wr_json_get(data, "file", &file) || !wr_json_is_object(file))
         return false;
     if (!add_member(data, "name", out, " "))
         wr_buf_str(out, "somebody ");
     wr_buf_str(out, "shared ");
     if (!add_member(file, "name", out, " "))
         wr_buf_str(out, "a file ");
-    if (json_get(file, "size", &size) && json_u64(size, &n))
+    if (wr_json_get(file, "size", &size) && wr_json_u64(size, &n))
         wr_buf_fmt(out, "(%llu B) ", (unsigned long long)n);
     if (!add_member(file, "url", out, "") && out->n)
         out->n--; /* the blank */
@@ -179,12 +179,12 @@ static bool add_file(struct wr_slice data, struct wr_buf *out)
 static void add_line(struct wr_slice data, struct wr_buf *out)
 {
     struct wr_slice text, value;
-    if (!json_whole(data, &value)) { /* the bus is not trusted */
+    if (!wr_json_value(data, &value)) { /* the bus is not trusted */
         return;
     }
-    if (json_is_object(value) && add_file(value, out))
+    if (wr_json_is_object(value) && add_file(value, out))
         return;
-    if (json_is_object(value) && json_get(value, "text", &text) && json_is_string(text)) {
+    if (wr_json_is_object(value) && wr_json_get(value, "text", &text) && wr_json_is_string(text)) {
         (void)add_member(value, "name", out, ": ");
         (void)add_member(value, "text", out, "");
         return;

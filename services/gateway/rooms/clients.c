@@ -2,7 +2,7 @@
  *
  * Clients: a connection of the plane, its protocol, and its memberships. What a protocol asks for becomes work for the rooms
  * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
-#include "json_read.h"
+#include "wr_json.h"
 #include "rooms_priv.h"
 #include "wr_buf.h"
 #include "wr_id.h"
@@ -270,8 +270,8 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     struct wr_slice value, id;
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) &&
-        json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
+    if (wr_json_value(data, &value) && wr_json_is_object(value) && wr_json_get(value, "id", &id) &&
+        wr_json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
         EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
         memcpy(key, sum, 16);
         return;

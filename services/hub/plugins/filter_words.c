@@ -10,6 +10,7 @@
  * the text as well, so that `ass` is not found in `class`; words of other scripts are found anywhere. */
 #include "wr_buf.h"
 #include "wr_filter.h"
+#include "wr_json.h"
 
 #include <stdlib.h>
 
@@ -85,52 +86,6 @@ static bool mask(const struct words *w, struct wr_buf *text)
 
 /* ---- JSON strings; the hub has checked that the message is JSON ------------------------------------------------- */
 
-static unsigned hex4(const uint8_t *p)
-{
-    unsigned v = 0;
-    for (int i = 0; i < 4; i++)
-        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : lower(p[i]) - 'a' + 10);
-    return v;
-}
-
-static void add_utf8(struct wr_buf *out, unsigned c)
-{
-    if (c < 0x80) {
-        wr_buf_char(out, (char)c);
-        return;
-    }
-    if (c < 0x800) {
-        wr_buf_char(out, (char)(0xc0 | c >> 6));
-    } else {
-        if (c < 0x10000) {
-            wr_buf_char(out, (char)(0xe0 | c >> 12));
-        } else {
-            wr_buf_char(out, (char)(0xf0 | c >> 18));
-            wr_buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
-        }
-        wr_buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
-    }
-    wr_buf_char(out, (char)(0x80 | (c & 0x3f)));
-}
-
-/* From the backslash on; bytes read. */
-static size_t decode_escape(const uint8_t *p, struct wr_buf *out)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    if (p[1] != 'u') {
-        const char *at = strchr(from, p[1]);
-        wr_buf_char(out, at ? to[at - from] : '?');
-        return 2;
-    }
-    unsigned c = hex4(p + 2);
-    if (c < 0xd800 || c > 0xdbff) {
-        add_utf8(out, c);
-        return 6;
-    }
-    add_utf8(out, 0x10000 + ((c - 0xd800) << 10) + (hex4(p + 8) - 0xdc00));
-    return 12;
-}
-
 /* The bytes of a string from its quote to behind its closing one. */
 static size_t string_size(struct wr_slice s, size_t at)
 {
@@ -138,19 +93,6 @@ static size_t string_size(struct wr_slice s, size_t at)
     while (s.p[end] != '"')
         end += s.p[end] == '\\' ? 2 : 1;
     return end + 1 - at;
-}
-
-static void decode(struct wr_slice quoted, struct wr_buf *out)
-{
-    wr_buf_clear(out);
-    for (size_t i = 1; i + 1 < quoted.n;) {
-        if (quoted.p[i] == '\\') {
-            i += decode_escape(quoted.p + i, out);
-            continue;
-        }
-        wr_buf_add(out, quoted.p + i, 1);
-        i++;
-    }
 }
 
 static bool is_exempt(struct wr_slice key)
@@ -182,11 +124,11 @@ static bool mask_message(struct words *w, struct wr_slice data)
         if (is_key)
             key = quoted;
         else if (!is_exempt(key)) {
-            decode(quoted, &w->text);
-            masked = mask(w, &w->text);
+            wr_buf_clear(&w->text);
+            masked = wr_json_text(quoted, &w->text) && mask(w, &w->text);
         }
         if (masked)
-            wr_buf_json(&w->out, (const char *)w->text.p, w->text.n);
+            wr_json_put(&w->out, w->text.p, w->text.n);
         else
             wr_buf_slice(&w->out, quoted);
         found |= masked;
