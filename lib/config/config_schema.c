@@ -36,6 +36,7 @@ const struct config_key config__keys[] = {
     {"gateway.protocols", CONFIG_LIST, AT(gateway.protocols), 1, 4000, "text,centrifuge-json",
      NULL},
     {"gateway.muxers", CONFIG_LIST, AT(gateway.muxers), 1, 4000, "fmp4,flv", NULL},
+    {"gateway.auth", CONFIG_TEXT, AT(gateway.auth), 1, 4000, "open", NULL},
 
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
     {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},

@@ -48,6 +48,7 @@ struct wr_config {
             trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
         char *protocols; /* plugin names, comma-separated; default "text,centrifuge-json" */
         char *muxers;    /* default "fmp4,flv" */
+        char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
     struct {
         char *store;   /* plugin name; default "sqlite" */

@@ -2,7 +2,7 @@
  *
  * What every plugin is: one const table, the only symbol that its shared object exports, named wr_plugin_table. A kind's
  * table begins with struct wr_plugin and goes on with the kind's slots (wr_service.h, wr_store.h, wr_filter.h,
- * wr_protocol.h, wr_muxer.h, wr_blob.h).
+ * wr_protocol.h, wr_muxer.h, wr_blob.h, wr_auth.h).
  *
  *     WR_PLUGIN_EXPORT const struct wr_filter_plugin wr_plugin_table = {
  *         .base = WR_PLUGIN_BASE(struct wr_filter_plugin, WR_KIND_FILTER, "shout", "1.0", "Upper-cases every line"),
@@ -30,7 +30,7 @@ enum wr_plugin_kind {
     WR_KIND_FILTER,   /* hub: may change or refuse a message */
     WR_KIND_MUXER,    /* gateway: coded frames to one container format */
     WR_KIND_BLOB,     /* filestore: bytes at rest */
-    WR_KIND_AUTH,     /* gateway: token to rights */
+    WR_KIND_AUTH,     /* gateway: who somebody is, and what he may do */
     WR_KIND_COUNT
 };
 
