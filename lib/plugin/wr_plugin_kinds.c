@@ -23,7 +23,7 @@
 static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start),
                                                 SLOT(wr_service_plugin, drain),
                                                 SLOT(wr_service_plugin, stop), END};
-static const struct wr_plugin_slot protocol[] = {SLOT(wr_protocol_plugin, path),
+static const struct wr_plugin_slot protocol[] = {SLOT(wr_protocol_plugin, endpoints),
                                                  SLOT(wr_protocol_plugin, open),
                                                  SLOT(wr_protocol_plugin, message),
                                                  SLOT(wr_protocol_plugin, result),

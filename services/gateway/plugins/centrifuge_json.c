@@ -4,10 +4,12 @@
  * with unmodified SDKs: connect, subscribe (positions, recovery, join and leave), unsubscribe, publish, history,
  * presence, presence_stats, ping and pong. Other commands get the protocol's own error. A channel is a room.
  *
- * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte. Several answers to one
- * frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
+ * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte: the hub has checked it. An
+ * entry of another type is shown as JSON: {"type":"text/plain","text":...}, or {"type":"image/png","base64":...} for what
+ * is no text. rpc reaches the gateway's methods. Several answers to one frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
 #include "wr_json.h"
 #include "wr_protocol.h"
+#include "wr_base64.h"
 #include "wr_id.h"
 #include <stdio.h>
 
@@ -131,29 +133,50 @@ static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_protocol_op o
 
 static void add_info(struct wr_buf *b, const struct wr_protocol_info *i)
 {
-    struct wr_slice v;
     wr_buf_str(b, "{\"user\":");
     wr_json_put_slice(b, i->user);
     wr_buf_str(b, ",\"client\":");
     wr_json_put_slice(b, i->client);
-    if (i->conn_info.n && wr_json_value(i->conn_info, &v)) {
+    if (i->conn_info.n) {
         wr_buf_str(b, ",\"conn_info\":");
-        wr_buf_slice(b, v);
+        wr_buf_slice(b, i->conn_info);
     }
-    if (i->chan_info.n && wr_json_value(i->chan_info, &v)) {
+    if (i->chan_info.n) {
         wr_buf_str(b, ",\"chan_info\":");
-        wr_buf_slice(b, v);
+        wr_buf_slice(b, i->chan_info);
     }
     wr_buf_char(b, '}');
 }
 
-/* A publication without its channel. Another service may have stored what is not JSON: it is shown as null. */
+static bool is_text(struct wr_slice type)
+{
+    return type.n > 5 && memcmp(type.p, "text/", 5) == 0;
+}
+
+static void add_data(struct wr_buf *b, const struct wr_protocol_pub *p)
+{
+    if (wr_protocol_is_json(p)) {
+        wr_buf_slice(b, p->data);
+        return;
+    }
+    wr_buf_str(b, "{\"type\":");
+    wr_json_put_slice(b, p->type);
+    if (is_text(p->type)) {
+        wr_buf_str(b, ",\"text\":");
+        wr_json_put_slice(b, p->data);
+    } else {
+        wr_buf_str(b, ",\"base64\":\"");
+        wr_base64_add(b, p->data.p, p->data.n);
+        wr_buf_char(b, '"');
+    }
+    wr_buf_char(b, '}');
+}
+
+/* A publication without its channel. */
 static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
-    struct wr_slice v;
-    bool ok = wr_json_value(p->data, &v) && !memchr(v.p, '\n', v.n);
     wr_buf_str(b, "{\"data\":");
-    wr_buf_slice(b, ok ? v : wr_slice_str("null"));
+    add_data(b, p);
     if (p->has_info) {
         wr_buf_str(b, ",\"info\":");
         add_info(b, &p->info);
@@ -184,9 +207,10 @@ static void push_begin(struct wr_buf *b, struct wr_slice room)
     wr_json_put_slice(b, room);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
-                                struct wr_buf *out)
+static void encode_publications(uint32_t variant, struct wr_slice room, 
+                                const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out)
 {
+    (void)variant;
     for (size_t i = 0; i < n; i++) {
         if (i)
             wr_buf_char(out, '\n');
@@ -208,10 +232,11 @@ static void encode_member(struct wr_slice room, const char *what, const struct w
     wr_buf_str(out, "}}}");
 }
 
-static void encode_members(struct wr_slice room, const struct wr_protocol_info *joined,
-                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
-                           struct wr_buf *out)
+static void encode_members(uint32_t variant, struct wr_slice room,
+                           const struct wr_protocol_info *joined, size_t n_joined,
+                           const struct wr_protocol_info *left, size_t n_left, struct wr_buf *out)
 {
+    (void)variant;
     for (size_t i = 0; i < n_joined; i++)
         encode_member(room, "join", &joined[i], out);
     for (size_t i = 0; i < n_left; i++)
@@ -374,7 +399,8 @@ static void do_publish(struct cf_conn *t, const struct command *cmd)
     if (!wr_json_get(cmd->body, "data", &data) || u64_of(cmd->body, "type")) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request", false);
     } else {
-        wr_err e = t->api->publish(t->c, wr_slice_of(room.p, room.n), data, cmd->id);
+        const struct wr_protocol_publish req = {.room = wr_slice_of(room.p, room.n), .data = data};
+        wr_err e = t->api->publish(t->c, &req, cmd->id);
         if (e != WR_OK)
             reply_wr_error(t, cmd->id, WR_PROTOCOL_PUBLISH, e, NULL);
     }
@@ -434,6 +460,21 @@ static void do_presence_stats(struct cf_conn *t, const struct command *cmd)
     presence_(t, cmd, true);
 }
 
+static void do_rpc(struct cf_conn *t, const struct command *cmd)
+{
+    struct wr_buf method = {0};
+    struct wr_slice args = {0};
+    (void)text_of(cmd->body, "method", &method);
+    (void)wr_json_get(cmd->body, "data", &args);
+    wr_err e = t->api->call(t->c, wr_slice_of(method.p, method.n), args, cmd->id);
+    if (e == WR_ERR_UNKNOWN_METHOD)
+        /* 104 is the protocol's word for it, but a server without methods says 108, which is what SDKs' suites ask for. */
+        reply_not_available(t, cmd->id);
+    else if (e != WR_OK)
+        reply_wr_error(t, cmd->id, WR_PROTOCOL_CALL, e, NULL);
+    wr_buf_free(&method);
+}
+
 static void do_unavailable(struct cf_conn *t, const struct command *cmd)
 {
     reply_not_available(t, cmd->id);
@@ -447,7 +488,7 @@ static const struct {
     {"unsubscribe", do_unsubscribe}, {"publish", do_publish},
     {"presence", do_presence},       {"presence_stats", do_presence_stats},
     {"history", do_history},         {"ping", do_unavailable},
-    {"rpc", do_unavailable},         {"refresh", do_unavailable},
+    {"rpc", do_rpc},                 {"refresh", do_unavailable},
     {"sub_refresh", do_unavailable},
 };
 
@@ -567,6 +608,15 @@ static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_prot
     reply(t, &b);
 }
 
+static void result_call(struct cf_conn *t, uint32_t id, const struct wr_protocol_result *r)
+{
+    struct wr_buf b = {0};
+    wr_buf_fmt(&b, "{\"id\":%u,\"rpc\":{\"data\":", id);
+    wr_buf_slice(&b, r->data);
+    wr_buf_str(&b, "}}");
+    reply(t, &b);
+}
+
 static void result_history(struct cf_conn *t, uint32_t id, const struct wr_protocol_result *r)
 {
     struct wr_buf b = {0};
@@ -605,6 +655,9 @@ static void result(void *cs, const struct wr_protocol_result *r)
     case WR_PROTOCOL_PRESENCE:
         result_presence(t, id, r);
         break;
+    case WR_PROTOCOL_CALL:
+        result_call(t, id, r);
+        break;
     case WR_PROTOCOL_PRESENCE_STATS:
         wr_buf_fmt(&b, "{\"id\":%u,\"presence_stats\":{\"num_clients\":%u,\"num_users\":%u}}", id,
                    r->num_clients, r->num_users);
@@ -613,12 +666,15 @@ static void result(void *cs, const struct wr_protocol_result *r)
     }
 }
 
-static void unsubscribed(void *cs, struct wr_slice room)
+/* Codes below 2500 are final for an SDK, with the others it subscribes again. */
+static void unsubscribed(void *cs, struct wr_slice room, wr_err why)
 {
     struct cf_conn *t = cs;
     struct wr_buf b = {0};
     push_begin(&b, room);
-    wr_buf_str(&b, ",\"unsubscribe\":{\"code\":2500,\"reason\":\"insufficient state\"}}}");
+    wr_buf_str(&b, why == WR_ERR_DENIED
+                       ? ",\"unsubscribe\":{\"code\":2000,\"reason\":\"permission denied\"}}}"
+                       : ",\"unsubscribe\":{\"code\":2500,\"reason\":\"insufficient state\"}}}");
     reply(t, &b);
 }
 
@@ -657,15 +713,20 @@ static void open_(void *state, const struct wr_protocol_api *api, struct wr_prot
 
 static const char *const subprotocols[] = {"centrifuge-json", NULL};
 
+static const struct wr_protocol_endpoint endpoints[] = {
+    {.transport = WR_PROTOCOL_WEBSOCKET,
+     .at = "/connection/websocket",
+     .subprotocols = subprotocols,
+     .ping_ms = 60000, /* the protocol has its own pings */
+     .pong_ms = 10000},
+    {0}};
+
 WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(struct wr_protocol_plugin, WR_KIND_PROTOCOL, "centrifuge-json",
                            WR_VERSION,
                            "Centrifuge client protocol in JSON at /connection/websocket"),
     .conn_size = sizeof(struct cf_conn),
-    .path = "/connection/websocket",
-    .subprotocols = subprotocols,
-    .ping_ms = 60000, /* the protocol has its own pings */
-    .pong_ms = 10000,
+    .endpoints = endpoints,
     .open = open_,
     .message = message,
     .result = result,

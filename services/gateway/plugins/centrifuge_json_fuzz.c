@@ -25,6 +25,18 @@ static void check_lines(struct wr_slice text)
     }
 }
 
+/* What the hub takes: JSON without space, UTF-8 of text/..., any bytes of others, but not none. */
+static void encode(const char *type, const uint8_t *p, size_t n)
+{
+    struct wr_protocol_pub pub = {
+        .offset = 1, .type = wr_slice_str(type), .data = wr_slice_of(p, n)};
+    struct wr_buf b = {0};
+    if (n)
+        wr_plugin_table.encode_publications(0, wr_slice_str("r"), &pub, 1, &b);
+    check_lines(wr_slice_of(b.p, b.n));
+    wr_buf_free(&b);
+}
+
 static void frame(struct wr_protocol_conn *k, const uint8_t *p, size_t n)
 {
     if (n && p[0] == 1) {
@@ -33,13 +45,9 @@ static void frame(struct wr_protocol_conn *k, const uint8_t *p, size_t n)
     }
     /* The gateway passes text only when it is UTF-8. */
     kit_message(k, wr_slice_of(p, n), !wr_utf8_valid(p, n));
-    struct wr_protocol_pub pub = {.offset = 1, .data = wr_slice_of(p, n)};
-    struct wr_buf b = {0};
-    if (wr_utf8_valid(p, n)) {
-        wr_plugin_table.encode_publications(wr_slice_str("r"), &pub, 1, &b);
-        check_lines(wr_slice_of(b.p, b.n));
-    }
-    wr_buf_free(&b);
+    encode("", p, wr_json_check(wr_slice_of(p, n), NULL) == WR_JSON_COMPACT ? n : 0);
+    encode("text/plain", p, wr_utf8_valid(p, n) ? n : 0);
+    encode("application/octet-stream", p, n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

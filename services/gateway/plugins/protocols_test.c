@@ -30,14 +30,19 @@ static void test_every_protocol_conforms(void **state)
 
 /* ---- text ---- */
 
-static void encoded(const char *name, const char *data, const char *want)
+static void encoded_as(const char *name, const char *type, struct wr_slice data, const char *want)
 {
     struct wr_buf b = {0};
-    struct wr_protocol_pub p = {.offset = 1, .data = wr_slice_str(data)};
-    protocol(name)->encode_publications(wr_slice_str("r"), &p, 1, &b);
+    struct wr_protocol_pub p = {.offset = 1, .type = wr_slice_str(type), .data = data};
+    protocol(name)->encode_publications(0, wr_slice_str("r"), &p, 1, &b);
     wr_buf_char(&b, 0);
     assert_string_equal((char *)b.p, want);
     wr_buf_free(&b);
+}
+
+static void encoded(const char *name, const char *data, const char *want)
+{
+    encoded_as(name, "", wr_slice_str(data), want);
 }
 
 static void test_text_lines_in(void **state)
@@ -70,6 +75,8 @@ static void test_text_lines_out(void **state)
             "Ann shared a.pdf (123 B) /files/7");
     encoded("text", "[1,2]", "[1,2]");
     encoded("text", "{\"x\":1}", "{\"x\":1}");
+    encoded_as("text", "text/plain", wr_slice_str("two\nlines"), "two lines");
+    encoded_as("text", "image/png", wr_slice_of("\x89\x00", 2), "(2 B of image/png)");
 }
 
 static void test_text_slows_a_fast_sender_and_says_what_failed(void **state)
@@ -167,6 +174,10 @@ static void test_centrifuge_answers(void **state)
             "{\"id\":6,\"unsubscribe\":{}}\n");
     answers("{\"id\":7,\"rpc\":{\"method\":\"x\"}}", WR_OK,
             "{\"id\":7,\"error\":{\"code\":108,\"message\":\"not available\"}}\n");
+    answers("{\"id\":7,\"rpc\":{\"method\":\"kit.echo\",\"data\":{\"a\": 1.10}}}", WR_OK,
+            "{\"id\":7,\"rpc\":{\"data\":{\"a\": 1.10}}}\n");
+    answers("{\"id\":7,\"rpc\":{\"method\":\"kit.echo\"}}", WR_ERR_DENIED,
+            "{\"id\":7,\"error\":{\"code\":103,\"message\":\"not allowed\"}}\n");
     answers("{\"id\":8,\"frobnicate\":{}}", WR_OK,
             "{\"id\":8,\"error\":{\"code\":104,\"message\":\"method not found\"}}\n");
     answers("{\"id\":9,\"history\":{\"channel\":\"r\",\"reverse\":true,\"since\":{\"offset\":0}}}",
@@ -188,8 +199,12 @@ static void test_centrifuge_passes_data_byte_for_byte(void **state)
     kit_close(&k);
     encoded("centrifuge-json", "{\"n\": 1.10}",
             "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"n\": 1.10},\"offset\":1}}}");
-    encoded("centrifuge-json", "broken",
-            "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":null,\"offset\":1}}}");
+    encoded_as("centrifuge-json", "text/plain", wr_slice_str("a\n\"b\""),
+               "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"type\":\"text/plain\",\"text\":"
+               "\"a\\n\\\"b\\\"\"},\"offset\":1}}}");
+    encoded_as("centrifuge-json", "image/png", wr_slice_of("\x89\x00\n", 3),
+               "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"type\":\"image/png\",\"base64\":"
+               "\"iQAK\"},\"offset\":1}}}");
 }
 
 static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
@@ -264,11 +279,14 @@ static void test_centrifuge_tells_insufficient_state_and_members(void **state)
     struct wr_buf b = {0};
     struct wr_protocol_info who = {.client = wr_slice_str("c")};
     connected(&k, "null");
-    p->unsubscribed(k.cs, wr_slice_str("r"));
+    p->unsubscribed(k.cs, wr_slice_str("r"), WR_ERR_DENIED);
+    assert_string_equal(kit_sent(&k), "{\"push\":{\"channel\":\"r\",\"unsubscribe\":{\"code\":2000,"
+                                      "\"reason\":\"permission denied\"}}}\n");
+    p->unsubscribed(k.cs, wr_slice_str("r"), WR_ERR_POSITION);
     assert_string_equal(kit_sent(&k), "{\"push\":{\"channel\":\"r\",\"unsubscribe\":{\"code\":2500,"
                                       "\"reason\":\"insufficient state\"}}}\n");
     kit_close(&k);
-    p->encode_members(wr_slice_str("r"), &who, 1, &who, 1, &b);
+    p->encode_members(0, wr_slice_str("r"), &who, 1, &who, 1, &b);
     wr_buf_char(&b, 0);
     assert_string_equal(
         (char *)b.p,
