@@ -24,6 +24,8 @@ bool hub__read_item(struct wr_slice bytes, struct hub_item *out)
             out->key = f.bytes;
         else if (f.number == 15 && f.wire == 2)
             out->data = f.bytes;
+        else if (f.number == HUB_TYPE_FIELD && f.wire == 2)
+            out->type = f.bytes;
     }
     return !r.bad;
 }
@@ -69,7 +71,8 @@ size_t hub__publication_size(const struct hub_publication *p)
 {
     return hub__uint_size(p->offset) + hub__uint_size((uint64_t)p->time_ms) +
            hub__uint_size(p->kind) + hub__bytes_size(p->info.n) + hub__bytes_size(p->key.n) +
-           hub__bytes_size(p->data.n);
+           hub__bytes_size(p->data.n) + hub__bytes_size(p->type.n) +
+           (p->type.n ? 1 : 0); /* the type's tag has two bytes */
 }
 
 size_t hub__publication_field_size(const struct hub_publication *p)
@@ -86,7 +89,8 @@ uint8_t *hub__write_publication_field(uint8_t *to, uint32_t number, const struct
     to = wr_pb_uint(to, 3, p->kind);
     to = wr_pb_bytes(to, 4, p->info);
     to = wr_pb_bytes(to, 5, p->key);
-    return wr_pb_bytes(to, 15, p->data);
+    to = wr_pb_bytes(to, 15, p->data);
+    return wr_pb_bytes(to, HUB_TYPE_FIELD, p->type);
 }
 
 static size_t result_size(const struct hub_result *r)

@@ -26,6 +26,7 @@ static void test_every_protocol_conforms(void **state)
     protocol_suite(protocol("text"));
     protocol_suite(protocol("centrifuge-json"));
     protocol_suite(protocol("null-protocol"));
+    protocol_suite(protocol("typed"));
 }
 
 /* ---- text ---- */
@@ -298,7 +299,7 @@ static void test_centrifuge_tells_insufficient_state_and_members(void **state)
 static int setup(void **state)
 {
     (void)state;
-    return wr_plugins_load(WR_TEST_PLUGINS, &plugins) == WR_OK ? 0 : -1;
+    return wr_plugins_load(WR_TEST_PLUGINS ":" WR_TEST_ONLY_PLUGINS, &plugins) == WR_OK ? 0 : -1;
 }
 
 static int teardown(void **state)

@@ -5,8 +5,8 @@
  *     hub: { filters: "words=foo|bar" }            foo becomes ***
  *     hub: { filters: "words=refuse:foo|bar" }     the sender is told
  *
- * It looks into every string of the message but ids, links, hashes and types; what it does not change stays as it was,
- * byte for byte. ASCII letters match in both cases, and a word that begins or ends with one must begin or end there in
+ * It looks into plain text (text/...), and of JSON into every string but ids, links, hashes and types; what it does not change
+ * stays as it was, byte for byte. ASCII letters match in both cases, and a word that begins or ends with one must begin or end there in
  * the text as well, so that `ass` is not found in `class`; words of other scripts are found anywhere. */
 #include "wr_buf.h"
 #include "wr_filter.h"
@@ -104,8 +104,16 @@ static bool is_exempt(struct wr_slice key)
     return false;
 }
 
-/* Copies the message to w->out with its strings masked; true when one was. */
-static bool mask_message(struct words *w, struct wr_slice data)
+/* Copies plain text to w->out, masked; true when it was. */
+static bool mask_text(struct words *w, struct wr_slice data)
+{
+    wr_buf_clear(&w->out);
+    wr_buf_slice(&w->out, data);
+    return !w->out.failed && mask(w, &w->out);
+}
+
+/* Copies JSON to w->out with its strings masked; true when one was. */
+static bool mask_json(struct words *w, struct wr_slice data)
 {
     struct wr_slice key = {0};
     bool found = false;
@@ -190,7 +198,10 @@ static wr_err open_filter(void *state, const char *args, struct wr_errmsg *err)
 static enum wr_filter_verdict apply(void *state, struct wr_filter_msg *msg, struct wr_errmsg *why)
 {
     struct words *w = state;
-    bool found = mask_message(w, msg->data);
+    bool is_text = msg->type.n > 5 && memcmp(msg->type.p, "text/", 5) == 0;
+    if (msg->type.n && !is_text)
+        return WR_FILTER_PASS; /* a picture has no words */
+    bool found = is_text ? mask_text(w, msg->data) : mask_json(w, msg->data);
     if (found && w->refuse) {
         wr_errmsg_set(why, "the message has a word that is not used in this room");
         return WR_FILTER_REFUSE;
