@@ -266,8 +266,7 @@ static void test_strings_are_written_so_that_they_can_be_read(void **state)
     assert_int_equal(wr_json_check(wr_slice_of(b.p, b.n), NULL), WR_JSON_COMPACT);
     assert_true(wr_json_value(wr_slice_of(b.p, b.n), &v));
     wr_buf_char(&b, 0);
-    assert_string_equal((char *)b.p,
-                        "\"a\\\"\\\\\\n\\u0001\\u007f\xef\xbf\xbd\xe4\xbd\xa0\"");
+    assert_string_equal((char *)b.p, "\"a\\\"\\\\\\n\\u0001\\u007f\xef\xbf\xbd\xe4\xbd\xa0\"");
     wr_buf_clear(&b);
     wr_json_put_str(&b, NULL);
     wr_json_put_slice(&b, (struct wr_slice){0});

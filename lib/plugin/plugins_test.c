@@ -243,8 +243,8 @@ static void test_each_required_slot_of_each_kind_is_missed_by_name(void **state)
 {
     (void)state;
     /* A slot that is a table is read: this one is whole, and ends for whoever reads it as another. */
-    static const struct wr_protocol_endpoint here[] = {{WR_PROTOCOL_WEBSOCKET, "/x", NULL, 0, 0, NULL},
-                                                       {0}};
+    static const struct wr_protocol_endpoint here[] = {
+        {WR_PROTOCOL_WEBSOCKET, "/x", NULL, 0, 0, NULL}, {0}};
     const void *set = here, *unset = NULL;
     union {
         struct wr_plugin base;
@@ -285,14 +285,19 @@ static void answers(const struct wr_protocol_endpoint *endpoints,
         fail_msg("%s", why.text);
 }
 
-static enum wr_protocol_split split(struct wr_slice bytes, size_t *used, struct wr_slice *message)
+static ptrdiff_t split(struct wr_slice bytes)
 {
-    *used = bytes.n;
-    *message = bytes;
-    return bytes.n ? WR_SPLIT_MESSAGE : WR_SPLIT_MORE;
+    return (ptrdiff_t)bytes.n;
 }
 
-#define ENDPOINTS(...) (const struct wr_protocol_endpoint[]){__VA_ARGS__, {0}}
+#define ENDPOINTS(...)                    \
+    (const struct wr_protocol_endpoint[]) \
+    {                                     \
+        __VA_ARGS__,                      \
+        {                                 \
+            0                             \
+        }                                 \
+    }
 
 static void test_tables_of_a_protocol_are_whole_and_served(void **state)
 {
@@ -304,11 +309,13 @@ static void test_tables_of_a_protocol_are_whole_and_served(void **state)
     const struct wr_protocol_endpoint ws = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/x"},
                                       sse = {.transport = WR_PROTOCOL_SSE, .at = "/x/sse"},
                                       tcp = {.transport = WR_PROTOCOL_TCP, .at = "stt"},
-                                      split_tcp = {
-                                          .transport = WR_PROTOCOL_TCP, .at = "stt", .split = split},
+                                      split_tcp = {.transport = WR_PROTOCOL_TCP,
+                                                   .at = "stt",
+                                                   .split = split},
                                       bare = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "x"},
                                       nowhere = {.transport = WR_PROTOCOL_WEBSOCKET},
-                                      odd = {.transport = (enum wr_protocol_transport)77, .at = "/x"};
+                                      odd = {.transport = (enum wr_protocol_transport)77,
+                                             .at = "/x"};
     answers(ENDPOINTS(ws), NULL, WR_OK, WR_OK, "");
     answers(ENDPOINTS(ws, ws), two, WR_OK, WR_OK, "");
     answers(ENDPOINTS({0}), NULL, WR_ERR_INVALID, WR_OK, "has no endpoint");

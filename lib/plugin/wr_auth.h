@@ -12,19 +12,19 @@
 #include "wr_plugin.h"
 
 /* What somebody may do. symbol, name (as in a configuration), what it is: "you may not <what it is>" is a sentence. */
-#define WR_VERB_TABLE(X)                                              \
-    X(SEE, "see", "look into")          /* picture, talk, people */   \
-    X(HEAR_PAST, "hear_past", "read the history of") /* recordings */ \
-    X(TALK, "talk", "write in")         /* messages, danmaku */       \
-    X(SEND_FILES, "send_files", "send files to")                      \
-    X(GET_FILES, "get_files", "get files of")                         \
-    X(PUBLISH, "publish", "publish a picture in") /* talk-back too */ \
-    X(CONTROL, "control", "move the cameras of")                      \
-    X(MODERATE, "moderate", "moderate") /* remove what others wrote */ \
-    X(RECORD, "record", "record")                                     \
-    X(CLIP, "clip", "cut clips of")                                   \
-    X(INVITE, "invite", "invite people to")                           \
-    X(ADMIN, "admin", "administer")     /* streams, rooms, users */
+#define WR_VERB_TABLE(X)                                                         \
+    X(SEE, "see", "look into")                       /* picture, talk, people */ \
+    X(HEAR_PAST, "hear_past", "read the history of") /* recordings */            \
+    X(TALK, "talk", "write in")                      /* messages, danmaku */     \
+    X(SEND_FILES, "send_files", "send files to")                                 \
+    X(GET_FILES, "get_files", "get files of")                                    \
+    X(PUBLISH, "publish", "publish a picture in") /* talk-back too */            \
+    X(CONTROL, "control", "move the cameras of")                                 \
+    X(MODERATE, "moderate", "moderate") /* remove what others wrote */           \
+    X(RECORD, "record", "record")                                                \
+    X(CLIP, "clip", "cut clips of")                                              \
+    X(INVITE, "invite", "invite people to")                                      \
+    X(ADMIN, "admin", "administer") /* streams, rooms, users */
 
 enum wr_verb {
     WR_VERB_INVALID = 0,
@@ -47,9 +47,9 @@ struct wr_object {
 
 /* What comes in: a request, or the first message of a protocol that carries its own token. Borrowed for the call. */
 struct wr_auth_request {
-    const char *client; /* the client's address, as gateway.trusted_proxies lets it be told */
-    const char *path;   /* decoded; "" when it is not HTTP */
-    const char *query;  /* raw, without '?'; "" when there is none */
+    const char *client;    /* the client's address, as gateway.trusted_proxies lets it be told */
+    const char *path;      /* decoded; "" when it is not HTTP */
+    const char *query;     /* raw, without '?'; "" when there is none */
     struct wr_slice token; /* what a protocol's own message carried; empty = none */
     /* A header's value or NULL; ctx is header_ctx. NULL when it is not HTTP. */
     const char *(*header)(const void *ctx, const char *name);

@@ -26,11 +26,11 @@ bool wr_protocol_is_binary(const struct wr_protocol_plugin *p, uint32_t variant)
 
 static const char *wrong_endpoint(const struct wr_protocol_endpoint *e)
 {
-    return (unsigned)e->transport >= WR_ARRAY_LEN(transports)     ? "of an unknown transport"
-           : !e->at || !*e->at                                    ? "without a place"
-           : e->transport == WR_PROTOCOL_TCP && !e->split         ? "without split"
-           : e->transport != WR_PROTOCOL_TCP && e->at[0] != '/'   ? "whose path begins without '/'"
-                                                                  : NULL;
+    return (unsigned)e->transport >= WR_ARRAY_LEN(transports)   ? "of an unknown transport"
+           : !e->at || !*e->at                                  ? "without a place"
+           : e->transport == WR_PROTOCOL_TCP && !e->split       ? "without split"
+           : e->transport != WR_PROTOCOL_TCP && e->at[0] != '/' ? "whose path begins without '/'"
+                                                                : NULL;
 }
 
 wr_err wr_protocol_check(const struct wr_protocol_plugin *p, struct wr_errmsg *why)

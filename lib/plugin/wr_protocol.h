@@ -33,19 +33,16 @@ enum wr_protocol_transport {
     WR_PROTOCOL_WEBSOCKET, /* messages are WebSocket messages, text or binary */
     /* Not served by this version, which refuses a protocol that has such an endpoint: */
     WR_PROTOCOL_HTTP_STREAM, /* out: pieces of an endless answer; in: the request's body */
-    WR_PROTOCOL_SSE,         /* out: events (text/event-stream), text alone; in: the request's query */
-    WR_PROTOCOL_TCP,         /* bytes both ways: `split` finds the messages in what comes */
+    WR_PROTOCOL_SSE, /* out: events (text/event-stream), text alone; in: the request's query */
+    WR_PROTOCOL_TCP, /* bytes both ways: `split` finds the messages in what comes */
 };
 
-/* Finds the first message in what has arrived and was not taken yet. Called again until it wants more; more than
- * gateway.max_message_bytes without a message end the connection. Pure. */
-enum wr_protocol_split {
-    WR_SPLIT_MORE = 1, /* no whole message yet; nothing is taken */
-    WR_SPLIT_MESSAGE,  /* *used > 0 bytes are taken, *message lies within them */
-    WR_SPLIT_BAD,      /* this can become no message: the connection is closed */
-};
-typedef enum wr_protocol_split (*wr_protocol_split_fn)(struct wr_slice bytes, size_t *used,
-                                                       struct wr_slice *message);
+/* Where the first message ends in what has arrived and was not taken: its bytes with their framing (more than 0), 0 when
+ * more is needed, or one of these. `message` gets them as they are. Called again with the same bytes and more behind them;
+ * pure. More than gateway.max_message_bytes without an end close the connection. */
+#define WR_PROTOCOL_SPLIT_BAD ((ptrdiff_t)-1)      /* this becomes no message: closed (1002) */
+#define WR_PROTOCOL_SPLIT_TOO_LONG ((ptrdiff_t)-2) /* the message will be too long: closed (1009) */
+typedef ptrdiff_t (*wr_protocol_split_fn)(struct wr_slice bytes);
 
 struct wr_protocol_endpoint {
     enum wr_protocol_transport transport;
@@ -130,7 +127,7 @@ enum wr_protocol_op {
 struct wr_protocol_result {
     enum wr_protocol_op op;
     uint64_t cookie;
-    wr_err code; /* DENIED: he may not, and message says what */
+    wr_err code;         /* DENIED: he may not, and message says what */
     const char *message; /* for a person, on an error; never NULL */
     struct wr_slice room;
     struct wr_slice epoch; /* subscribe, publish, history */

@@ -209,8 +209,7 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
     wr_info("gateway.start", "listen=http://%s/ health=%s page=%s auth=%s instance=%s",
             wr_http_address(g->env.http), g->health ? wr_http_address(g->health) : "none",
             wr_pages_folder(g->pages)[0] ? wr_pages_folder(g->pages) : "not-built",
-            wr_access_policy(g->env.access),
-            wr_bus_instance(g->env.bus));
+            wr_access_policy(g->env.access), wr_bus_instance(g->env.bus));
     if (!is_loopback(c->gateway.listen) && strcmp(wr_access_policy(g->env.access), "open") == 0)
         wr_warn("gateway.open",
                 "listen=%s: everybody who reaches this address may read and write in every room; "

@@ -93,12 +93,12 @@ static const struct {
     const char *name;
     void (*run)(struct hub_batch *b);
 } steps[] = {
-    {"take", step_take},         /* everything that is queued, or wait for the first */
-    {"decode", step_decode},     /* calls into items; what is malformed is answered here */
-    {"check", step_check},       /* names, sizes, types and what they promise; JSON is made compact */
-    {"filter", step_filter},     /* plugins, in the order of the configuration */
-    {"append", step_append},     /* ONE transaction, synced; gives each room's next offsets */
-    {"answer", step_answer},     /* each call its results: this is the acknowledgement */
+    {"take", step_take},     /* everything that is queued, or wait for the first */
+    {"decode", step_decode}, /* calls into items; what is malformed is answered here */
+    {"check", step_check},   /* names, sizes, types and what they promise; JSON is made compact */
+    {"filter", step_filter}, /* plugins, in the order of the configuration */
+    {"append", step_append}, /* ONE transaction, synced; gives each room's next offsets */
+    {"answer", step_answer}, /* each call its results: this is the acknowledgement */
     {"announce", step_announce}, /* one event a room to all gateways, in order */
     {"release", step_release},   /* the requests' bytes, which all of the above pointed into */
     {"trim", step_trim},         /* housekeeping of the store, one short step */

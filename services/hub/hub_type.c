@@ -45,8 +45,8 @@ bool hub__is_text(struct wr_slice type)
 
 bool hub__check_bytes(struct wr_slice type, struct wr_slice data, const char **why)
 {
-    *why = data.n == 0                                             ? "data: empty"
+    *why = data.n == 0                                            ? "data: empty"
            : hub__is_text(type) && !wr_utf8_valid(data.p, data.n) ? "data: not UTF-8"
-                                                                   : NULL;
+                                                                  : NULL;
     return !*why;
 }

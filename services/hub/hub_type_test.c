@@ -10,11 +10,12 @@
 
 static void test_media_types_are_taken(void **state)
 {
-    static const char *const good[] = {"text/plain", "image/png", "application/vnd.a-b.c+xml",
-                                       "a/b", "application/octet-stream", "x/1"};
-    static const char *const bad[] = {"text", "/", "text/", "/plain", "Text/plain", "text/plain;q=1",
-                                      "text/pl ain", "text//plain", "text/-x", "te\xc3\xa9/x",
-                                      "text/plain\n"};
+    static const char *const good[] = {
+        "text/plain", "image/png", "application/vnd.a-b.c+xml", "a/b", "application/octet-stream",
+        "x/1"};
+    static const char *const bad[] = {
+        "text",        "/",           "text/",   "/plain",       "Text/plain",  "text/plain;q=1",
+        "text/pl ain", "text//plain", "text/-x", "te\xc3\xa9/x", "text/plain\n"};
     const char *why = NULL;
     (void)state;
     for (size_t i = 0; i < WR_ARRAY_LEN(good); i++) {

@@ -135,10 +135,15 @@ def test_another_protocol_calls_the_same_methods(typed, name):
         assert c.own() == "?11 unknown method"
 
 
-def test_a_service_publishes_a_type(typed, name):
-    if typed.shape != "split":
-        pytest.skip("the bus of one process has no address")
-    with Typed(typed.gateway, name) as c, Bus(typed.bus["hub"][0]) as bus:
+@pytest.fixture(scope="module")
+def split():
+    """With a bus that has addresses."""
+    with Room("split", config=CONFIG) as r:
+        yield r
+
+
+def test_a_service_publishes_a_type(split, name):
+    with Typed(split.gateway, name) as c, Bus(split.bus["hub"][0]) as bus:
         items = [hub_pb2.PublishItem(room=name, type="text/csv", data=b"a,b"), hub_pb2.PublishItem(room=name, data=b"[1, 2]"),
                  hub_pb2.PublishItem(room=name, type="Text/CSV", data=b"x"),
                  hub_pb2.PublishItem(room=name, type="text/csv", data=b"\xff")]

@@ -108,10 +108,9 @@ wr_err wr_access_identify(struct wr_access *a, const struct wr_auth_request *req
 
 /* ---- the question ---- */
 
-static const char *const whats[WR_VERB_COUNT] = {
-    [WR_VERB_INVALID] = "do that in",
+static const char *const whats[WR_VERB_COUNT] = {[WR_VERB_INVALID] = "do that in",
 #define X(symbol, name, what) [WR_VERB_##symbol] = (what),
-    WR_VERB_TABLE(X)
+                                                 WR_VERB_TABLE(X)
 #undef X
 };
 

@@ -207,7 +207,7 @@ static void push_begin(struct wr_buf *b, struct wr_slice room)
     wr_json_put_slice(b, room);
 }
 
-static void encode_publications(uint32_t variant, struct wr_slice room, 
+static void encode_publications(uint32_t variant, struct wr_slice room,
                                 const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out)
 {
     (void)variant;
@@ -484,11 +484,16 @@ static const struct {
     const char *name;
     void (*run)(struct cf_conn *t, const struct command *cmd);
 } commands[] = {
-    {"connect", do_connect},         {"subscribe", do_subscribe},
-    {"unsubscribe", do_unsubscribe}, {"publish", do_publish},
-    {"presence", do_presence},       {"presence_stats", do_presence_stats},
-    {"history", do_history},         {"ping", do_unavailable},
-    {"rpc", do_rpc},                 {"refresh", do_unavailable},
+    {"connect", do_connect},
+    {"subscribe", do_subscribe},
+    {"unsubscribe", do_unsubscribe},
+    {"publish", do_publish},
+    {"presence", do_presence},
+    {"presence_stats", do_presence_stats},
+    {"history", do_history},
+    {"ping", do_unavailable},
+    {"rpc", do_rpc},
+    {"refresh", do_unavailable},
     {"sub_refresh", do_unavailable},
 };
 
@@ -538,7 +543,8 @@ static void run_lines(struct cf_conn *t, struct wr_slice m)
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
         const uint8_t *stop = nl ? nl : end;
         struct wr_slice object;
-        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &object) || !wr_json_is_object(object))
+        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &object) ||
+            !wr_json_is_object(object))
             bad_request(t);
         else
             run_command(t, object);

@@ -53,8 +53,7 @@ static void takes_anything(const struct wr_protocol_plugin *p)
             for (unsigned i = 0; i < 4 && !k.close_code; i++)
                 p->wake(k.cs);
         if (!k.close_code && WR_PLUGIN_HAS(p, unsubscribed))
-            p->unsubscribed(k.cs, wr_slice_str("a"),
-                            code % 2 ? WR_ERR_POSITION : WR_ERR_DENIED);
+            p->unsubscribed(k.cs, wr_slice_str("a"), code % 2 ? WR_ERR_POSITION : WR_ERR_DENIED);
         kit_close(&k);
     }
 }
@@ -73,7 +72,8 @@ static void refuses_politely(const struct wr_protocol_plugin *p)
 }
 
 /* In every variant; a text one gives text whatever is in the room. */
-static void encodes(const struct wr_protocol_plugin *p, const struct wr_protocol_pub *pubs, size_t n)
+static void encodes(const struct wr_protocol_plugin *p, const struct wr_protocol_pub *pubs,
+                    size_t n)
 {
     for (uint32_t v = 0; v < wr_protocol_num_variants(p); v++) {
         struct wr_buf b = {0};
@@ -104,13 +104,13 @@ static void encodes_what_others_stored(const struct wr_protocol_plugin *p)
     for (size_t i = 0; i < WR_ARRAY_LEN(data); i++) {
         const char *type = types[i % WR_ARRAY_LEN(types)];
         bool is_bytes = type[0] && type[0] != 't';
-        pubs[i] = (struct wr_protocol_pub){
-            .offset = i + 1,
-            .time_ms = -1,
-            .has_info = i % 2,
-            .info = who,
-            .type = wr_slice_str(type),
-            .data = is_bytes ? wr_slice_of("\xff\x00\n\xfe", 4) : wr_slice_str(data[i])};
+        pubs[i] = (struct wr_protocol_pub){.offset = i + 1,
+                                           .time_ms = -1,
+                                           .has_info = i % 2,
+                                           .info = who,
+                                           .type = wr_slice_str(type),
+                                           .data = is_bytes ? wr_slice_of("\xff\x00\n\xfe", 4)
+                                                            : wr_slice_str(data[i])};
         for (size_t n = 1; n <= i + 1; n++)
             encodes(p, pubs, n);
     }

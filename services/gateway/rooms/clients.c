@@ -20,10 +20,10 @@ struct wr_protocol_conn {
     uint32_t form; /* what rooms send to it: an index of the gateway's forms */
     struct rooms__protocol *protocol;
     const struct rooms__door *door;
-    const char *subprotocol;       /* of the door's; "" = none */
-    struct wr_conn *conn;          /* NULL before open */
-    struct wr_identity *identity;  /* what it may do */
-    struct rooms__identity *who;   /* what others see of it; NULL before identify */
+    const char *subprotocol;      /* of the door's; "" = none */
+    struct wr_conn *conn;         /* NULL before open */
+    struct wr_identity *identity; /* what it may do */
+    struct rooms__identity *who;  /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
     char *query; /* until open */
@@ -325,8 +325,8 @@ static void publish_key(struct wr_rooms *rs, bool is_json, struct wr_slice data,
     struct wr_slice id;
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (is_json && wr_json_get(data, "id", &id) && wr_json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
-        EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
+    if (is_json && wr_json_get(data, "id", &id) && wr_json_is_string(id) && id.n >= 8 + 2 &&
+        id.n <= 128 + 2 && EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
         memcpy(key, sum, 16);
         return;
     }
@@ -642,8 +642,11 @@ static wr_err add_door(struct wr_rooms *rs, struct rooms__protocol *protocol,
         return WR_ERR_BUSY;
     *d = (struct rooms__door){.next = rs->doors, .protocol = protocol, .endpoint = e};
     rs->doors = d;
-    struct wr_http_route r = {
-        .path = e->at, .methods = WR_GET, .upgrade_only = true, .handler = handle_upgrade, .ctx = d};
+    struct wr_http_route r = {.path = e->at,
+                              .methods = WR_GET,
+                              .upgrade_only = true,
+                              .handler = handle_upgrade,
+                              .ctx = d};
     wr_err code = wr_http_add(rs->env->http, &r);
     if (code != WR_OK)
         wr_errmsg_set(err, "gateway.protocols: no room for the route %s", e->at);

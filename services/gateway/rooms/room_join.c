@@ -25,8 +25,7 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
 {
     struct rooms__room *room = s->room;
     struct wr_rooms *rs = room->rs;
-    if (!room->fanouts[s->form] &&
-        !(room->fanouts[s->form] = wr_fanout_new(rs->env->plane)))
+    if (!room->fanouts[s->form] && !(room->fanouts[s->form] = wr_fanout_new(rs->env->plane)))
         abort();
     (void)snprintf(p->epoch, sizeof p->epoch, "%s", room->epoch);
     p->fanout = room->fanouts[s->form];

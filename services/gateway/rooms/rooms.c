@@ -263,10 +263,8 @@ static wr_err protocol_open(struct wr_rooms *rs, const struct wr_protocol_plugin
         return WR_ERR_INVALID;
     }
     struct rooms__protocol *c = &rs->protocols[rs->nprotocols];
-    *c = (struct rooms__protocol){.plugin = p,
-                                  .state = wr_plugin_state(&p->base),
-                                  .rooms = rs,
-                                  .first_form = rs->nforms};
+    *c = (struct rooms__protocol){
+        .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .first_form = rs->nforms};
     if (!c->state)
         return WR_ERR_BUSY;
     rs->nprotocols++;

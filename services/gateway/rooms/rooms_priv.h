@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 #define ROOMS__PROTOCOLS 8u
-#define ROOMS__FORMS 16u /* variants of all protocols */
+#define ROOMS__FORMS 16u        /* variants of all protocols */
 #define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
 #define ROOMS__RECOVER_TRIES \
     5u /* of one recovery, when fills go out between the log and its answer */
@@ -105,11 +105,11 @@ struct rooms__reply {
     char epoch[32];
     void (*finish)(struct rooms__reply *p); /* of a call: makes r.data of the rest [plane] */
     struct wr_buf data;                     /* what r.data is in, for finish */
-    struct rooms__sub *sub;           /* of a subscribe */
-    struct wr_fanout *fanout;         /* to enter */
-    struct wr_protocol_pub *pubs;     /* owned array */
-    struct wr_protocol_info *members; /* owned array */
-    struct wr_msg **msgs;             /* what the slices point into */
+    struct rooms__sub *sub;                 /* of a subscribe */
+    struct wr_fanout *fanout;               /* to enter */
+    struct wr_protocol_pub *pubs;           /* owned array */
+    struct wr_protocol_info *members;       /* owned array */
+    struct wr_msg **msgs;                   /* what the slices point into */
     size_t nmsgs;
     struct wr_rooms *rooms;
     struct wr_conn_id conn;
@@ -195,9 +195,9 @@ struct rooms__room {
     uint64_t target; /* newest offset known to exist */
     struct rooms__sub *subs;
     size_t nsubs;
-    int64_t empty_ms; /* since when it has no members */
+    int64_t empty_ms;                        /* since when it has no members */
     struct wr_fanout *fanouts[ROOMS__FORMS]; /* members by the form that they get */
-    struct rooms__held *held, **held_last; /* events that wait for tops or a fill */
+    struct rooms__held *held, **held_last;   /* events that wait for tops or a fill */
     size_t nheld;
     size_t recovering;                         /* subscriptions that read the log */
     struct rooms__held *recent, **recent_last; /* events delivered meanwhile */

@@ -16,10 +16,9 @@ struct deny {
 
 static unsigned verbs_of(const char *list)
 {
-    static const char *const names[WR_VERB_COUNT] = {
-        "enter",
+    static const char *const names[WR_VERB_COUNT] = {"enter",
 #define X(symbol, name, what) name,
-        WR_VERB_TABLE(X)
+                                                     WR_VERB_TABLE(X)
 #undef X
     };
     unsigned mask = 0;
