@@ -149,8 +149,11 @@ struct wr_protocol_api {
     void (*send)(struct wr_protocol_conn *c, struct wr_slice message, bool binary);
     /* Closes after what was sent. A reason is required, plain text, at most 123 bytes. */
     void (*close)(struct wr_protocol_conn *c, uint16_t code, const char *reason);
-    /* Who the client is from now on: connection id (unique), user, JSON for ClientInfo or empty. Copied. Call it before
-     * the first subscribe or publish. */
+    /* For a protocol whose own message carries a token: what the client may do is what it says, no longer what his
+     * connection said as it came in. Before identify. Errors with a sentence: DENIED, BUSY. */
+    wr_err (*sign_in)(struct wr_protocol_conn *c, struct wr_slice token, struct wr_errmsg *why);
+    /* Who the client is from now on: connection id (unique), user (empty: the one that the policy knows), JSON for
+     * ClientInfo or empty. Copied. Call it before the first subscribe or publish. */
     bool (*identify)(struct wr_protocol_conn *c, struct wr_slice client, struct wr_slice user,
                      struct wr_slice conn_info);
     struct wr_protocol_info (*info)(

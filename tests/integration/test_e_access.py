@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Every door asks for rights, and says in its own words that somebody may not. The policy `deny` is of the tests
 (services/gateway/access/test): it refuses the verbs that it is told to, also from one moment to the next."""
+import json
+
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
-from harness import BUILD, SLOW, Room, run
+from harness import BUILD, SLOW, Room, run, until
 from test_c_centrifuge import Json
 
 CONFIG = f"plugin_path: {BUILD}/test-plugins\ngateway: {{ auth: deny }}\n"
@@ -72,6 +75,24 @@ def test_members_that_lose_the_right_are_out_at_once(guarded, deny, name):
         deny("")
         c.command({"id": 3, "publish": {"channel": name, "data": 1}})
         assert "publish" in c.reply(3) and len(c.pushes) == 1  # nothing of the room came any more
+
+
+@pytest.mark.parametrize("query, token", [("?user=ann", None), ("", "ann"), ("?user=bob", "ann")])
+def test_others_see_who_the_policy_says_it_is(guarded, name, query, token):
+    with connect(guarded.gateway.centrifuge + query, open_timeout=10 * SLOW, compression=None, legacy=True) as ws:
+        ws.send(json.dumps({"id": 1, "connect": {"token": token} if token else {}}) + "\n" +
+                json.dumps({"id": 2, "subscribe": {"channel": name}}))
+        with Json(guarded.gateways[-1]) as other:
+            def users():
+                other.command({"id": 2, "presence": {"channel": name}})
+                return [m["user"] for m in other.reply(2)["presence"]["presence"].values()]
+            until(lambda: users() == ["ann"], what="the member")
+
+
+def test_a_wrong_token_is_closed_with_3500(guarded):
+    with Json(guarded.gateway, connect_first=False) as c:
+        c.command({"id": 1, "connect": {"token": "wrong"}})
+        assert c.closed_with() == 3500
 
 
 def test_lines_are_refused_in_words(guarded, deny, name):

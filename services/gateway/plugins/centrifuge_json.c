@@ -278,6 +278,22 @@ static uint32_t random_below(uint32_t n)
     return v % n;
 }
 
+/* A connect's token, if there is one. False: the connection was closed. */
+static bool sign_in(struct cf_conn *t, const struct command *cmd)
+{
+    struct wr_buf token = {0};
+    struct wr_slice v;
+    struct wr_errmsg why = {{0}};
+    wr_err e = WR_OK;
+    if (wr_json_get(cmd->body, "token", &v) && wr_json_text(v, &token) && token.n)
+        e = t->api->sign_in(t->c, wr_slice_of(token.p, token.n), &why);
+    wr_buf_free(&token);
+    if (e != WR_OK)
+        close_conn(t, e == WR_ERR_DENIED ? 3500 : 3004,
+                   e == WR_ERR_DENIED ? "invalid token" : "out of memory");
+    return e == WR_OK;
+}
+
 static void do_connect(struct cf_conn *t, const struct command *cmd)
 {
     char client[37];
@@ -286,6 +302,8 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
         bad_request(t);
         return;
     }
+    if (!sign_in(t, cmd))
+        return;
     conn_info_of(cmd->body, &info);
     wr_id_uuid(client);
     bool ok = !info.failed && t->api->identify(t->c, wr_slice_str(client), (struct wr_slice){0},

@@ -31,6 +31,15 @@ static void api_close(struct wr_protocol_conn *k, uint16_t code, const char *rea
     (void)snprintf(k->close_reason, sizeof k->close_reason, "%s", reason);
 }
 
+static wr_err api_sign_in(struct wr_protocol_conn *k, struct wr_slice token, struct wr_errmsg *why)
+{
+    must(!k->client[0] && token.n);
+    if (!wr_slice_is(token, "wrong"))
+        return WR_OK;
+    wr_errmsg_set(why, "the token is wrong");
+    return WR_ERR_DENIED;
+}
+
 static bool api_identify(struct wr_protocol_conn *k, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
@@ -165,6 +174,7 @@ static void api_pause(struct wr_protocol_conn *k, bool pause)
 static const struct wr_protocol_api api = {.size = sizeof api,
                                            .send = api_send,
                                            .close = api_close,
+                                           .sign_in = api_sign_in,
                                            .identify = api_identify,
                                            .info = api_info,
                                            .pick = api_pick,

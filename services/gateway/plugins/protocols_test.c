@@ -245,6 +245,8 @@ static void test_centrifuge_close_codes(void **state)
     closes("{\"id\":2,\"subscribe\":{\"channel\":\"r\",\"delta\":\"zip\"}}", 3501, true);
     closes("{\"id\":2,\"subscribe\":{\"channel\":\"r\"}}", 3501, false);
     closes("{}", 3501, false);
+    closes("{\"id\":1,\"connect\":{\"token\":\"wrong\"}}", 3500, false);
+    closes("{\"id\":1,\"connect\":{\"token\":\"right\"}}", 0, false);
     closes("{\"send\":{\"data\":1}}", 3508, true);
 }
 

@@ -23,11 +23,11 @@ struct wr_protocol_conn {
     const char *subprotocol;      /* of the door's; "" = none */
     struct wr_conn *conn;         /* NULL before open */
     struct wr_identity *identity; /* what it may do */
-    struct rooms__identity *who;  /* what others see of it; NULL before identify */
+    struct rooms__person *who;    /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
     char *query; /* until open */
-    char *addr;  /* until open */
+    char *addr;  /* until identify */
     uint8_t cs[] __attribute__((aligned(16)));
 };
 
@@ -209,14 +209,32 @@ static void api_close(struct wr_protocol_conn *cl, uint16_t code, const char *re
     wr_conn_close(cl->conn, code, reason);
 }
 
+static wr_err api_sign_in(struct wr_protocol_conn *cl, struct wr_slice token, struct wr_errmsg *why)
+{
+    const struct wr_auth_request req = {
+        .client = cl->addr ? cl->addr : "", .path = "", .query = "", .token = token};
+    struct wr_identity *identity;
+    why->text[0] = 0;
+    wr_err e = wr_access_identify(cl->protocol->rooms->env->access, &req, &identity, why);
+    if (e != WR_OK)
+        return e;
+    wr_identity_unref(cl->identity);
+    cl->identity = identity;
+    return WR_OK;
+}
+
 static bool api_identify(struct wr_protocol_conn *cl, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
-    struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
+    if (!user.n)
+        user = wr_identity_who(cl->identity)->user;
+    struct rooms__person *who = rooms__person_new(client, user, conn_info);
     if (!who)
         return false;
-    rooms__identity_unref(cl->who);
+    rooms__person_unref(cl->who);
     cl->who = who;
+    free(cl->addr); /* he has signed in by now, if he wants to */
+    cl->addr = NULL;
     return true;
 }
 
@@ -254,7 +272,7 @@ static struct rooms__sub *sub_new(struct wr_protocol_conn *cl,
                req->since_epoch.n);
     else
         s->since_epoch[0] = '?'; /* none of ours is so: it matches nothing */
-    s->who = rooms__identity_ref(cl->who);
+    s->who = rooms__person_ref(cl->who);
     s->name_len = (uint16_t)req->room.n;
     memcpy(s->name, req->room.p, req->room.n);
     s->client_next = cl->subs;
@@ -358,7 +376,7 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
     *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn),
                                  .cookie = cookie,
                                  .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
-                                 .who = rooms__identity_ref(cl->who),
+                                 .who = rooms__person_ref(cl->who),
                                  .finish = finish};
     publish_key(rs, !type.n, data, p->key);
     memcpy(p->bytes, room.p, room.n);
@@ -487,6 +505,7 @@ static const struct wr_protocol_api api = {
     .size = sizeof(struct wr_protocol_api),
     .send = api_send,
     .close = api_close,
+    .sign_in = api_sign_in,
     .identify = api_identify,
     .info = api_info,
     .pick = api_pick,
@@ -513,15 +532,16 @@ static void on_open(struct wr_conn *c, void *user)
 {
     struct wr_protocol_conn *cl = user;
     cl->conn = c;
+    char addr[64]; /* identify lets go of the other */
+    (void)snprintf(addr, sizeof addr, "%s", cl->addr);
     struct wr_protocol_open o = {.endpoint = cl->door->endpoint,
                                  .subprotocol = cl->subprotocol,
                                  .query = cl->query,
-                                 .client = cl->addr,
+                                 .client = addr,
                                  .param = open_param};
     cl->protocol->plugin->open(cl->protocol->state, &api, cl, cl->cs, &o);
     free(cl->query);
-    free(cl->addr);
-    cl->query = cl->addr = NULL;
+    cl->query = NULL;
 }
 
 static void on_message(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes)
@@ -542,7 +562,7 @@ static void on_wake(struct wr_conn *c, void *user)
 static void client_free(struct wr_protocol_conn *cl)
 {
     wr_identity_unref(cl->identity);
-    rooms__identity_unref(cl->who);
+    rooms__person_unref(cl->who);
     free(cl->query);
     free(cl->addr);
     cl->magic = 0;

@@ -24,7 +24,7 @@ static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
     atomic_fetch_sub(&rs->outbox_items, 1);
     atomic_fetch_sub(&rs->outbox_bytes, p->data.n);
     wr_gauge_add(&rooms__g_outbox, -1);
-    rooms__identity_unref(p->who);
+    rooms__person_unref(p->who);
     free(p);
 }
 

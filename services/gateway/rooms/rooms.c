@@ -15,11 +15,11 @@
 
 /* ---- small shared objects ---- */
 
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
-                                            struct wr_slice conn_info)
+struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice user,
+                                        struct wr_slice conn_info)
 {
     size_t n = client.n + user.n + conn_info.n;
-    struct rooms__identity *i = calloc(1, sizeof *i + n + 40);
+    struct rooms__person *i = calloc(1, sizeof *i + n + 40);
     if (!i)
         return NULL;
     atomic_init(&i->refs, 1);
@@ -34,13 +34,13 @@ struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_sl
     return i;
 }
 
-struct rooms__identity *rooms__identity_ref(struct rooms__identity *i)
+struct rooms__person *rooms__person_ref(struct rooms__person *i)
 {
     atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
     return i;
 }
 
-void rooms__identity_unref(struct rooms__identity *i)
+void rooms__person_unref(struct rooms__person *i)
 {
     if (i && atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) == 1)
         free(i);
@@ -50,7 +50,7 @@ void rooms__sub_unref(struct rooms__sub *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    rooms__identity_unref(s->who);
+    rooms__person_unref(s->who);
     free(s);
 }
 

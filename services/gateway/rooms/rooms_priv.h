@@ -38,17 +38,17 @@
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
 
-/* ---- who a client is: immutable, shared ---- */
-struct rooms__identity {
+/* ---- what others see of a client: immutable, shared ---- */
+struct rooms__person {
     atomic_uint refs;
     struct wr_protocol_info info;
     struct wr_slice pb; /* encoded watchroom.v1.ClientInfo */
     uint8_t bytes[];
 };
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
-                                            struct wr_slice conn_info);
-struct rooms__identity *rooms__identity_ref(struct rooms__identity *i);
-void rooms__identity_unref(struct rooms__identity *i);
+struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice user,
+                                        struct wr_slice conn_info);
+struct rooms__person *rooms__person_ref(struct rooms__person *i);
+void rooms__person_unref(struct rooms__person *i);
 
 /* ---- a membership: shared by the client and the room ---- */
 enum rooms__sub_state { SUB_WAITING = 1, SUB_RECOVERING, SUB_LIVE, SUB_LEFT };
@@ -59,7 +59,7 @@ struct rooms__sub {
     uint32_t form, flags;
     uint64_t cookie, since;
     char since_epoch[32];
-    struct rooms__identity *who;
+    struct rooms__person *who;
     /* the client's: [plane] */
     struct rooms__sub *client_next;
     struct wr_fanout *fanout; /* set when live */
@@ -141,7 +141,7 @@ struct rooms__publish {
     struct wr_conn_id conn;
     uint64_t cookie;
     int64_t deadline_us;
-    struct rooms__identity *who;
+    struct rooms__person *who;
     void (*finish)(struct rooms__reply *p); /* NULL: a plain publish, no call */
     uint8_t key[16];
     struct wr_slice room, type, data;

@@ -2,7 +2,7 @@
  *
  * Policy `deny`, for tests: everybody may everything but the verbs that its argument lists ("deny=talk+hear_past"), and
  * nobody comes in when "enter" is among them. A request with the header X-Deny sets another list from then on. A request with
- * ?user= is that user, and with ?expired= his session is over. */
+ * ?user= is that user, and with ?expired= his session is over. A token is the user's name, and "wrong" is none. */
 #include "wr_auth.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -58,6 +58,11 @@ static wr_err identify(void *state, const struct wr_auth_request *req, struct wr
         wr_errmsg_set(why, "nobody comes in today");
         return WR_ERR_DENIED;
     }
+    if (wr_slice_is(req->token, "wrong")) {
+        wr_errmsg_set(why, "the token is wrong");
+        return WR_ERR_DENIED;
+    }
+    out->user = req->token;
     if (strncmp(req->query, "user=", 5) == 0)
         out->user = wr_slice_str(req->query + 5);
     if (strstr(req->query, "expired="))
