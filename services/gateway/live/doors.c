@@ -77,6 +77,13 @@ static void answer_options(struct wr_http_req *r)
                   (struct wr_slice){NULL, 0});
 }
 
+/* What is asked for, without its extension: rights are asked before anything is said of it. */
+static struct wr_slice name_of(const struct wr_http_req *r)
+{
+    const char *dot = strrchr(r->rest, '.');
+    return wr_slice_of(r->rest, dot ? (size_t)(dot - r->rest) : strlen(r->rest));
+}
+
 static void handle_live(void *ctx, struct wr_http_req *r)
 {
     struct wr_live *l = ctx;
@@ -84,6 +91,8 @@ static void handle_live(void *ctx, struct wr_http_req *r)
         answer_options(r);
         return;
     }
+    if (!wr_access_admits(l->env.access, r, WR_VERB_SEE, wr_the_stream(name_of(r))))
+        return;
     struct live_output *o = find_door(l, r);
     if (!o)
         return;
@@ -140,6 +149,8 @@ static void handle_streams(void *ctx, struct wr_http_req *r)
     struct wr_live *l = ctx;
     struct wr_buf b = {.n = 0};
     size_t n = 0;
+    if (!wr_access_admits(l->env.access, r, WR_VERB_SEE, wr_the_server()))
+        return;
     struct live_stream **all = live__all(l, &n);
     if (all)
         qsort(all, n, sizeof(*all), by_name);
