@@ -4,6 +4,7 @@
  * plane at once, so that no worker of the HTTP server waits for a camera. */
 #include "live_priv.h"
 
+#include "wr_json.h"
 #include "wr_log.h"
 
 #include <errno.h>
@@ -128,9 +129,9 @@ static void put_stream(struct wr_buf *b, struct live_stream *s)
     static const char *const names[] = {"idle", "idle", "starting", "live", "retrying"};
     pthread_mutex_lock(&s->lock);
     wr_buf_str(b, "{\"stream\":");
-    wr_buf_json(b, s->name, strlen(s->name));
+    wr_json_put_str(b, s->name);
     wr_buf_fmt(b, ",\"state\":\"%s\",\"reason\":", names[s->state]);
-    wr_buf_json(b, s->reason, strlen(s->reason));
+    wr_json_put_str(b, s->reason);
     wr_buf_fmt(
         b,
         ",\"viewers\":%zu,\"width\":%u,\"height\":%u,\"fps\":%g,\"video\":\"%s\",\"audio\":\"%s\"}",
