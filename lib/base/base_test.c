@@ -110,16 +110,6 @@ static void test_map_that_churns_does_not_grow_without_bound(void **s)
     wr_map_free(&m);
 }
 
-static void test_json_string_is_escaped_and_valid(void **s)
-{
-    (void)s;
-    struct wr_buf b = {0};
-    wr_buf_json(&b, "a\"\\\n\x01\xff\xe4\xbd\xa0", 9);
-    wr_buf_char(&b, '\0');
-    assert_string_equal((char *)b.p, "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xe4\xbd\xa0\"");
-    wr_buf_free(&b);
-}
-
 static void test_base64_comes_back_and_ends_where_it_ends(void **s)
 {
     (void)s;
@@ -272,7 +262,6 @@ int main(void)
         cmocka_unit_test(test_wrapped_msg_is_released_once_at_last_unref),
         cmocka_unit_test(test_map_keeps_entries_through_growth_and_deletes),
         cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
-        cmocka_unit_test(test_json_string_is_escaped_and_valid),
         cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),

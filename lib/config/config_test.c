@@ -143,6 +143,18 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
     wr_config_free(&c);
 }
 
+/* Wherever they stand among those of sections, in the file and in the schema. */
+static void test_keys_of_no_section_are_known(void **s)
+{
+    (void)s;
+    struct wr_config *c = parsed("log: { format: json }\nplugin_path: /opt/x\ngateway: { auth: "
+                                 "\"deny=a+b\" }\ndata: /srv\n");
+    assert_string_equal(c->plugin_path, "/opt/x");
+    assert_string_equal(c->data, "/srv");
+    assert_string_equal(c->gateway.auth, "deny=a+b");
+    wr_config_free(&c);
+}
+
 static void test_unknown_keys_are_refused_with_the_nearest(void **s)
 {
     (void)s;
@@ -335,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_stream_is_url_or_mapping),
         cmocka_unit_test(test_stream_without_room_gets_one),
         cmocka_unit_test(test_sizes_times_and_lists_are_read_with_units),
+        cmocka_unit_test(test_keys_of_no_section_are_known),
         cmocka_unit_test(test_unknown_keys_are_refused_with_the_nearest),
         cmocka_unit_test(test_wrong_types_are_refused),
         cmocka_unit_test(test_broken_yaml_names_the_line),

@@ -12,7 +12,9 @@
  * The loader accepts the same ABI major and a minor that is not newer than its own. New slots go at the end of a kind's
  * table with a minor bump, and are read only when `size` covers them and they are not NULL (WR_PLUGIN_HAS).
  *
- * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`; what its slots are in 2 is told in wr_protocol.h. */
+ * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`, with endpoints, variants, types of entries and calls
+ * (wr_protocol.h tells what its slots were); the kind `auth` has a table (wr_auth.h); entries in wr_store.h and messages in
+ * wr_filter.h have a type. */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
 

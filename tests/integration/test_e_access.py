@@ -115,7 +115,18 @@ def test_who_may_not_come_in_is_answered_401(guarded, deny):
     assert refused.value.response.status_code == 401
 
 
-@pytest.mark.parametrize("verb, path", [("see", "/api/v1/rooms"), ("admin", "/api/v1/services"), ("admin", "/metrics")])
+def test_who_may_not_look_gets_no_picture(guarded, deny):
+    deny("see")
+    for path in ("/live/demo.mp4", "/live/nothing.flv"):  # nor does he hear what there is
+        r = guarded.gateway.get(path)
+        assert r.status_code == 403
+        assert r.json()["error"]["message"] == f"you may not look into the stream {path[6:-4]}"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(guarded.gateway.ws + "/live/demo.mp4")
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("verb, path", [("see", "/api/v1/rooms"), ("see", "/api/v1/streams"), ("admin", "/api/v1/services"), ("admin", "/metrics")])
 def test_routes_without_the_right_are_403_with_a_sentence(guarded, deny, verb, path):
     deny(verb)
     r = guarded.gateway.get(path)

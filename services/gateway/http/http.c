@@ -4,6 +4,7 @@
  * file, script, authorization or WebSocket code of civetweb is ever reached. */
 #include "http_priv.h"
 #include "wr_buf.h"
+#include "wr_json.h"
 #include "wr_log.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -129,8 +130,7 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
         message = "Content-Length must be a number";
     }
     wr_buf_fmt(&body, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_buf_json(&body, message && message[0] ? message : "the request could not be read",
-                message && message[0] ? strlen(message) : 29);
+    wr_json_put_str(&body, message && message[0] ? message : "the request could not be read");
     wr_buf_str(&body, "}}\n");
     wr_buf_fmt(&b,
                "HTTP/1.1 %d Error\r\nContent-Type: application/json; "

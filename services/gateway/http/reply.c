@@ -6,6 +6,7 @@
 #include "http_priv.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
+#include "wr_json.h"
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -145,7 +146,7 @@ static void error_reply(struct wr_http_req *r, int status, const char *extra, co
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_buf_json(&b, text, strlen(text));
+    wr_json_put_str(&b, text);
     wr_buf_str(&b, "}}\n");
     wr_count(&http__m_errors, 1);
     if (b.failed)
