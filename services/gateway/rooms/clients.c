@@ -7,6 +7,7 @@
 #include "wr_buf.h"
 #include "wr_id.h"
 #include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <endian.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -447,12 +448,12 @@ static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
     if (!m)
         return WR_ERR_BUSY;
-    uint8_t *at = wr_pb_bytes(m->data, 1, q->room);
-    at = wr_pb_uint(at, 2, q->has_since);
-    at = wr_pb_uint(at, 3, q->since_offset);
-    at = wr_pb_bytes(at, 4, q->since_epoch);
-    at = wr_pb_uint(at, 5, limit);
-    at = wr_pb_uint(at, 6, q->reverse);
+    uint8_t *at = wr_pb_bytes(m->data, WR_PB_HISTORY_REQUEST_ROOM, q->room);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_HAS_SINCE, q->has_since);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_SINCE_OFFSET, q->since_offset);
+    at = wr_pb_bytes(at, WR_PB_HISTORY_REQUEST_SINCE_EPOCH, q->since_epoch);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_LIMIT, limit);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_REVERSE, q->reverse);
     m->len = (size_t)(at - m->data);
     struct rooms__reply *p = rooms__reply_new(WR_PROTOCOL_HISTORY, cookie);
     p->rooms = rs;
