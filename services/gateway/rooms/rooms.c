@@ -240,6 +240,7 @@ static void *rooms_main(void *arg)
         if (now >= rs->timer_ms) {
             rs->timer_ms = now + TICK_MS;
             room__timer(rs, now);
+            wr_access_tick(rs->env->access);
         }
     }
     return NULL;
