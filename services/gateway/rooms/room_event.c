@@ -48,7 +48,7 @@ static bool parse_pub(struct wr_slice body, struct wr_protocol_pub *p)
         else if (f.number == 20 && f.wire == 2)
             p->type = f.bytes;
     }
-    return ok && !r.bad && p->offset && p->data.n;
+    return ok && !r.bad && p->offset;
 }
 
 static bool add_pub(struct rooms__pubs *out, struct wr_slice body)
