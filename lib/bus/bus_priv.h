@@ -190,6 +190,7 @@ struct bus_op {
     struct wr_bus_service *service;
     struct bus_peer *peer; /* who has it; a reference */
     char *route_key;
+    char *address; /* the one instance that it is for, or NULL */
     char method[96];
     char trace_id[32];
     struct wr_msg *body;

@@ -27,7 +27,10 @@ static struct {
     struct wr_msg *body; /* of the newest call */
     uint32_t ms;
     rooms__answer_fn fn;
+    void *ctx;
+    const struct rooms__hub *at;
 } hub;
+static struct rooms__hub *hubs[3]; /* the rooms "hall", "attic" and "cellar" are at these */
 static struct told told[2048];
 static size_t num_told;
 static unsigned identities;
@@ -37,12 +40,18 @@ int64_t wr_mono_us(void)
     return now_us;
 }
 
-void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
-                 uint32_t ms, rooms__answer_fn fn, void *ctx)
+struct rooms__hub *hubs__home(struct wr_rooms *rs, struct wr_slice room)
 {
     (void)rs;
-    assert_null(route);
-    assert_null(ctx);
+    return hubs[wr_slice_is(room, "hall") ? 0 : wr_slice_is(room, "attic") ? 1 : 2];
+}
+
+void rooms__call_at(struct wr_rooms *rs, const struct rooms__hub *h, const char *method,
+                    struct wr_msg *body, uint32_t ms, rooms__answer_fn fn, void *ctx)
+{
+    (void)rs;
+    hub.at = h;
+    hub.ctx = ctx;
     assert_string_equal(method, "watchroom.v1.Hub/Publish");
     wr_msg_unref(hub.body);
     hub.calls++;
@@ -96,7 +105,15 @@ static int set_up(void **state)
     num_told = 0;
     rs = calloc(1, sizeof *rs);
     assert_non_null(rs);
-    rs->outbox.last = &rs->outbox.first;
+    for (size_t i = 0; i < WR_ARRAY_LEN(hubs); i++) {
+        hubs[i] = calloc(1, sizeof *hubs[i]);
+        assert_non_null(hubs[i]);
+        outbox__init(&hubs[i]->outbox);
+        hubs[i]->next = rs->hubs;
+        hubs[i]->is_up = i == 0;
+        rs->hubs = hubs[i];
+    }
+    rs->nup = 1;
     return 0;
 }
 
@@ -108,6 +125,10 @@ static int tear_down(void **state)
     assert_int_equal(identities, 0);
     assert_int_equal(atomic_load(&rs->outbox_items), 0);
     assert_int_equal(atomic_load(&rs->outbox_bytes), 0);
+    for (size_t i = 0; i < WR_ARRAY_LEN(hubs); i++) {
+        free(hubs[i]->outbox.call);
+        free(hubs[i]);
+    }
     free(rs);
     wr_msg_unref(hub.body);
     hub.body = NULL;
@@ -169,7 +190,9 @@ static const char *sent(void)
 
 static void answer(const struct wr_answer *a)
 {
-    hub.fn(rs, NULL, a);
+    void *ctx = hub.ctx;
+    hub.ctx = NULL;
+    hub.fn(rs, ctx, a);
 }
 
 /* The hub stored the first n of the call: offsets from `offset` on. */
@@ -243,7 +266,7 @@ static void test_a_call_has_a_bound_in_messages_and_the_rest_follows_in_order(vo
         add(i);
     run();
     while (num_told < 1200) {
-        size_t n = rs->outbox.nsent;
+        size_t n = hubs[0]->outbox.nsent;
         assert_in_range(n, 1, 512);
         stored(n, num_told + 1);
         now_us += MS;

@@ -47,14 +47,15 @@ void room__drop_one_held(struct rooms__room *room, struct rooms__held **at)
     free(h);
 }
 
-void room__drop_held_of_epoch(struct rooms__room *room)
+void room__drop_held_of_others(struct rooms__room *room)
 {
     struct rooms__held **at = &room->held;
     while (*at) {
         struct rooms__pubs p;
-        bool is_of_it = rooms__parse_event((*at)->event, &p) && wr_slice_is(p.epoch, room->epoch);
+        bool is_others = rooms__parse_event((*at)->event, &p) && p.epoch.n &&
+                         !wr_slice_is(p.epoch, room->epoch);
         rooms__pubs_free(&p);
-        if (is_of_it)
+        if (is_others)
             room__drop_one_held(room, at);
         else
             at = &(*at)->next;
