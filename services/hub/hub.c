@@ -68,9 +68,17 @@ static wr_err make_folder(const char *data, char *path, size_t n, struct wr_errm
 static wr_err find_store(struct hub *h, const struct wr_plugins *plugins, struct wr_errmsg *err)
 {
     char there[128] = "none";
-    h->store = wr_plugins_find(plugins, WR_KIND_STORE, h->config->hub.store);
-    if (h->store)
-        return WR_OK;
+    const char *text = h->config->hub.store;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)WR_MIN(strcspn(text, "="), sizeof name - 1), text);
+    h->store = wr_plugins_find(plugins, WR_KIND_STORE, name);
+    if (h->store) {
+        struct wr_errmsg why = {{0}};
+        wr_err e = wr_store_check(h->store, wr_store_args(text), &why);
+        if (e != WR_OK)
+            wr_errmsg_set(err, "hub.store: %.220s", why.text);
+        return e;
+    }
     const char **names = wr_plugins_names(plugins, 1u << WR_KIND_STORE);
     size_t at = 0;
     for (size_t i = 0; names && names[i] && at < sizeof there; i++)
@@ -78,7 +86,7 @@ static wr_err find_store(struct hub *h, const struct wr_plugins *plugins, struct
     free(names);
     wr_errmsg_set(err,
                   "hub.store: no store plugin `%s` (there is: %s): `watchroom plugins` lists all",
-                  h->config->hub.store, there);
+                  name, there);
     return WR_ERR_NOT_FOUND;
 }
 
@@ -103,6 +111,7 @@ static wr_err open_store(struct hub *h, const struct wr_plugins *plugins, struct
                                              .count = c->rooms[i].history_count,
                                              .age_ms = c->rooms[i].history_age_ms};
     const struct wr_store_opts opts = {.path = path,
+                                       .args = wr_store_args(c->hub.store),
                                        .keep = {.count = HUB_KEEP_COUNT, .age_ms = HUB_KEEP_AGE_MS},
                                        .rooms = h->keeps,
                                        .num_rooms = c->num_rooms};
