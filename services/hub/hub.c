@@ -17,7 +17,18 @@
 
 HUB_QUEUE_METRICS(publish_metrics, "publish");
 HUB_QUEUE_METRICS(members_metrics, "members");
-HUB_QUEUE_METRICS(reads_metrics, "reads");
+#define X(id, name, threads) HUB_QUEUE_METRICS(id##_metrics, name);
+HUB_READS(X)
+#undef X
+
+static const struct {
+    struct hub_queue_metrics *metrics;
+    unsigned threads;
+} reads[] = {
+#define X(id, name, threads) {&id##_metrics, threads},
+    HUB_READS(X)
+#undef X
+};
 
 /* ---- the store -------------------------------------------------------------------------------------------------- */
 
@@ -133,9 +144,11 @@ static wr_err open_queues(struct hub *h, struct wr_errmsg *err)
     if (e == WR_OK)
         e = hub_queue__init(&h->members, HUB_MAX_QUEUED_MEMBERS, HUB_MAX_QUEUED_MEMBER_BYTES,
                             &members_metrics);
-    if (e == WR_OK)
-        e = hub_queue__init(&h->reads, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES,
-                            &reads_metrics);
+    for (size_t i = 0; e == WR_OK && i < HUB_READS_COUNT; i++) {
+        h->readers[i].hub = h;
+        e = hub_queue__init(&h->readers[i].queue, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES,
+                            reads[i].metrics);
+    }
     if (e != WR_OK)
         wr_errmsg_set(err, "hub: out of memory");
     return e;
@@ -162,10 +175,15 @@ static wr_err start_threads(struct hub *h, struct wr_errmsg *err)
                     wr_thread_start(&h->writer, "hub-writer", hub__writer, h->batch) == WR_OK;
     h->has_keeper = h->has_writer &&
                     wr_thread_start(&h->keeper, "hub-members", hub__keeper, h) == WR_OK;
-    while (h->has_keeper && h->num_readers < HUB_READERS &&
-           wr_thread_start(&h->readers[h->num_readers], "hub-reader", hub__reader, h) == WR_OK)
-        h->num_readers++;
-    if (h->num_readers == HUB_READERS)
+    bool ok = h->has_keeper;
+    for (size_t i = 0; ok && i < HUB_READS_COUNT; i++) {
+        struct hub_readers *r = &h->readers[i];
+        while (ok && r->num_threads < reads[i].threads) {
+            ok = wr_thread_start(&r->threads[r->num_threads], "hub-reader", hub__reader, r) == WR_OK;
+            r->num_threads += ok;
+        }
+    }
+    if (ok)
         return WR_OK;
     wr_errmsg_set(err, "hub: no more threads: raise the limit of processes (ulimit -u)");
     return WR_ERR_BUSY;
@@ -175,7 +193,8 @@ static void close_queues(struct hub *h)
 {
     hub_queue__close(&h->publishes);
     hub_queue__close(&h->members);
-    hub_queue__close(&h->reads);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        hub_queue__close(&h->readers[i].queue);
 }
 
 /* ---- the service ------------------------------------------------------------------------------------------------ */
@@ -197,14 +216,16 @@ static void stop(void *state)
         return;
     wr_bus_server_close(&h->server);
     close_queues(h);
-    while (h->num_readers)
-        pthread_join(h->readers[--h->num_readers], NULL);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        while (h->readers[i].num_threads)
+            pthread_join(h->readers[i].threads[--h->readers[i].num_threads], NULL);
     if (h->has_keeper)
         pthread_join(h->keeper, NULL);
     if (h->has_writer)
         pthread_join(h->writer, NULL);
     hub__batch_free(h->batch);
-    hub_queue__fini(&h->reads);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        hub_queue__fini(&h->readers[i].queue);
     hub_queue__fini(&h->members);
     hub_queue__fini(&h->publishes);
     hub_rooms__fini(&h->rooms);
