@@ -119,12 +119,14 @@ static wr_err wait_for_instance(struct wr_bus_service *s, struct bus_op *op)
 {
     if (s->closing)
         return WR_ERR_CLOSED;
-    if (s->num_pending >= BUS_PENDING_MAX)
+    if (s->num_pending >= BUS_PENDING_MAX ||
+        s->pending_bytes + wr_msg_memory(op->body) > BUS_PENDING_BYTES)
         return WR_ERR_BUSY;
     op->next = NULL;
     *s->pending_tail = op;
     s->pending_tail = &op->next;
     s->num_pending++;
+    s->pending_bytes += sizeof *op + wr_msg_memory(op->body);
     return WR_OK;
 }
 
@@ -211,6 +213,7 @@ void bus__service_flush(struct wr_bus_service *s)
     s->pending = NULL;
     s->pending_tail = &s->pending;
     s->num_pending = 0;
+    s->pending_bytes = 0;
     pthread_mutex_unlock(&s->lock);
     while (all) {
         struct bus_op *op = all;
@@ -227,6 +230,8 @@ static void expire_pending(struct wr_bus_service *s, int64_t now_us)
     pthread_mutex_lock(&s->lock);
     struct bus_op *late = bus__ops_take_late(&s->pending, &s->pending_tail, &s->num_pending,
                                              now_us);
+    for (const struct bus_op *op = late; op; op = op->next)
+        s->pending_bytes -= sizeof *op + wr_msg_memory(op->body);
     pthread_mutex_unlock(&s->lock);
     bus__ops_fail(late, WR_ERR_UNAVAILABLE, text);
 }

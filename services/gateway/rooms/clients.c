@@ -368,7 +368,7 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
     struct wr_errmsg why;
     if (may(cl, WR_VERB_TALK, room, &why) != WR_OK)
         return deny(cl, finish ? WR_PROTOCOL_CALL : WR_PROTOCOL_PUBLISH, cookie, &why);
-    if (!outbox_admits(rs, data.n))
+    if (!outbox_admits(rs, sizeof(struct rooms__publish) + room.n + type.n + data.n))
         return WR_ERR_BUSY;
     struct rooms__publish *p = malloc(sizeof *p + room.n + type.n + data.n);
     if (!p)

@@ -28,7 +28,7 @@ struct outbox_call {
 static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
 {
     atomic_fetch_sub(&rs->outbox_items, 1);
-    atomic_fetch_sub(&rs->outbox_bytes, p->data.n);
+    atomic_fetch_sub(&rs->outbox_bytes, rooms__publish_memory(p));
     wr_gauge_add(&rooms__g_outbox, -1);
     rooms__person_unref(p->who);
     free(p);

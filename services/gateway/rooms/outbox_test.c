@@ -152,7 +152,7 @@ static void add_bytes(uint64_t cookie, size_t n)
     p->room = wr_slice_of(p->bytes, 4);
     p->data = wr_slice_of(p->bytes + 4, n);
     atomic_fetch_add(&rs->outbox_items, 1);
-    atomic_fetch_add(&rs->outbox_bytes, n);
+    atomic_fetch_add(&rs->outbox_bytes, rooms__publish_memory(p));
     outbox__add(rs, p);
 }
 

@@ -5,6 +5,11 @@
 #include "room_priv.h"
 #include <stdlib.h>
 
+static size_t held_memory(const struct rooms__held *h)
+{
+    return sizeof *h + wr_msg_memory(h->msg);
+}
+
 bool room__hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__held ***last,
                 size_t *n, struct wr_msg *msg, struct wr_slice event)
 {
@@ -20,7 +25,7 @@ bool room__hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__h
     **last = h;
     *last = &h->next;
     (*n)++;
-    rs->held_bytes += event.n;
+    rs->held_bytes += held_memory(h);
     return true;
 }
 
@@ -29,7 +34,7 @@ void room__held_free(struct wr_rooms *rs, struct rooms__held **first, size_t *n)
     while (*first) {
         struct rooms__held *h = *first;
         *first = h->next;
-        rs->held_bytes -= h->event.n;
+        rs->held_bytes -= held_memory(h);
         wr_msg_unref(h->msg);
         free(h);
     }
@@ -41,7 +46,7 @@ void room__drop_one_held(struct rooms__room *room, struct rooms__held **at)
     struct rooms__held *h = *at;
     *at = h->next;
     room->nheld--;
-    room->rs->held_bytes -= h->event.n;
+    room->rs->held_bytes -= held_memory(h);
     wr_gauge_add(&rooms__g_held, -1);
     wr_msg_unref(h->msg);
     free(h);

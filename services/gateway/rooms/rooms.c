@@ -84,7 +84,7 @@ static bool post(struct wr_rooms *rs, struct rooms__job *j)
         bool had_work = has_work(rs);
         if (j->kind == JOB_EVENT) {
             rs->nevents++;
-            rs->event_bytes += j->u.event.event.n;
+            rs->event_bytes += sizeof *j + wr_msg_memory(j->u.event.msg);
         }
         if (j->kind == JOB_PUBLISH)
             rs->npublishes++;

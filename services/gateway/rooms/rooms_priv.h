@@ -22,7 +22,7 @@
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
 #define ROOMS__OUTBOX_ITEMS 20000u
-#define ROOMS__OUTBOX_BYTES (32u << 20)
+#define ROOMS__OUTBOX_BYTES (32u << 20) /* of memory, as all bounds in bytes */
 #define ROOMS__EVENTS 8192u             /* events of the hubs that wait for the thread */
 #define ROOMS__EVENTS_BYTES (64u << 20) /* of them, and of those that all rooms hold */
 #define ROOMS__HELD_EVENTS \
@@ -148,6 +148,11 @@ struct rooms__publish {
     struct wr_slice room, type, data;
     uint8_t bytes[];
 };
+/* What a message costs while it waits for the hub, for the outbox's bound. */
+static inline size_t rooms__publish_memory(const struct rooms__publish *p)
+{
+    return sizeof *p + p->room.n + p->type.n + p->data.n;
+}
 struct rooms__job {
     struct rooms__job *next;
     enum rooms__job_kind kind;
