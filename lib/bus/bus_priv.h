@@ -42,6 +42,7 @@ struct wr_bus {
     char service[64];
     char **plugins;
     size_t num_plugins;
+    uint32_t max_entry_bytes;
     int64_t started_ms, started_us;
 
     pthread_mutex_t lock; /* guards everything below */

@@ -25,6 +25,7 @@ struct wr_bus_opts {
     const char
         *service; /* "hub", "gateway", ...: what Node/Describe says; NULL for a mere client */
     const char *const *plugins; /* NULL-ended names for Node/Describe; may be NULL */
+    uint32_t max_entry_bytes;   /* of a hub, for Node/Describe; else 0 */
 };
 
 /* Opens a node of the bus with an instance id of its own. Errors: BUSY (no threads). */

@@ -5,6 +5,7 @@
 #include "rooms_priv.h"
 #include "wr_bus.h"
 #include "wr_log.h"
+#include "wr_pb.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,8 +25,22 @@ static struct rooms__hub *hub_new(const char *address)
 /* What the bus says, copied under its lock. */
 struct listing {
     struct wr_rooms *rs;
-    bool changed; /* which of them live */
+    bool changed;         /* which of them live */
+    uint32_t max_message; /* the least of those that live */
 };
+
+/* NodeInfo.max_entry_bytes (node.proto). */
+static uint32_t told_max(const struct wr_msg *info)
+{
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
+    uint64_t max = 0;
+    wr_pb_read(&r, info ? wr_msg_slice(info) : (struct wr_slice){0});
+    while (wr_pb_next(&r, &f))
+        if (f.number == 13 && f.wire == 0)
+            max = f.value;
+    return max && max <= WR_BUS_MAX_MSG_BYTES / 2 ? (uint32_t)max : ROOMS__MAX_MESSAGE;
+}
 
 static struct rooms__hub *hub_at(struct wr_rooms *rs, const char *address)
 {
@@ -49,6 +64,8 @@ static void list_one(void *ctx, const struct wr_instance *i)
     struct rooms__hub *h = hub_at(l->rs, i->address);
     bool is_up = i->state == WR_INSTANCE_UP, is_new = strcmp(h->instance, i->id) != 0;
     h->is_listed = true;
+    if (is_up)
+        l->max_message = WR_MIN(l->max_message, told_max(i->info));
     if (is_up && (!h->is_up || is_new))
         presence__beat_now(h); /* it may know nothing of this gateway's members */
     l->changed = l->changed || is_up != h->is_up;
@@ -123,7 +140,7 @@ static void rehome(struct wr_rooms *rs)
 
 void hubs__refresh(struct wr_rooms *rs)
 {
-    struct listing l = {.rs = rs};
+    struct listing l = {.rs = rs, .max_message = UINT32_MAX};
     for (struct rooms__hub *h = rs->hubs; h; h = h->next)
         h->is_listed = false;
     wr_bus_service_each(rs->env->hub, list_one, &l);
@@ -134,6 +151,8 @@ void hubs__refresh(struct wr_rooms *rs)
         rs->nup += h->is_up;
     }
     wr_gauge_set(&rooms__g_hubs, rs->nup);
+    if (rs->nup)
+        atomic_store(&rs->max_message, l.max_message);
     if (l.changed && rs->nup)
         rehome(rs);
 }

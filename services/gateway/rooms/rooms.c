@@ -330,6 +330,7 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     pthread_mutex_init(&rs->lock, NULL);
     wr_cond_init(&rs->wake);
     wr_random(rs->boot, sizeof rs->boot);
+    atomic_init(&rs->max_message, ROOMS__MAX_MESSAGE);
     wr_err e = hubs__init(rs);
     if (e == WR_OK)
         e = protocols_open(rs, err);

@@ -21,6 +21,7 @@
 #define ROOMS__TYPE_BYTES 127u /* of a media type */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
+#define ROOMS__MAX_MESSAGE 65536u /* until a hub has told it */
 #define ROOMS__OUTBOX_ITEMS 20000u
 #define ROOMS__OUTBOX_BYTES (32u << 20) /* of memory, as all bounds in bytes */
 #define ROOMS__EVENTS 8192u             /* events of the hubs that wait for the thread */
@@ -349,6 +350,7 @@ struct wr_rooms {
     struct rooms__door *doors;
     uint8_t boot[8]; /* with a counter: idempotency keys */
     atomic_uint_fast64_t next_key;
+    atomic_uint max_message; /* bytes of a message's data: the least that a hub told */
     atomic_uint outbox_items;
     atomic_size_t outbox_bytes;
     struct wr_bus_sub *events;
