@@ -76,7 +76,7 @@ struct wr_store_amend {
     struct wr_slice room;
     const char *epoch; /* of the log that the offset was seen in */
     uint64_t offset;
-    struct wr_slice data;
+    struct wr_slice type, data; /* as in wr_store_item; nothing to say is the JSON null */
 };
 
 struct wr_store_plugin {
@@ -104,8 +104,7 @@ struct wr_store_plugin {
     /* Looks at the arguments alone; nothing is open. Errors with text: INVALID. NULL when the store takes none: then any
      * are refused for it. Optional. */
     wr_err (*check)(const char *args, struct wr_errmsg *err);
-    /* Moderation: puts `data` (borrowed; empty blanks it) in the place of what the entry had. Offset, time, kind, info and
-     * key stay: nobody sees a hole, and a publish that is made again is the same, amended entry. When it returns WR_OK
+    /* Moderation: puts type and data in the place of what the entry had. Offset, time, kind, info and key stay: nobody sees a hole, and a publish that is made again is the same, amended entry. When it returns WR_OK
      * the change is synced and every read from then on has it; what was there before is gone from memory at once and from
      * the disk once `trim` has had its steps (a copy that somebody made meanwhile is his). Errors with text: NOT_FOUND (no
      * such entry, or not any more), POSITION (the room's epoch is another one), NO_SPACE. Optional. */

@@ -469,7 +469,8 @@ static void test_an_amended_entry_is_in_the_place_of_the_old_one(void **state)
     test_append(t, "r", "", "1");
     append_ok(t, &it, 1);
     test_append(t, "r", "", "3");
-    const char *texts[] = {"{\"text\":\"removed by a moderator, which is longer than it was\"}", "{}", ""};
+    const char *texts[] = {"{\"text\":\"removed by a moderator, which is longer than it was\"}", "{}",
+                           "null"};
     for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++) {
         assert_int_equal(amend(t, "r", it.epoch, 2, texts[i]), WR_OK);
         it.data = wr_slice_str(texts[i]);

@@ -258,12 +258,13 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
 }
 
 /* The entry anew, with other data, in the place of the old one. Under the lock. */
-static bool replace(struct room *r, struct entry *old, struct wr_slice data)
+static bool replace(struct room *r, struct entry *old, struct wr_slice type, struct wr_slice data)
 {
     const struct wr_store_item as = {.kind = old->kind,
                                      .time_ms = old->time_ms,
                                      .key = key_of(old),
                                      .info = wr_slice_of(old->bytes + old->key_n, old->info_n),
+                                     .type = type,
                                      .data = data};
     struct entry *e = new_entry(&as);
     if (!e || (e->key_n && !wr_map_put(&r->keys, as.key, e))) {
@@ -272,7 +273,7 @@ static bool replace(struct room *r, struct entry *old, struct wr_slice data)
     }
     e->offset = old->offset;
     r->ring[e->offset % r->cap] = e;
-    memset(old->bytes + old->key_n + old->info_n, 0, old->data_n);
+    memset(old->bytes + old->key_n + old->info_n, 0, old->type_n + old->data_n);
     free(old);
     return true;
 }
@@ -291,7 +292,7 @@ static wr_err amend(void *state, const struct wr_store_amend *what, struct wr_er
         wr_errmsg_set(err, "no entry %llu of %.*s (any more)", (unsigned long long)what->offset,
                       (int)WR_MIN(what->room.n, (size_t)100), (const char *)what->room.p);
         e = WR_ERR_NOT_FOUND;
-    } else if (!replace(r, old, what->data)) {
+    } else if (!replace(r, old, what->type, what->data)) {
         wr_errmsg_set(err, "out of memory");
         e = WR_ERR_BUSY;
     }

@@ -3,6 +3,18 @@
  * Store `sqlite`: a batch becomes one transaction; and so does an amendment. */
 #include "store_sqlite_priv.h"
 
+static void bind_payload(sqlite3_stmt *st, int at_data, struct wr_slice data, int at_type,
+                         struct wr_slice type)
+{
+    if (type.n) {
+        sqlite__bind_blob(st, at_data, data);
+        sqlite__bind_text(st, at_type, type);
+    } else {
+        sqlite__bind_text(st, at_data, data); /* readable in the shell */
+        sqlite3_bind_null(st, at_type);
+    }
+}
+
 static int insert(struct sqlite_store *s, const struct room *r, const struct wr_store_item *it)
 {
     sqlite3_stmt *st = s->stmt[W_INSERT];
@@ -13,13 +25,7 @@ static int insert(struct sqlite_store *s, const struct room *r, const struct wr_
     sqlite3_bind_int64(st, 3, it->time_ms);
     sqlite__bind_blob(st, 4, it->key);
     sqlite__bind_blob(st, 5, it->info);
-    if (it->type.n) {
-        sqlite__bind_blob(st, 6, it->data);
-        sqlite__bind_text(st, 7, it->type);
-    } else {
-        sqlite__bind_text(st, 6, it->data); /* readable in the shell */
-        sqlite3_bind_null(st, 7);
-    }
+    bind_payload(st, 6, it->data, 7, it->type);
     return sqlite__run(st);
 }
 
@@ -93,8 +99,7 @@ static int amend(struct sqlite_store *s, const struct room *r, const struct wr_s
 {
     sqlite3_stmt *st = s->stmt[W_AMEND];
     sqlite3_bind_int64(st, 1, sqlite__entry_id(r->id, what->offset));
-    sqlite3_bind_text(st, 2, what->data.n ? (const char *)what->data.p : "", (int)what->data.n,
-                      SQLITE_STATIC);
+    bind_payload(st, 2, what->data, 3, what->type);
     return sqlite__run(st);
 }
 

@@ -36,7 +36,7 @@ enum {
     X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE id >= ?1 AND id < ?2 AND time_ms >= ?3 ORDER BY id LIMIT 1")    \
     X(W_DROP, "DELETE FROM entries WHERE id >= ?1 AND id <= ?2")                                                       \
     X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")                                                       \
-    X(W_AMEND, "UPDATE entries SET data = ?2 WHERE id = ?1")
+    X(W_AMEND, "UPDATE entries SET data = ?2, type = ?3 WHERE id = ?1")
 
 #define READER_SQL(X)                                                                                                  \
     X(R_ROOM, "SELECT id, epoch, top, last_ms FROM rooms WHERE name = ?1")                                             \

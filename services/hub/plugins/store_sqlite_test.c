@@ -276,7 +276,10 @@ static void test_what_was_amended_away_is_in_no_file_any_more(void **state)
     snprintf(command, sizeof command, "grep -rqa not-to-be-found %s", t->folder);
     assert_int_equal(system(command), 0);
     for (uint64_t o = 51; o <= 52; o++) {
-        const struct wr_store_amend what = {wr_slice_str("r"), top.epoch, o, wr_slice_str("{}")};
+        const struct wr_store_amend what = {.room = wr_slice_str("r"),
+                                            .epoch = top.epoch,
+                                            .offset = o,
+                                            .data = wr_slice_str("{}")};
         assert_int_equal(t->plugin->amend(t->state, &what, &err), WR_OK);
     }
     test_trim_all(t);
