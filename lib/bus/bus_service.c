@@ -100,10 +100,9 @@ static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key, 
         if (!p->up || (address && strcmp(address, p->url) != 0))
             continue;
         /* Rendezvous hashing: every caller that sees the same live addresses names the same one. */
-        uint64_t score = route_key
-                             ? wr_bus_route_score(wr_slice_str(route_key), p->url)
-                             : UINT64_MAX - (uint64_t)atomic_load_explicit(&p->in_flight,
-                                                                           memory_order_relaxed);
+        uint64_t score = route_key ? wr_bus_route_score(wr_slice_str(route_key), p->url)
+                                   : UINT64_MAX - (uint64_t)atomic_load_explicit(
+                                                      &p->in_flight, memory_order_relaxed);
         if (!best || score > best_score) {
             best = p;
             best_score = score;

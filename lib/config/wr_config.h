@@ -50,7 +50,7 @@ struct wr_config {
         char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
     struct {
-        char *store;   /* plugin name, or name=arguments; default "sqlite" */
+        char *store;                /* plugin name, or name=arguments; default "sqlite" */
         uint32_t max_message_bytes; /* of an entry's data; gateways learn it; default 65,536 */
         char *filters; /* "name" or "name=args", comma-separated, in order; default "" */
     } hub;

@@ -22,8 +22,8 @@ struct wr_store_keep {
 };
 
 struct wr_store_opts {
-    const char *path;                  /* a folder of the hub's own; exists */
-    const char *args;                  /* the plugin's text from the configuration (hub.store: name=args), or "" */
+    const char *path; /* a folder of the hub's own; exists */
+    const char *args; /* the plugin's text from the configuration (hub.store: name=args), or "" */
     struct wr_store_keep keep;         /* for every room that has none of its own */
     const struct wr_store_keep *rooms; /* rooms with their own; borrowed until close */
     size_t num_rooms;

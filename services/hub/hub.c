@@ -159,10 +159,10 @@ static wr_err open_bus(struct hub *h, struct wr_errmsg *err)
     const char *used[34] = {h->store->base.name};
     for (size_t i = 0; i < h->filters.n; i++)
         used[1 + i] = h->filters.list[i].plugin->base.name;
-    wr_err e = wr_bus_open(&(struct wr_bus_opts){.service = "hub",
-                                              .plugins = used,
-                                              .max_entry_bytes =
-                                                  h->config->hub.max_message_bytes}, &h->bus);
+    wr_err e = wr_bus_open(
+        &(struct wr_bus_opts){
+            .service = "hub", .plugins = used, .max_entry_bytes = h->config->hub.max_message_bytes},
+        &h->bus);
     if (e != WR_OK) {
         wr_errmsg_set(err, "hub: the bus does not start: %s", wr_err_text(e));
         return e;
@@ -182,7 +182,8 @@ static wr_err start_threads(struct hub *h, struct wr_errmsg *err)
     for (size_t i = 0; ok && i < HUB_READS_COUNT; i++) {
         struct hub_readers *r = &h->readers[i];
         while (ok && r->num_threads < reads[i].threads) {
-            ok = wr_thread_start(&r->threads[r->num_threads], "hub-reader", hub__reader, r) == WR_OK;
+            ok = wr_thread_start(&r->threads[r->num_threads], "hub-reader", hub__reader, r) ==
+                 WR_OK;
             r->num_threads += ok;
         }
     }

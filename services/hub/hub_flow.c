@@ -65,7 +65,7 @@ struct hub_batch {
     bool more_to_trim;
     bool failing; /* the last append failed: said once, and again from time to time */
     int64_t complained_ms;
-    char too_big[80]; /* why a message is refused that is */
+    char too_big[80];                                  /* why a message is refused that is */
     struct hub_arena arena;                            /* what lives as long as the batch */
     struct wr_call *calls[HUB_MAX_QUEUED_PUBLISHES];   /* NULL = answered already */
     struct wr_msg *requests[HUB_MAX_QUEUED_PUBLISHES]; /* of the answered calls */

@@ -36,7 +36,7 @@ struct hub_batch;
 
 /* Kinds of reads: name of the queue, its threads, what is asked there. No store needs more connections than threads in
  * all. */
-#define HUB_READS(X)                                         \
+#define HUB_READS(X)                                          \
     X(HUB_POSITIONS, "positions", 1) /* Tops: who comes in */ \
     X(HUB_HISTORY, "history", 2)     /* pages of a log */     \
     X(HUB_LISTS, "lists", 1)         /* Presence, Rooms */

@@ -31,9 +31,8 @@ static bool ask_at(struct wr_http_req *req, struct wr_bus_service *s, const char
                    struct wr_slice *body)
 {
     struct wr_errmsg err = {{0}};
-    wr_err e = address
-                   ? wr_bus_call_wait_at(s, address, method, NULL, CALL_MS, msg, body, &err)
-                   : wr_bus_call_wait(s, NULL, method, NULL, CALL_MS, msg, body, &err);
+    wr_err e = address ? wr_bus_call_wait_at(s, address, method, NULL, CALL_MS, msg, body, &err)
+                       : wr_bus_call_wait(s, NULL, method, NULL, CALL_MS, msg, body, &err);
     if (e != WR_OK)
         wr_http_error(req, wr_err_http(e), "the %s does not answer: %s", name,
                       err.text[0] ? err.text : wr_err_text(e));

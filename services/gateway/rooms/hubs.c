@@ -50,7 +50,8 @@ static struct rooms__hub *hub_at(struct wr_rooms *rs, const char *address)
     struct rooms__hub *h = hub_new(address);
     if (!h)
         abort();
-    struct rooms__hub **at = &rs->hubs; /* in the order of the bus: scores that are equal name the first */
+    struct rooms__hub **at =
+        &rs->hubs; /* in the order of the bus: scores that are equal name the first */
     while ((*at)->address[0])
         at = &(*at)->next;
     h->next = *at;

@@ -135,7 +135,8 @@ static void list_member(struct lister *l, const struct rooms__sub *s)
     size_t n = member_bytes(s);
     if (n > l->room)
         list_part(l);
-    if (n > l->room) /* one that no part holds: WR_MAX_NAME and the limits of a client are far below */
+    if (n >
+        l->room) /* one that no part holds: WR_MAX_NAME and the limits of a client are far below */
         return;
     uint8_t *from = l->now->bytes + l->now->n;
     size_t written = (size_t)(member_write(from, 5, s) - from);
@@ -377,8 +378,7 @@ static void run_hub(struct wr_rooms *rs, struct rooms__hub *h, int64_t now_ms)
 {
     struct rooms__presence *ps = &h->presence;
     ask_run(rs, ps, now_ms);
-    if (ps->call || now_ms < ps->retry_ms || rs->ending || (!h->is_up && rs->nup) ||
-        !h->address[0])
+    if (ps->call || now_ms < ps->retry_ms || rs->ending || (!h->is_up && rs->nup) || !h->address[0])
         return;
     if (ps->retry_ms) { /* the last call got no answer */
         send_body(rs, h);

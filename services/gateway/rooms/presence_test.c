@@ -28,7 +28,7 @@ static struct rooms__hub nobody;
 static struct wr_rooms *rs;
 static int64_t now_us;
 static struct rooms__hub *home; /* of all rooms */
-static struct { /* the call under way */
+static struct {                 /* the call under way */
     struct side *to;
     struct wr_msg *body;
     rooms__answer_fn fn;
@@ -203,7 +203,8 @@ static struct rooms__sub *enter(struct rooms__room *room, unsigned n)
     struct rooms__person *who = calloc(1, sizeof *who + 100);
     assert_true(s && who);
     (void)snprintf(client, sizeof client, "client-%u", n);
-    who->pb = wr_slice_of(who->bytes, (size_t)(wr_pb_bytes(who->bytes, 2, wr_slice_str(client)) - who->bytes));
+    who->pb = wr_slice_of(who->bytes,
+                          (size_t)(wr_pb_bytes(who->bytes, 2, wr_slice_str(client)) - who->bytes));
     atomic_init(&s->refs, 1);
     s->who = who;
     s->room = room;

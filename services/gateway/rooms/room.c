@@ -284,7 +284,8 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
         return;
     }
     if (hubs__is_others(rs, room->hub, p.instance) && !wr_slice_is(p.epoch, room->epoch)) {
-        wr_count(&rooms__m_events_elsewhere, 1); /* of a log, or of members, that were there before */
+        wr_count(&rooms__m_events_elsewhere,
+                 1); /* of a log, or of members, that were there before */
         rooms__pubs_free(&p);
         return;
     }

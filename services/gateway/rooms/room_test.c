@@ -77,8 +77,7 @@ struct rooms__hub *hubs__home(struct wr_rooms *r, struct wr_slice room)
     return &home;
 }
 
-bool hubs__is_others(const struct wr_rooms *r, const struct rooms__hub *h,
-                     struct wr_slice instance)
+bool hubs__is_others(const struct wr_rooms *r, const struct rooms__hub *h, struct wr_slice instance)
 {
     assert_ptr_equal(r, rs);
     assert_ptr_equal(h, &home);

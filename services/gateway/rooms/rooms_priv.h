@@ -198,8 +198,8 @@ struct rooms__room {
     enum rooms__room_state state;
     struct rooms__hub *hub; /* its calls and members go there */
     unsigned moves;         /* to another hub: what was asked before one is answered too late */
-    bool waits_retry; /* its call failed: the timer asks again */
-    uint32_t calls;   /* under way: the room stays */
+    bool waits_retry;       /* its call failed: the timer asks again */
+    uint32_t calls;         /* under way: the room stays */
     char epoch[32];
     uint64_t last;   /* newest offset that was delivered */
     uint64_t target; /* newest offset known to exist */
@@ -270,11 +270,11 @@ struct rooms__presence_ask {
 };
 struct rooms__presence {
     struct rooms__presence_op *first, **last;
-    uint64_t queued, acked;   /* operations */
+    uint64_t queued, acked;       /* operations */
     struct presence_change *sent; /* of the call under way (or to be made again) */
     size_t nsent, sent_ops;
-    struct wr_msg *body;  /* of the call under way, for sending it again */
-    struct wr_msg *delta; /* put aside while the full list goes first */
+    struct wr_msg *body;        /* of the call under way, for sending it again */
+    struct wr_msg *delta;       /* put aside while the full list goes first */
     struct presence_list *list; /* parts of the full list that were not acknowledged yet */
     struct presence_call *call; /* under way, else NULL */
     bool need_full, is_full, again;
@@ -368,10 +368,10 @@ struct wr_rooms {
     atomic_uint posting; /* threads inside post() */
     atomic_uint calls;   /* of ours that the bus still owes an answer */
     /* [rooms] */
-    struct wr_map rooms; /* name -> struct rooms__room */
-    struct rooms__hub *hubs; /* the one without an address is the last */
-    unsigned nup;            /* hubs that live */
-    uint64_t turn;           /* grows with each change of which hubs live */
+    struct wr_map rooms;                    /* name -> struct rooms__room */
+    struct rooms__hub *hubs;                /* the one without an address is the last */
+    unsigned nup;                           /* hubs that live */
+    uint64_t turn;                          /* grows with each change of which hubs live */
     struct rooms__reply *acks, **acks_last; /* wait for the publications that they are of ... */
     int64_t acks_us;                        /* ... until then */
     int64_t timer_ms;
@@ -399,8 +399,7 @@ typedef void (*rooms__finish_fn)(struct rooms__reply *p);
 wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_publish *req,
                         uint64_t cookie, rooms__finish_fn finish);
 
-extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held,
-    rooms__g_hubs;
+extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held, rooms__g_hubs;
 extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped,
     rooms__m_pubs, rooms__m_fills, rooms__m_filled, rooms__m_lost, rooms__m_epochs,
     rooms__m_published, rooms__m_publish_failed, rooms__m_publish_retries, rooms__m_outbox_full,

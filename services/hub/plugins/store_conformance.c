@@ -439,10 +439,8 @@ static void test_entries_without_key_are_never_duplicates(void **state)
 static wr_err amend(struct test_store *t, const char *room, const char *epoch, uint64_t offset,
                     const char *data)
 {
-    const struct wr_store_amend what = {.room = wr_slice_str(room),
-                                        .epoch = epoch,
-                                        .offset = offset,
-                                        .data = wr_slice_str(data)};
+    const struct wr_store_amend what = {
+        .room = wr_slice_str(room), .epoch = epoch, .offset = offset, .data = wr_slice_str(data)};
     struct wr_errmsg err = {{0}};
     assert_non_null(t->plugin->amend);
     wr_err e = t->plugin->amend(t->state, &what, &err);
@@ -469,8 +467,8 @@ static void test_an_amended_entry_is_in_the_place_of_the_old_one(void **state)
     test_append(t, "r", "", "1");
     append_ok(t, &it, 1);
     test_append(t, "r", "", "3");
-    const char *texts[] = {"{\"text\":\"removed by a moderator, which is longer than it was\"}", "{}",
-                           "null"};
+    const char *texts[] = {"{\"text\":\"removed by a moderator, which is longer than it was\"}",
+                           "{}", "null"};
     for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++) {
         assert_int_equal(amend(t, "r", it.epoch, 2, texts[i]), WR_OK);
         it.data = wr_slice_str(texts[i]);

@@ -99,9 +99,9 @@ static wr_err check(const char *args, struct wr_errmsg *err)
 {
     if (parse_most(args))
         return WR_OK;
-    wr_errmsg_set(err,
-                  "\"%.100s\" is not most:N, with N entries of a room at most, 1 to %d (or nothing)",
-                  args, MOST_ENTRIES);
+    wr_errmsg_set(
+        err, "\"%.100s\" is not most:N, with N entries of a room at most, 1 to %d (or nothing)",
+        args, MOST_ENTRIES);
     return WR_ERR_INVALID;
 }
 
@@ -286,7 +286,8 @@ static wr_err amend(void *state, const struct wr_store_amend *what, struct wr_er
     struct room *r = wr_map_get(&s->table.rooms, what->room);
     struct entry *old = r ? at_offset(r, what->offset) : NULL;
     if (r && strcmp(r->head.top.epoch, what->epoch) != 0) {
-        wr_errmsg_set(err, "the room's epoch is %s: the log of that entry is gone", r->head.top.epoch);
+        wr_errmsg_set(err, "the room's epoch is %s: the log of that entry is gone",
+                      r->head.top.epoch);
         e = WR_ERR_POSITION;
     } else if (!old) {
         wr_errmsg_set(err, "no entry %llu of %.*s (any more)", (unsigned long long)what->offset,

@@ -59,8 +59,9 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
 static wr_err amend(void *state, const struct wr_store_amend *what, struct wr_errmsg *err)
 {
     (void)state;
-    wr_errmsg_set(err, "no entry %llu of %.*s: the store keeps none", (unsigned long long)what->offset,
-                  (int)WR_MIN(what->room.n, (size_t)100), (const char *)what->room.p);
+    wr_errmsg_set(err, "no entry %llu of %.*s: the store keeps none",
+                  (unsigned long long)what->offset, (int)WR_MIN(what->room.n, (size_t)100),
+                  (const char *)what->room.p);
     return WR_ERR_NOT_FOUND;
 }
 

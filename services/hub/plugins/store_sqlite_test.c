@@ -276,10 +276,8 @@ static void test_what_was_amended_away_is_in_no_file_any_more(void **state)
     snprintf(command, sizeof command, "grep -rqa not-to-be-found %s", t->folder);
     assert_int_equal(system(command), 0);
     for (uint64_t o = 51; o <= 52; o++) {
-        const struct wr_store_amend what = {.room = wr_slice_str("r"),
-                                            .epoch = top.epoch,
-                                            .offset = o,
-                                            .data = wr_slice_str("{}")};
+        const struct wr_store_amend what = {
+            .room = wr_slice_str("r"), .epoch = top.epoch, .offset = o, .data = wr_slice_str("{}")};
         assert_int_equal(t->plugin->amend(t->state, &what, &err), WR_OK);
     }
     test_trim_all(t);
@@ -316,7 +314,8 @@ static void test_no_read_waits_for_the_writer(void **state)
     assert_int_equal(sqlite3_open(file, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(wr_thread_start(&thread, "writer", append_slowly, &w), WR_OK);
-    for (int i = 0; i < 100; i++) { /* rooms that are cached, that are not, and that are not there */
+    for (int i = 0; i < 100;
+         i++) { /* rooms that are cached, that are not, and that are not there */
         char name[24];
         snprintf(name, sizeof name, "nobody-%d", i);
         assert_int_equal(strlen(test_top(t, name).epoch), 8);

@@ -17,8 +17,8 @@ struct store_room {
 
 /* A store's state begins with it, so that the two slots below serve its plugin. */
 struct store_table {
-    pthread_mutex_t lock; /* guards rooms and what is in them */
-    struct wr_map rooms;  /* name to the store's room */
+    pthread_mutex_t lock;               /* guards rooms and what is in them */
+    struct wr_map rooms;                /* name to the store's room */
     uint8_t secret[STORE_SECRET_BYTES]; /* of this log, which begins with the process */
     size_t room_size;
     /* Fills what is the store's own in a room that is all zero but for its epoch. NULL = nothing. */
