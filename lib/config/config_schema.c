@@ -24,8 +24,6 @@ const struct config_key config__keys[] = {
     {"gateway.http_threads", CONFIG_COUNT, AT(gateway.http_threads), 4, 4096, "128", NULL},
     {"gateway.max_connections", CONFIG_COUNT, AT(gateway.max_connections), 1, 10000000, "100000",
      NULL},
-    {"gateway.max_message_bytes", CONFIG_BYTES, AT(gateway.max_message_bytes), 128, 1 * MIB,
-     "64KiB", NULL},
     {"gateway.chat_queue_bytes", CONFIG_BYTES, AT(gateway.chat_queue_bytes), 65536, 1024 * MIB,
      "1MiB", NULL},
     {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB,
@@ -41,6 +39,7 @@ const struct config_key config__keys[] = {
     {"gateway.auth", CONFIG_TEXT, AT(gateway.auth), 1, 4000, "open", NULL},
 
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
+    {"hub.max_message_bytes", CONFIG_BYTES, AT(hub.max_message_bytes), 128, 1 * MIB, "64KiB", NULL},
     {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},
 
     {"ingest.stream_port", CONFIG_COUNT, AT(ingest.stream_port), 1, 65535, "7210", NULL},

@@ -37,7 +37,6 @@ struct wr_config {
         uint32_t plane_threads;     /* 0 = one a core */
         uint32_t http_threads;      /* civetweb workers, default 128 */
         uint32_t max_connections;   /* default 100,000 */
-        uint32_t max_message_bytes; /* default 65,536 */
         uint32_t chat_queue_bytes;  /* default 1 MiB */
         uint32_t media_queue_bytes; /* default 4 MiB */
         uint32_t media_queue_ms;    /* default 3,000 */
@@ -51,7 +50,8 @@ struct wr_config {
         char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
     struct {
-        char *store;   /* plugin name; default "sqlite" */
+        char *store;                /* plugin name, or name=arguments; default "sqlite" */
+        uint32_t max_message_bytes; /* of an entry's data; gateways learn it; default 65,536 */
         char *filters; /* "name" or "name=args", comma-separated, in order; default "" */
     } hub;
     struct {

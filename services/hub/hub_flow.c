@@ -15,6 +15,7 @@
 #include "wr_id.h"
 #include "wr_log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 WR_COUNTER(published, "watchroom_hub_published_total", NULL, "Entries stored in rooms' logs");
@@ -64,6 +65,7 @@ struct hub_batch {
     bool more_to_trim;
     bool failing; /* the last append failed: said once, and again from time to time */
     int64_t complained_ms;
+    char too_big[80];                                  /* why a message is refused that is */
     struct hub_arena arena;                            /* what lives as long as the batch */
     struct wr_call *calls[HUB_MAX_QUEUED_PUBLISHES];   /* NULL = answered already */
     struct wr_msg *requests[HUB_MAX_QUEUED_PUBLISHES]; /* of the answered calls */
@@ -217,8 +219,8 @@ static void check_json(struct hub_batch *b, struct entry *e)
 static void check_data(struct hub_batch *b, struct entry *e)
 {
     const char *why = NULL;
-    if (e->item.data.n > HUB_MAX_DATA_BYTES)
-        refuse(e, WR_ERR_TOO_BIG, "data: more than 65536 bytes");
+    if (e->item.data.n > b->hub->config->hub.max_message_bytes)
+        refuse(e, WR_ERR_TOO_BIG, b->too_big);
     else if (!hub__check_type(&e->item.type, &why))
         refuse(e, WR_ERR_INVALID, why);
     else if (e->item.type.n == 0)
@@ -565,8 +567,11 @@ void *hub__writer(void *arg)
 struct hub_batch *hub__batch_new(struct hub *h)
 {
     struct hub_batch *b = calloc(1, sizeof *b);
-    if (b)
-        b->hub = h;
+    if (!b)
+        return NULL;
+    b->hub = h;
+    snprintf(b->too_big, sizeof b->too_big, "data: more than %u bytes (hub.max_message_bytes)",
+             h->config->hub.max_message_bytes);
     return b;
 }
 

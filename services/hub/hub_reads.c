@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Everything that reads: History, Tops, Presence, Rooms. On a small pool of threads, so that a slow disk holds up
- * neither the bus nor the writer. */
+ * Everything that reads: History, Tops, Presence, Rooms. On a few threads for each kind, so that a slow disk holds up
+ * neither the bus nor the writer, and a storm of one kind not the others. */
 #include "hub_priv.h"
 
 #include "hub_wire.h"
@@ -377,11 +377,11 @@ static void read_one(struct hub *h, struct wr_call *call)
 
 void *hub__reader(void *arg)
 {
-    struct hub *h = arg;
+    struct hub_readers *r = arg;
     struct wr_call *call;
     bool ended = false;
     while (!ended)
-        if (hub_queue__take(&h->reads, &call, 1, SIZE_MAX, wr_mono_us() + 60000000, &ended) == 1)
-            read_one(h, call);
+        if (hub_queue__take(&r->queue, &call, 1, SIZE_MAX, wr_mono_us() + 60000000, &ended) == 1)
+            read_one(r->hub, call);
     return NULL;
 }

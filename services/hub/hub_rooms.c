@@ -51,7 +51,8 @@ struct hub_room {
 struct hub_lease {
     uint64_t seq;
     int64_t expires_us;
-    uint64_t turn; /* of the newest full list */
+    uint64_t turn;      /* of the newest full list */
+    uint32_t next_part; /* of a full list that has begun; 0 = none has */
     struct hub_member *members;
     size_t id_n;
     char id[];
@@ -330,13 +331,18 @@ static bool apply_to(struct hub_rooms *r, struct hub_lease *l,
         return true; /* a resent call, or one that was overtaken: it is applied already */
     if (!req->full && req->seq != l->seq + 1)
         return false;
+    if (req->full && req->part != 0 && (req->part != l->next_part || req->seq != l->seq + 1))
+        return false;
+    if (!req->full && l->next_part)
+        return false; /* in the middle of a list: who is not in it yet may not be judged */
     l->seq = req->seq;
-    l->turn += req->full;
+    l->turn += req->full && req->part == 0;
+    l->next_part = req->full && req->more ? req->part + 1 : 0;
     for (size_t i = 0; i < req->n_leave && !req->full; i++)
         leave(r, l, req->leave[i]);
     for (size_t i = 0; i < req->n_enter; i++)
         enter(r, l, req->enter[i], quiet);
-    if (req->full)
+    if (req->full && !req->more)
         drop_unlisted(r, l, quiet);
     return true;
 }
@@ -399,7 +405,7 @@ wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest
             lease_end(r, l);
         goto out;
     }
-    if (!l && req->full && !(l = lease_new(r, id))) {
+    if (!l && req->full && req->part == 0 && !(l = lease_new(r, id))) {
         wr_errmsg_set(err, "members: the hub serves %d gateways already", HUB_MAX_LEASES);
         e = WR_ERR_BUSY;
         goto out;

@@ -84,7 +84,7 @@ struct wr_conn_closed {
 struct wr_conn_ops {
     /* First callback. */
     void (*open)(struct wr_conn *c, void *user);
-    /* A whole message, at most gateway.max_message_bytes; text is valid UTF-8. bytes are borrowed. Not on RAW. */
+    /* A whole message, at most max_message bytes; text is valid UTF-8. bytes are borrowed. Not on RAW. */
     void (*message)(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes);
     /* When the time that wr_conn_wake named has come. */
     void (*wake)(struct wr_conn *c, void *user);

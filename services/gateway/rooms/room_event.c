@@ -117,6 +117,8 @@ bool rooms__parse_event(struct wr_slice event, struct rooms__pubs *out)
     *out = (struct rooms__pubs){0};
     wr_pb_read(&r, event);
     while (wr_pb_next(&r, &f)) {
+        if (f.number == 1 && f.wire == 2)
+            out->instance = f.bytes;
         if (f.number == 3 && f.wire == 2 && !found) {
             found = true;
             ok = parse_room_event(f.bytes, out);
