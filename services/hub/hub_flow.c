@@ -15,6 +15,8 @@
 #include "wr_id.h"
 #include "wr_log.h"
 
+#include "watchroom/v1/hub.numbers.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -160,7 +162,7 @@ static void decode_call(struct hub_batch *b, size_t call)
     wr_err code = WR_OK;
     wr_pb_read(&r, b->calls[call]->body);
     while (code == WR_OK && wr_pb_next(&r, &f)) {
-        if (f.number != 1 || f.wire != 2)
+        if (f.number != WR_PB_PUBLISH_REQUEST_ITEMS || f.wire != 2)
             continue;
         struct entry e = {.call = (uint32_t)call, .stored = NONE};
         if (b->num_entries - from == HUB_MAX_ITEMS)
@@ -394,7 +396,7 @@ static void answer_call(struct hub_batch *b, size_t call, size_t from, size_t en
     uint8_t *to = m->data;
     for (size_t i = from; i < end; i++) {
         struct hub_result r = result_of(b, &b->entries[i]);
-        to = hub__write_result_field(to, 1, &r);
+        to = hub__write_result_field(to, WR_PB_PUBLISH_RESPONSE_RESULTS, &r);
     }
     wr_call_answer(b->calls[call], m);
     b->calls[call] = NULL;
@@ -481,7 +483,7 @@ static uint32_t publish_some(struct hub_batch *b, uint32_t item)
         return end; /* gateways see the gap and read the log */
     for (uint32_t i = item; i != end; i = b->next[i]) {
         struct hub_publication p = publication_of(&b->items[i]);
-        to = hub__write_publication_field(to, 3, &p);
+        to = hub__write_publication_field(to, WR_PB_ROOM_EVENT_PUBLICATIONS, &p);
     }
     memcpy(topic + 5, first->room.p, first->room.n);
     topic[5 + first->room.n] = '\0';

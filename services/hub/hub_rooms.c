@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "watchroom/v1/hub.numbers.h"
+
 enum { MAX_EVENT_BYTES = 1 << 20, MAX_LIST_BYTES = 2 << 20 };
 
 WR_GAUGE(members_now, "watchroom_hub_members", NULL,
@@ -485,7 +487,8 @@ static struct change *tell_some(struct hub_rooms *r, struct event_list *list, st
     if (body && add_event(r, list, room, &head, body, &to))
         for (struct change *c = from; c != end; c = c->next)
             if (!c->void_) {
-                to = wr_pb_bytes_head(to, c->joined ? 5 : 6, c->n);
+                to = wr_pb_bytes_head(
+                    to, c->joined ? WR_PB_ROOM_EVENT_JOINED : WR_PB_ROOM_EVENT_LEFT, c->n);
                 memcpy(to, c->info, c->n);
                 to += c->n;
             }
@@ -560,13 +563,13 @@ void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_o
     void *v;
     pthread_mutex_lock(&r->lock);
     const struct hub_room *room = wr_map_get(&r->rooms, name);
-    to = wr_pb_uint(to, 1, room ? room->members.used : 0);
-    to = wr_pb_uint(to, 2, room ? room->users.used : 0);
+    to = wr_pb_uint(to, WR_PB_PRESENCE_RESPONSE_NUM_CLIENTS, room ? room->members.used : 0);
+    to = wr_pb_uint(to, WR_PB_PRESENCE_RESPONSE_NUM_USERS, room ? room->users.used : 0);
     wr_buf_add(out, head, (size_t)(to - head));
     while (room && !stats_only && out->n < MAX_LIST_BYTES &&
            wr_map_next(&room->members, &at, NULL, &v)) {
         const struct hub_member *m = v;
-        to = wr_pb_bytes_head(head, 3, m->info.n);
+        to = wr_pb_bytes_head(head, WR_PB_PRESENCE_RESPONSE_CLIENTS, m->info.n);
         wr_buf_add(out, head, (size_t)(to - head));
         wr_buf_slice(out, m->info);
     }

@@ -6,6 +6,7 @@
 #include "wr_bus.h"
 #include "wr_log.h"
 #include "wr_pb.h"
+#include "watchroom/v1/node.numbers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,7 +38,7 @@ static uint32_t told_max(const struct wr_msg *info)
     uint64_t max = 0;
     wr_pb_read(&r, info ? wr_msg_slice(info) : (struct wr_slice){0});
     while (wr_pb_next(&r, &f))
-        if (f.number == 13 && f.wire == 0)
+        if (f.number == WR_PB_NODE_INFO_MAX_ENTRY_BYTES && f.wire == 0)
             max = f.value;
     return max && max <= WR_BUS_MAX_MSG_BYTES / 2 ? (uint32_t)max : ROOMS__MAX_MESSAGE;
 }

@@ -6,6 +6,7 @@
  * to. After hubs came or went nothing is sent before the calls of before it have ended: so the order is kept then too. */
 #include "rooms_priv.h"
 #include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <stdlib.h>
 
 #define BATCH_ITEMS 512u
@@ -110,13 +111,13 @@ static uint8_t *write_item(uint8_t *at, const struct rooms__publish *p)
     size_t type = field_size(p->type.n) + (p->type.n ? 1 : 0); /* a tag of two bytes */
     size_t n = field_size(p->room.n) + 2 + field_size(p->who->pb.n) + field_size(key.n) +
                field_size(p->data.n) + type;
-    at = wr_pb_bytes_head(at, 1, n);
-    at = wr_pb_bytes(at, 1, p->room);
-    at = wr_pb_uint(at, 2, 1); /* ENTRY_KIND_CHAT */
-    at = wr_pb_bytes(at, 3, p->who->pb);
-    at = wr_pb_bytes(at, 4, key);
-    at = wr_pb_bytes(at, 15, p->data);
-    return wr_pb_bytes(at, 20, p->type);
+    at = wr_pb_bytes_head(at, WR_PB_PUBLISH_REQUEST_ITEMS, n);
+    at = wr_pb_bytes(at, WR_PB_PUBLISH_ITEM_ROOM, p->room);
+    at = wr_pb_uint(at, WR_PB_PUBLISH_ITEM_KIND, 1); /* ENTRY_KIND_CHAT */
+    at = wr_pb_bytes(at, WR_PB_PUBLISH_ITEM_INFO, p->who->pb);
+    at = wr_pb_bytes(at, WR_PB_PUBLISH_ITEM_KEY, key);
+    at = wr_pb_bytes(at, WR_PB_PUBLISH_ITEM_DATA, p->data);
+    return wr_pb_bytes(at, WR_PB_PUBLISH_ITEM_TYPE, p->type);
 }
 
 static struct wr_msg *batch_body(const struct rooms__outbox *o)
@@ -190,15 +191,15 @@ static bool parse_result(struct wr_slice body, struct result *out)
     *out = (struct result){0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 0)
+        if (f.number == WR_PB_PUBLISH_RESULT_CODE && f.wire == 0)
             out->code = wr_err_from_wire((uint32_t)f.value);
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_RESULT_MESSAGE && f.wire == 2)
             out->text = f.bytes;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_PUBLISH_RESULT_OFFSET && f.wire == 0)
             out->offset = f.value;
-        else if (f.number == 4 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_RESULT_EPOCH && f.wire == 2)
             out->epoch = f.bytes;
-        else if (f.number == 5 && f.wire == 0)
+        else if (f.number == WR_PB_PUBLISH_RESULT_TIME_MS && f.wire == 0)
             out->time_ms = (int64_t)f.value;
     }
     return !r.bad && out->epoch.n < sizeof((struct rooms__reply *)NULL)->epoch;
@@ -211,7 +212,8 @@ static void take_results(struct wr_rooms *rs, struct rooms__outbox *o, struct wr
     struct result res;
     wr_pb_read(&r, body);
     while (o->sent && wr_pb_next(&r, &f)) {
-        if (f.number != 1 || f.wire != 2 || !parse_result(f.bytes, &res))
+        if (f.number != WR_PB_PUBLISH_RESPONSE_RESULTS || f.wire != 2 ||
+            !parse_result(f.bytes, &res))
             continue;
         struct rooms__publish *p = o->sent;
         o->sent = p->next;

@@ -6,8 +6,9 @@
  * was queued before them is acknowledged, so that who asks finds itself. */
 #include "rooms_priv.h"
 #include "wr_log.h"
-#include "wr_pb.h"
 #include "wr_bus.h"
+#include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -91,15 +92,15 @@ static uint8_t *member_write(uint8_t *at, uint32_t field, const struct rooms__su
     size_t n = 1 + wr_pb_varint_size(s->name_len) + s->name_len + 1 +
                wr_pb_varint_size(s->who->pb.n) + s->who->pb.n;
     at = wr_pb_bytes_head(at, field, n);
-    at = wr_pb_bytes(at, 1, rooms__sub_room(s));
-    return wr_pb_bytes(at, 2, s->who->pb);
+    at = wr_pb_bytes(at, WR_PB_MEMBER_ROOM, rooms__sub_room(s));
+    return wr_pb_bytes(at, WR_PB_MEMBER_INFO, s->who->pb);
 }
 
 static uint8_t *head_write(struct wr_rooms *rs, const struct rooms__presence *ps, uint8_t *at)
 {
-    at = wr_pb_bytes(at, 1, wr_slice_str(wr_bus_instance(rs->env->bus)));
-    at = wr_pb_uint(at, 2, ROOMS__LEASE_MS);
-    return wr_pb_uint(at, 3, ps->seq);
+    at = wr_pb_bytes(at, WR_PB_MEMBERS_REQUEST_LEASE, wr_slice_str(wr_bus_instance(rs->env->bus)));
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_TTL_MS, ROOMS__LEASE_MS);
+    return wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_SEQ, ps->seq);
 }
 
 static struct wr_msg *body_new(size_t bytes)
@@ -139,7 +140,7 @@ static void list_member(struct lister *l, const struct rooms__sub *s)
         l->room) /* one that no part holds: WR_MAX_NAME and the limits of a client are far below */
         return;
     uint8_t *from = l->now->bytes + l->now->n;
-    size_t written = (size_t)(member_write(from, 5, s) - from);
+    size_t written = (size_t)(member_write(from, WR_PB_MEMBERS_REQUEST_ENTER, s) - from);
     l->now->n += written;
     l->room -= n;
     l->left -= n;
@@ -182,8 +183,10 @@ static struct wr_msg *part_body(struct wr_rooms *rs, const struct rooms__presenc
     const struct presence_list *p = ps->list;
     struct wr_msg *m = body_new(p->n);
     uint8_t *at = head_write(rs, ps, m->data);
-    at = wr_pb_uint(wr_pb_uint(at, 4, 1), 8, 1); /* full, quiet */
-    at = wr_pb_uint(wr_pb_uint(at, 9, p->part), 10, p->next != NULL);
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_FULL, 1);
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_QUIET, 1);
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_PART, p->part);
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_MORE, p->next != NULL);
     if (p->n)
         memcpy(at, p->bytes, p->n);
     m->len = (size_t)(at - m->data) + p->n;
@@ -226,10 +229,10 @@ static struct wr_msg *delta_body(struct wr_rooms *rs, struct rooms__presence *ps
     uint8_t *at = head_write(rs, ps, m->data);
     for (size_t i = 0; i < ps->nsent; i++)
         if (!ps->sent[i].leave)
-            at = member_write(at, 5, ps->sent[i].sub);
+            at = member_write(at, WR_PB_MEMBERS_REQUEST_ENTER, ps->sent[i].sub);
     for (size_t i = 0; i < ps->nsent; i++)
         if (ps->sent[i].leave)
-            at = member_write(at, 6, ps->sent[i].sub);
+            at = member_write(at, WR_PB_MEMBERS_REQUEST_LEAVE, ps->sent[i].sub);
     m->len = (size_t)(at - m->data);
     /* From now on `told` says what it will be once this call is acknowledged. */
     for (size_t i = 0; i < ps->nsent; i++)
@@ -272,7 +275,7 @@ static bool parse_known(struct wr_slice body)
     bool known = false;
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f))
-        if (f.number == 1 && f.wire == 0)
+        if (f.number == WR_PB_MEMBERS_RESPONSE_KNOWN && f.wire == 0)
             known = f.value != 0;
     return known && !r.bad;
 }
@@ -354,7 +357,8 @@ static void renumber(struct wr_rooms *rs, struct rooms__presence *ps)
     struct wr_pb_field f;
     wr_pb_read(&r, old ? wr_msg_slice(old) : (struct wr_slice){0});
     while (wr_pb_next(&r, &f))
-        if (f.wire == 2 && (f.number == 5 || f.number == 6))
+        if (f.wire == 2 &&
+            (f.number == WR_PB_MEMBERS_REQUEST_ENTER || f.number == WR_PB_MEMBERS_REQUEST_LEAVE))
             at = wr_pb_bytes(at, f.number, f.bytes);
     m->len = (size_t)(at - m->data);
     wr_msg_unref(old);
@@ -498,8 +502,9 @@ void presence__rehome(struct wr_rooms *rs, struct rooms__hub *h)
 static struct wr_msg *ask_body(const struct rooms__presence_ask *q)
 {
     struct wr_msg *m = body_new(strlen(q->room));
-    uint8_t *at = wr_pb_bytes(m->data, 1, wr_slice_str(q->room));
-    at = wr_pb_uint(at, 2, q->reply->r.op == WR_PROTOCOL_PRESENCE_STATS);
+    uint8_t *at = wr_pb_bytes(m->data, WR_PB_PRESENCE_REQUEST_ROOM, wr_slice_str(q->room));
+    at = wr_pb_uint(at, WR_PB_PRESENCE_REQUEST_STATS_ONLY,
+                    q->reply->r.op == WR_PROTOCOL_PRESENCE_STATS);
     m->len = (size_t)(at - m->data);
     return m;
 }
@@ -511,16 +516,16 @@ static void parse_presence(struct rooms__reply *p, struct wr_slice body)
     size_t n = 0;
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f))
-        n += f.number == 3 && f.wire == 2;
+        n += f.number == WR_PB_PRESENCE_RESPONSE_CLIENTS && f.wire == 2;
     p->members = calloc(n ? n : 1, sizeof *p->members);
     bool ok = p->members && !r.bad;
     wr_pb_read(&r, body);
     while (ok && wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 0)
+        if (f.number == WR_PB_PRESENCE_RESPONSE_NUM_CLIENTS && f.wire == 0)
             p->r.num_clients = (uint32_t)f.value;
-        else if (f.number == 2 && f.wire == 0)
+        else if (f.number == WR_PB_PRESENCE_RESPONSE_NUM_USERS && f.wire == 0)
             p->r.num_users = (uint32_t)f.value;
-        else if (f.number == 3 && f.wire == 2)
+        else if (f.number == WR_PB_PRESENCE_RESPONSE_CLIENTS && f.wire == 2)
             ok = rooms__parse_info(f.bytes, &p->members[p->r.num_members++]);
     }
     p->r.members = p->members;
@@ -582,7 +587,7 @@ static void hub_end(struct wr_rooms *rs, struct rooms__hub *h)
     struct wr_errmsg err;
     h->presence.seq++;
     uint8_t *at = head_write(rs, &h->presence, m->data);
-    at = wr_pb_uint(at, 7, 1);
+    at = wr_pb_uint(at, WR_PB_MEMBERS_REQUEST_END, 1);
     m->len = (size_t)(at - m->data);
     if (wr_bus_call_wait_at(rs->env->hub, h->address, METHOD, m, 500, &got, &body, &err) == WR_OK)
         wr_msg_unref(got); /* else the lease runs out by itself */

@@ -8,6 +8,7 @@
 #include "room_priv.h"
 #include "wr_log.h"
 #include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,12 +111,12 @@ struct wr_msg *room__history_body(const char *room, uint64_t since, const char *
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, nr + ne + 80);
     if (!m)
         abort();
-    uint8_t *at = wr_pb_bytes(m->data, 1, wr_slice_str(room));
-    at = wr_pb_uint(at, 2, 1);
-    at = wr_pb_uint(at, 3, since);
-    at = wr_pb_bytes(at, 4, wr_slice_str(epoch));
-    at = wr_pb_uint(at, 5, limit);
-    at = wr_pb_uint(at, 7, until);
+    uint8_t *at = wr_pb_bytes(m->data, WR_PB_HISTORY_REQUEST_ROOM, wr_slice_str(room));
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_HAS_SINCE, 1);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_SINCE_OFFSET, since);
+    at = wr_pb_bytes(at, WR_PB_HISTORY_REQUEST_SINCE_EPOCH, wr_slice_str(epoch));
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_LIMIT, limit);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_UNTIL_OFFSET, until);
     m->len = (size_t)(at - m->data);
     return m;
 }
@@ -313,15 +314,15 @@ static bool next_top(struct wr_pb_reader *r, struct top *out)
     struct wr_pb_reader t;
     struct wr_pb_field f;
     *out = (struct top){0};
-    if (!wr_pb_next(r, &f) || f.number != 1 || f.wire != 2)
+    if (!wr_pb_next(r, &f) || f.number != WR_PB_TOPS_RESPONSE_TOPS || f.wire != 2)
         return false;
     wr_pb_read(&t, f.bytes);
     while (wr_pb_next(&t, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_ROOM_TOP_ROOM && f.wire == 2)
             out->room = f.bytes;
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_ROOM_TOP_EPOCH && f.wire == 2)
             out->epoch = f.bytes;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_ROOM_TOP_OFFSET && f.wire == 0)
             out->offset = f.value;
     }
     return !t.bad && out->epoch.n > 0 && out->epoch.n < 32;
@@ -376,7 +377,8 @@ void room__ask_top(struct rooms__room *room)
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, n + 16);
     if (!m)
         abort();
-    m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(room->name)) - m->data);
+    m->len = (size_t)(wr_pb_bytes(m->data, WR_PB_TOPS_REQUEST_ROOMS, wr_slice_str(room->name)) -
+                      m->data);
     room->state = ROOM_TOPS;
     room->waits_retry = false;
     rooms__call(room->rs, room->name, HUB("Tops"), m, CALL_MS, on_tops, ask(room));
@@ -439,7 +441,8 @@ static void check_hub(struct wr_rooms *rs, const struct rooms__hub *h)
         uint8_t head[24];
         if (!((struct rooms__room *)value)->nsubs || ((struct rooms__room *)value)->hub != h)
             continue;
-        wr_buf_add(&names, head, (size_t)(wr_pb_bytes_head(head, 1, name.n) - head));
+        wr_buf_add(&names, head,
+                   (size_t)(wr_pb_bytes_head(head, WR_PB_TOPS_REQUEST_ROOMS, name.n) - head));
         wr_buf_slice(&names, name);
         if (++n % ROOMS__CHECK_ROOMS == 0)
             check_call(rs, h, &names);

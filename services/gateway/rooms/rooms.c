@@ -7,6 +7,7 @@
 #include "wr_log.h"
 #include "wr_pb.h"
 #include "wr_thread.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,11 +25,11 @@ struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice 
         return NULL;
     atomic_init(&i->refs, 1);
     uint8_t *at = i->bytes;
-    at = wr_pb_bytes(at, 1, user);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_USER, user);
     i->info.user = wr_slice_of(at - user.n, user.n);
-    at = wr_pb_bytes(at, 2, client);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_CLIENT, client);
     i->info.client = wr_slice_of(at - client.n, client.n);
-    at = wr_pb_bytes(at, 3, conn_info);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_CONN_INFO, conn_info);
     i->info.conn_info = wr_slice_of(at - conn_info.n, conn_info.n);
     i->pb = wr_slice_of(i->bytes, (size_t)(at - i->bytes));
     return i;
