@@ -76,7 +76,7 @@ struct wr_protocol_pub {
     bool has_info;
     struct wr_protocol_info info;
     struct wr_slice type; /* media type in lower case, "text/plain"; empty = JSON */
-    struct wr_slice data; /* empty: it was taken away since; its place stays */
+    struct wr_slice data;
 };
 static inline bool wr_protocol_is_json(const struct wr_protocol_pub *p)
 {

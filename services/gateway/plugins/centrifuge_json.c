@@ -155,10 +155,6 @@ static bool is_text(struct wr_slice type)
 
 static void add_data(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
-    if (!p->data.n) { /* taken away */
-        wr_buf_str(b, "null");
-        return;
-    }
     if (wr_protocol_is_json(p)) {
         wr_buf_slice(b, p->data);
         return;

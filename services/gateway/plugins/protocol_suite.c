@@ -97,8 +97,7 @@ static void encodes_what_others_stored(const struct wr_protocol_plugin *p)
         "{\"text\":\"a\\nb\\u0000\\ud800\"}",
         "{\"type\":\"file\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":\"/files/x\"}}",
         "{\"type\":\"file\",\"file\":{}}",
-        "{\"type\":\"file\",\"file\":7}",
-        "" /* taken away */};
+        "{\"type\":\"file\",\"file\":7}"};
     struct wr_protocol_pub pubs[WR_ARRAY_LEN(data)];
     struct wr_protocol_info who = {.client = wr_slice_str("c\"1"),
                                    .conn_info = wr_slice_str("{\"name\":\"A\"}")};

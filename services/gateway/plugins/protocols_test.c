@@ -77,7 +77,6 @@ static void test_text_lines_out(void **state)
     encoded("text", "[1,2]", "[1,2]");
     encoded("text", "{\"x\":1}", "{\"x\":1}");
     encoded_as("text", "text/plain", wr_slice_str("two\nlines"), "two lines");
-    encoded("text", "", ""); /* taken away */
     encoded_as("text", "image/png", wr_slice_of("\x89\x00", 2), "(2 B of image/png)");
 }
 
@@ -201,8 +200,6 @@ static void test_centrifuge_passes_data_byte_for_byte(void **state)
     kit_close(&k);
     encoded("centrifuge-json", "{\"n\": 1.10}",
             "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"n\": 1.10},\"offset\":1}}}");
-    encoded("centrifuge-json", "",
-            "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":null,\"offset\":1}}}");
     encoded_as("centrifuge-json", "text/plain", wr_slice_str("a\n\"b\""),
                "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":{\"type\":\"text/plain\",\"text\":"
                "\"a\\n\\\"b\\\"\"},\"offset\":1}}}");

@@ -236,11 +236,8 @@ static void encode_publications(uint32_t variant, struct wr_slice room,
 {
     (void)variant;
     (void)room;
-    size_t lines = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!pubs[i].data.n) /* taken away */
-            continue;
-        if (lines++)
+        if (i)
             wr_buf_char(out, '\n');
         add_line(&pubs[i], out);
     }

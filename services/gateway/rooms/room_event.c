@@ -50,7 +50,7 @@ static bool parse_pub(struct wr_slice body, struct wr_protocol_pub *p)
         else if (f.number == WR_PB_PUBLICATION_TYPE && f.wire == 2)
             p->type = f.bytes;
     }
-    return ok && !r.bad && p->offset;
+    return ok && !r.bad && p->offset && p->data.n;
 }
 
 static bool add_pub(struct rooms__pubs *out, struct wr_slice body)
