@@ -24,21 +24,6 @@ static void reply_json(struct wr_http_req *req, struct wr_buf *b)
     wr_buf_free(b);
 }
 
-/* Asks a service, at one address or (NULL) whoever is least busy; false: the client was told what is wrong. *msg keeps
- * *body. */
-static bool ask_at(struct wr_http_req *req, struct wr_bus_service *s, const char *name,
-                   const char *address, const char *method, struct wr_msg **msg,
-                   struct wr_slice *body)
-{
-    struct wr_errmsg err = {{0}};
-    wr_err e = address ? wr_bus_call_wait_at(s, address, method, NULL, CALL_MS, msg, body, &err)
-                       : wr_bus_call_wait(s, NULL, method, NULL, CALL_MS, msg, body, &err);
-    if (e != WR_OK)
-        wr_http_error(req, wr_err_http(e), "the %s does not answer: %s", name,
-                      err.text[0] ? err.text : wr_err_text(e));
-    return e == WR_OK;
-}
-
 static const struct wr_config_room *configured(const struct wr_config *c, const char *name)
 {
     return wr_config_room_named(c, wr_slice_str(name));
@@ -74,6 +59,11 @@ struct room_lists {
     const struct wr_config *config;
 };
 
+static size_t num_lists(const struct room_lists *l)
+{
+    return WR_MAX(l->n, (size_t)1);
+}
+
 static void add_hub(void *ctx, const struct wr_instance *i)
 {
     struct room_lists *l = ctx;
@@ -98,27 +88,42 @@ static bool is_at(const struct room_lists *l, const char *room, size_t hub)
     return true;
 }
 
-/* False: the client was told what is wrong. */
-static bool ask_hubs(struct wr_api *api, struct wr_http_req *req, struct room_lists *l)
+/* Asks one hub, or (none is up) whoever comes first. NULL with what is wrong. */
+static Watchroom__V1__RoomsResponse *ask_hub(struct wr_api *api, const char *address, wr_err *e,
+                                             struct wr_errmsg *err)
 {
     static const char method[] = "watchroom.v1.Hub/Rooms";
-    l->lists = calloc(l->n + 1, sizeof(Watchroom__V1__RoomsResponse *));
-    for (size_t i = 0; l->lists && i < WR_MAX(l->n, (size_t)1); i++) {
-        struct wr_msg *msg = NULL;
-        struct wr_slice body;
-        /* None is up: whoever comes first answers, or nobody in time. */
-        if (!ask_at(req, api->env.hub, "hub", l->n ? l->addresses[i] : NULL, method, &msg, &body))
-            return false;
-        l->lists[i] = watchroom__v1__rooms_response__unpack(NULL, body.n, body.p);
-        wr_msg_unref(msg);
-        if (!l->lists[i]) {
-            wr_http_error(req, 502, "the hub gave a malformed answer");
-            return false;
-        }
+    struct wr_bus_service *hub = api->env.hub;
+    struct wr_msg *msg = NULL;
+    struct wr_slice body;
+    *e = address ? wr_bus_call_wait_at(hub, address, method, NULL, CALL_MS, &msg, &body, err)
+                 : wr_bus_call_wait(hub, NULL, method, NULL, CALL_MS, &msg, &body, err);
+    if (*e != WR_OK)
+        return NULL;
+    Watchroom__V1__RoomsResponse *r = watchroom__v1__rooms_response__unpack(NULL, body.n, body.p);
+    wr_msg_unref(msg);
+    if (!r) {
+        *e = WR_ERR_INTERNAL;
+        wr_errmsg_set(err, "it gave a malformed answer");
     }
-    if (!l->lists)
-        wr_http_error(req, 503, "the server is out of memory");
-    return l->lists != NULL;
+    return r;
+}
+
+/* One that does not answer (it may be dying) leaves its rooms out; false when none did, and the client was told. */
+static bool ask_hubs(struct wr_api *api, struct wr_http_req *req, struct room_lists *l)
+{
+    struct wr_errmsg err = {{0}};
+    wr_err e = WR_ERR_BUSY;
+    size_t answered = 0;
+    l->lists = calloc(l->n + 1, sizeof(Watchroom__V1__RoomsResponse *));
+    for (size_t i = 0; l->lists && i < num_lists(l); i++) {
+        l->lists[i] = ask_hub(api, l->n ? l->addresses[i] : NULL, &e, &err);
+        answered += l->lists[i] != NULL;
+    }
+    if (!answered)
+        wr_http_error(req, wr_err_http(e), "the hub does not answer: %s",
+                      err.text[0] ? err.text : wr_err_text(e));
+    return answered != 0;
 }
 
 static size_t place(const struct wr_config *c, const char *room)
@@ -148,12 +153,12 @@ static int by_interest(const void *pa, const void *pb, void *ctx)
 /* Of what several hubs know of one room, what its own says: another may have a log of it from when it was there. */
 static bool merge(struct room_lists *l)
 {
-    size_t n = 0, hubs = WR_MAX(l->n, (size_t)1);
+    size_t n = 0, hubs = num_lists(l);
     for (size_t i = 0; i < hubs; i++)
-        n += l->lists[i]->n_rooms;
+        n += l->lists[i] ? l->lists[i]->n_rooms : 0;
     l->rows = calloc(n + 1, sizeof(Watchroom__V1__RoomInfo *));
     for (size_t i = 0; l->rows && i < hubs; i++)
-        for (size_t k = 0; k < l->lists[i]->n_rooms; k++)
+        for (size_t k = 0; l->lists[i] && k < l->lists[i]->n_rooms; k++)
             if (hubs == 1 || is_at(l, l->lists[i]->rooms[k]->room, i))
                 l->rows[l->nrows++] = l->lists[i]->rooms[k];
     if (l->rows && hubs > 1)
@@ -196,8 +201,9 @@ static void handle_rooms(void *ctx, struct wr_http_req *req)
             b.failed = true;
         reply_json(req, &b);
     }
-    for (size_t i = 0; l.lists && i < WR_MAX(l.n, (size_t)1) && l.lists[i]; i++)
-        watchroom__v1__rooms_response__free_unpacked(l.lists[i], NULL);
+    for (size_t i = 0; l.lists && i < num_lists(&l); i++)
+        if (l.lists[i])
+            watchroom__v1__rooms_response__free_unpacked(l.lists[i], NULL);
     free(l.rows);
     free(l.lists);
     free(l.addresses);
