@@ -56,12 +56,11 @@ def split(block):
     asked, status, answered = re.fullmatch(r"(.*?)^HTTP/1\.1 (\d+)[^\n]*\n(.*)", block, re.S | re.M).groups()
 
     def head_and_body(text):
-        head, _, body = text.partition("\n\n")
-        return dict(line.split(": ", 1) for line in head.splitlines()), body.removesuffix("\n")
+        head, _, body = ("\n" + text).partition("\n\n")
+        return dict(line.split(": ", 1) for line in head.split("\n") if line), body.removesuffix("\n")
 
     first, _, rest = asked.partition("\n")
     method, path = first.split(" ")
-    rest = rest.lstrip("\n") if rest.startswith("\n") else rest
     return (method, path, *head_and_body(rest), int(status), *head_and_body(answered))
 
 
