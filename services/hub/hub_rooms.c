@@ -85,6 +85,8 @@ static struct hub_room *room_get(struct hub_rooms *r, struct wr_slice name)
     room = calloc(1, sizeof *room + name.n);
     if (!room)
         return NULL;
+    /* rooms without a name are refused before */
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker)
     memcpy(room->name, name.p, name.n);
     room->name_n = name.n;
     if (!wr_map_put(&r->rooms, name, room)) {
@@ -300,6 +302,8 @@ static struct hub_lease *lease_new(struct hub_rooms *r, struct wr_slice id)
 static void lease_end(struct hub_rooms *r, struct hub_lease *l)
 {
     while (l->members)
+        /* each takes itself out of the list */
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
         member_remove(r, l->members, false);
     wr_map_del(&r->leases, wr_slice_of(l->id, l->id_n));
     wr_gauge_add(&leases_now, -1);
