@@ -205,7 +205,8 @@ static void each(enum stage from, void (*step)(size_t i))
         }
         bench_http_poll(&load.http, end_ns);
         if (bench_now_ns() >= end_ns)
-            bench_die("making or reading %zu uploads takes more than 60 s", load.uploads);
+            bench_die("making or reading %zu uploads takes more than 60 s: %zu are under way",
+                      load.uploads, load.busy);
     }
 }
 
@@ -272,6 +273,11 @@ int main(int argc, char **argv)
     int64_t end_ns = bench_now_ns() + (int64_t)(most_s * 1e9);
     while (count_of(STAGE_FLOWING) > 0 && bench_now_ns() < end_ns)
         bench_http_poll(&load.http, bench_now_ns() + 50 * BENCH_NS_PER_MS);
+    for (size_t i = 0; i < load.uploads + NEWCOMERS; i++) {
+        if (i < load.uploads && load.upload[i].stage == STAGE_FLOWING)
+            fail(i, "it had all its bytes and no answer");
+        bench_http_end(&load.http.conns[i]);
+    }
     struct bench_use after = bench_pids_use(&pids);
     double wall = (double)(after.at_ns - before.at_ns) / 1e9, cpu = after.cpu_s - before.cpu_s;
     double own = bench_own_cpu_s() - own_before;
