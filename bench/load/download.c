@@ -105,9 +105,9 @@ int main(int argc, char **argv)
     struct bench_use after = bench_pids_use(&pids);
     printf("{\"clients\":%zu,\"bytes\":%llu,\"seconds\":%.4f,\"mb_per_s\":%.1f,\"server_cpu_s\":%."
            "3f,\"rss_mb\":%.2f,\"client_core_pct\":%.1f,\"verified\":%s}\n",
-           load.clients, (unsigned long long)load.bytes, seconds, (double)load.bytes / 1e6 / seconds,
-           after.cpu_s - before.cpu_s, after.rss_kb / 1024, 100 * own / seconds,
-           verify ? "true" : "false");
+           load.clients, (unsigned long long)load.bytes, seconds,
+           (double)load.bytes / 1e6 / seconds, after.cpu_s - before.cpu_s, after.rss_kb / 1024,
+           100 * own / seconds, verify ? "true" : "false");
     bench_http_fini(&load.http);
     return 0;
 }

@@ -41,9 +41,8 @@ static void be_silent(size_t i)
     struct silent *silent = &load.silent[i];
     silent->fd = bench_dial(&load.address, i % SILENT_SOURCES + 1);
     silent->spoke = i % 2 == 0;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP |
-                                          (silent->spoke ? 0u : (uint32_t)EPOLLOUT),
-                                .data.u64 = i};
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLRDHUP | (silent->spoke ? 0u : (uint32_t)EPOLLOUT), .data.u64 = i};
     if (epoll_ctl(load.silent_epoll, EPOLL_CTL_ADD, silent->fd, &event) != 0)
         bench_die("epoll_ctl: %s", strerror(errno));
 }

@@ -18,8 +18,7 @@
 void bench_loopback(struct sockaddr_in *out, const char *host, int port)
 {
     *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (inet_pton(AF_INET, host, &out->sin_addr) != 1 ||
-        (ntohl(out->sin_addr.s_addr) >> 24) != 127)
+    if (inet_pton(AF_INET, host, &out->sin_addr) != 1 || (ntohl(out->sin_addr.s_addr) >> 24) != 127)
         bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", host);
 }
 

@@ -16,8 +16,16 @@
 #define NEWCOMER_EVERY_NS (10 * BENCH_NS_PER_MS)
 #define PATH_MAX_BYTES 160
 
-enum stage { STAGE_NEW, STAGE_CREATING, STAGE_CREATED, STAGE_FLOWING, STAGE_IN, STAGE_CHECKING,
-             STAGE_RIGHT, STAGE_FAILED };
+enum stage {
+    STAGE_NEW,
+    STAGE_CREATING,
+    STAGE_CREATED,
+    STAGE_FLOWING,
+    STAGE_IN,
+    STAGE_CHECKING,
+    STAGE_RIGHT,
+    STAGE_FAILED
+};
 
 struct upload {
     enum stage stage;
@@ -42,10 +50,11 @@ static struct {
 static void create(size_t i)
 {
     char text[512];
-    int len = snprintf(text, sizeof(text),
-                       "POST %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\nUpload-Length: %zu\r\n"
-                       "Upload-Metadata: filename YmVuY2guYmlu\r\nContent-Length: 0\r\n\r\n",
-                       load.base, load.http.host, load.size);
+    int len = snprintf(
+        text, sizeof(text),
+        "POST %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\nUpload-Length: %zu\r\n"
+        "Upload-Metadata: filename YmVuY2guYmlu\r\nContent-Length: 0\r\n\r\n",
+        load.base, load.http.host, load.size);
     load.upload[i].stage = STAGE_CREATING;
     load.busy++;
     bench_http_ask(&load.http.conns[i], text, (size_t)len);
@@ -54,7 +63,8 @@ static void create(size_t i)
 static void begin(size_t i)
 {
     char text[512];
-    int len = snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %zu\r\n\r\n",
+    int len = snprintf(text, sizeof(text),
+                       "%s %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %zu\r\n\r\n",
                        load.put ? "PUT" : "PATCH", load.upload[i].path, load.http.host,
                        load.put ? ""
                                 : "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: "
@@ -79,7 +89,8 @@ static void send_some(size_t i, size_t most)
 static void read_back(size_t i)
 {
     char text[512];
-    int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\n\r\n",
+    int len = snprintf(text, sizeof(text),
+                       "GET %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\n\r\n",
                        load.upload[i].path, load.http.host);
     load.upload[i].stage = STAGE_CHECKING;
     load.upload[i].at = 0;
@@ -231,9 +242,8 @@ static void round_over_all(const struct bench_pids *pids, bool first, size_t mos
 
 int main(int argc, char **argv)
 {
-    static const struct bench_http_ops ops = {.on_body = on_body,
-                                              .on_answer = on_answer,
-                                              .on_lost = on_lost};
+    static const struct bench_http_ops ops = {
+        .on_body = on_body, .on_answer = on_answer, .on_lost = on_lost};
     struct bench_args args;
     struct bench_pids pids;
     bench_args_init(&args, argc, argv);
@@ -285,16 +295,17 @@ int main(int argc, char **argv)
     each(STAGE_IN, read_back);
     if (load.why[0] != '\0')
         fprintf(stderr, "bench: an upload failed: %.250s\n", load.why);
-    printf("{\"uploads\":%zu,\"under_way\":%zu,\"finished\":%zu,\"finished_pct\":%.2f,\"right\":%zu,"
-           "\"kb_each\":%.2f,\"rss_before_mb\":%.2f,\"rss_peak_mb\":%.2f,\"newcomers\":%llu,"
-           "\"newcomers_lost\":%llu,\"get_p50_ms\":%.3f,\"get_p99_ms\":%.3f,\"get_max_ms\":%.3f,"
-           "\"server_cpu_s\":%.3f,\"server_core_pct\":%.1f,\"client_core_pct\":%.1f}\n",
-           load.uploads, under_way, finished, 100.0 * (double)finished / (double)load.uploads,
-           count_of(STAGE_RIGHT), (load.peak_kb - before.rss_kb) / (double)load.uploads,
-           before.rss_kb / 1024, load.peak_kb / 1024, (unsigned long long)load.newcomers,
-           (unsigned long long)load.newcomers_lost, bench_hist_ms(&load.delay, 0.5),
-           bench_hist_ms(&load.delay, 0.99), (double)load.delay.max_ns / 1e6, cpu, 100 * cpu / wall,
-           100 * own / wall);
+    printf(
+        "{\"uploads\":%zu,\"under_way\":%zu,\"finished\":%zu,\"finished_pct\":%.2f,\"right\":%zu,"
+        "\"kb_each\":%.2f,\"rss_before_mb\":%.2f,\"rss_peak_mb\":%.2f,\"newcomers\":%llu,"
+        "\"newcomers_lost\":%llu,\"get_p50_ms\":%.3f,\"get_p99_ms\":%.3f,\"get_max_ms\":%.3f,"
+        "\"server_cpu_s\":%.3f,\"server_core_pct\":%.1f,\"client_core_pct\":%.1f}\n",
+        load.uploads, under_way, finished, 100.0 * (double)finished / (double)load.uploads,
+        count_of(STAGE_RIGHT), (load.peak_kb - before.rss_kb) / (double)load.uploads,
+        before.rss_kb / 1024, load.peak_kb / 1024, (unsigned long long)load.newcomers,
+        (unsigned long long)load.newcomers_lost, bench_hist_ms(&load.delay, 0.5),
+        bench_hist_ms(&load.delay, 0.99), (double)load.delay.max_ns / 1e6, cpu, 100 * cpu / wall,
+        100 * own / wall);
     bench_http_fini(&load.http);
     free(load.upload);
     return 0;

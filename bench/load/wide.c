@@ -240,12 +240,13 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < load.ports; i++)
         waitpid(load.child[i], NULL, 0);
     double all = (double)(load.ports * load.clients);
-    printf("{\"gateways\":%zu,\"clients\":%.0f,\"delivered_pct\":%.4f,\"first_p50_ms\":%.3f,"
-           "\"last_p50_ms\":%.3f,\"last_max_ms\":%.3f,\"cpu_us_per_delivery\":%.3f,\"accept_s\":%.3f,"
-           "\"rss_kb_per_conn\":%.3f,\"rss_mb\":%.2f,\"client_cpu_s\":%.2f}\n",
-           load.ports, all, 100.0 * (double)got / (double)most, bench_hist_ms(&first, 0.5),
-           bench_hist_ms(&last, 0.5), (double)last.max_ns / 1e6,
-           got > 0 ? (after.cpu_s - joined.cpu_s) * 1e6 / (double)got : 0.0, accept_s,
-           (joined.rss_kb - before.rss_kb) / all, after.rss_kb / 1024, own);
+    printf(
+        "{\"gateways\":%zu,\"clients\":%.0f,\"delivered_pct\":%.4f,\"first_p50_ms\":%.3f,"
+        "\"last_p50_ms\":%.3f,\"last_max_ms\":%.3f,\"cpu_us_per_delivery\":%.3f,\"accept_s\":%.3f,"
+        "\"rss_kb_per_conn\":%.3f,\"rss_mb\":%.2f,\"client_cpu_s\":%.2f}\n",
+        load.ports, all, 100.0 * (double)got / (double)most, bench_hist_ms(&first, 0.5),
+        bench_hist_ms(&last, 0.5), (double)last.max_ns / 1e6,
+        got > 0 ? (after.cpu_s - joined.cpu_s) * 1e6 / (double)got : 0.0, accept_s,
+        (joined.rss_kb - before.rss_kb) / all, after.rss_kb / 1024, own);
     return 0;
 }
