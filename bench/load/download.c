@@ -9,6 +9,7 @@
 #include "pattern.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct reader {
     uint64_t from, length, at; /* the slice under way, what has come of it */
@@ -109,5 +110,6 @@ int main(int argc, char **argv)
            (double)load.bytes / 1e6 / seconds, after.cpu_s - before.cpu_s, after.rss_kb / 1024,
            100 * own / seconds, verify ? "true" : "false");
     bench_http_fini(&load.http);
+    free(load.reader);
     return 0;
 }
