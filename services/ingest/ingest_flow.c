@@ -74,7 +74,8 @@ static bool step_look(struct work *w)
 
 static struct wr_track video_track(const struct flow *f)
 {
-    struct wr_track t = {.track = WR_TRACK_VIDEO,
+    struct wr_track t = {.id = WR_TRACK_VIDEO,
+                         .kind = WR_MEDIA_VIDEO,
                          .codec = WR_CODEC_H264,
                          .config = {f->avcc.p, f->avcc.n},
                          .timescale = FLOW_VIDEO_SCALE,
@@ -89,7 +90,8 @@ static struct wr_track video_track(const struct flow *f)
 
 static struct wr_track audio_track(const struct flow *f)
 {
-    struct wr_track t = {.track = WR_TRACK_AUDIO,
+    struct wr_track t = {.id = WR_TRACK_AUDIO,
+                         .kind = WR_MEDIA_AUDIO,
                          .codec = WR_CODEC_AAC,
                          .config = {f->asc.p, f->asc.n},
                          .timescale = f->sample_rate,

@@ -106,7 +106,8 @@ void stream__unwatch(struct stream *s, struct wr_slice id)
 static void fill_track(Watchroom__V1__Track *out, struct stream_track *k)
 {
     watchroom__v1__track__init(out);
-    out->track = k->t.track;
+    out->track = k->t.id;
+    out->kind = (Watchroom__V1__TrackKind)k->t.kind;
     out->codec = (Watchroom__V1__Codec)k->t.codec;
     out->config = (ProtobufCBinaryData){.len = k->config.n, .data = k->config.p};
     out->timescale = k->t.timescale;
@@ -220,7 +221,7 @@ uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, si
     wr_count(&epochs, 1);
     for (size_t i = 0; i < n; i++)
         wr_info("ingest.live", "stream=%s epoch=%llu track=%u codec=%s %ux%u rate=%u", s->name,
-                (unsigned long long)epoch, tracks[i].track, tracks[i].codec_string, tracks[i].width,
+                (unsigned long long)epoch, tracks[i].id, tracks[i].codec_string, tracks[i].width,
                 tracks[i].height, tracks[i].sample_rate);
     return epoch;
 }
@@ -246,7 +247,7 @@ void stream__publish(struct stream *s, struct wr_media_frame *f, struct wr_msg *
     }
     int64_t now = wr_mono_us();
     pthread_mutex_lock(&s->lock);
-    bool has_video = s->num_tracks > 0 && s->tracks[0].t.track == WR_TRACK_VIDEO;
+    bool has_video = s->num_tracks > 0 && s->tracks[0].t.id == WR_TRACK_VIDEO;
     if (has_video)
         group__add(&s->group, payload, media, f->key && f->track == WR_TRACK_VIDEO, now);
     else

@@ -67,7 +67,7 @@ void items__free(struct live_items *l)
 static const struct wr_track *track_of(const struct live_stream *s, uint32_t track)
 {
     for (size_t i = 0; i < s->num_tracks; i++)
-        if (s->tracks[i].t.track == track)
+        if (s->tracks[i].t.id == track)
             return &s->tracks[i].t;
     return NULL;
 }
@@ -279,7 +279,7 @@ static bool take_track(struct live_track *to, const Watchroom__V1__Track *t)
 {
     if (t->track == 0 || t->timescale == 0 || t->timescale > 10000000 || t->config.len > 65536)
         return false;
-    to->t = (struct wr_track){.track = t->track,
+    to->t = (struct wr_track){.id = t->track,
                               .codec = (enum wr_codec)t->codec,
                               .timescale = t->timescale,
                               .width = t->width,
@@ -303,7 +303,7 @@ static void take_summary(struct live_stream *s)
     s->width = s->height = s->fps_milli = 0;
     for (size_t i = 0; i < s->num_told_tracks; i++) {
         const struct wr_track *t = &s->told_tracks[i].t;
-        if (t->track == WR_TRACK_VIDEO) {
+        if (t->id == WR_TRACK_VIDEO) {
             snprintf(s->video, sizeof s->video, "%s", t->codec_string);
             s->width = t->width;
             s->height = t->height;

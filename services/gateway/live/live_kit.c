@@ -194,7 +194,7 @@ static wr_err paper_open(void *state, const struct wr_track *tracks, size_t n,
     }
     *st = (struct state){.open = true};
     for (size_t i = 0; i < n; i++)
-        st->tracks |= tracks[i].track;
+        st->tracks |= tracks[i].id;
     return WR_OK;
 }
 

@@ -209,7 +209,7 @@ struct live_stream {
 static inline bool live__has_video(const struct live_stream *s)
 {
     for (size_t i = 0; i < s->num_tracks; i++)
-        if (s->tracks[i].t.track == WR_TRACK_VIDEO)
+        if (s->tracks[i].t.id == WR_TRACK_VIDEO)
             return true;
     return false;
 }

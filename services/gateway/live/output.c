@@ -126,7 +126,7 @@ static bool open_muxer(struct live_output *o)
     size_t n = 0;
     close_muxer(o);
     for (size_t i = 0; i < s->num_tracks; i++)
-        if (carries(o, s->tracks[i].t.track))
+        if (carries(o, s->tracks[i].t.id))
             tracks[n++] = s->tracks[i].t;
     o->open = o->plugin->open(o->state, tracks, n, &o->why) == WR_OK;
     o->unfit = !o->open;
@@ -196,7 +196,7 @@ static int64_t frame_us(const struct live_stream *s, const struct wr_media_frame
 {
     for (size_t i = 0; i < s->num_tracks; i++) {
         const struct wr_track *t = &s->tracks[i].t;
-        if (t->track == f->track)
+        if (t->id == f->track)
             return f->dts / t->timescale * 1000000 + f->dts % t->timescale * 1000000 / t->timescale;
     }
     return 0;

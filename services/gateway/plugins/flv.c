@@ -135,9 +135,9 @@ static wr_err pick_tracks(const struct wr_track *tracks, size_t n, const struct 
         const struct wr_track **slot = t->codec == WR_CODEC_H264  ? video
                                        : t->codec == WR_CODEC_AAC ? audio
                                                                   : NULL;
-        if (!slot || *slot || t->timescale == 0 || t->track == 0 || t->config.n < 2) {
+        if (!slot || *slot || t->timescale == 0 || t->id == 0 || t->config.n < 2) {
             wr_errmsg_set(err, "flv carries one H.264 and one AAC track; track %u does not fit",
-                          t->track);
+                          t->id);
             return WR_ERR_INVALID;
         }
         *slot = t;
@@ -158,11 +158,11 @@ static wr_err flv_open(void *state, const struct wr_track *tracks, size_t n, str
         return e;
     flv_close(m);
     if (video) {
-        m->video_id = video->track;
+        m->video_id = video->id;
         m->video_scale = video->timescale;
     }
     if (audio) {
-        m->audio_id = audio->track;
+        m->audio_id = audio->id;
         m->audio_scale = audio->timescale;
     }
     snprintf(m->mime, sizeof m->mime, "video/x-flv; codecs=\"%s%s%s\"",

@@ -93,7 +93,7 @@ static void put_tkhd(struct wr_buf *b, const struct wr_track *t, bool video)
 {
     size_t at = full_box(b, "tkhd", 0, 3); /* enabled, in movie */
     zeros(b, 8);
-    wr_buf_be(b, t->track, 4);
+    wr_buf_be(b, t->id, 4);
     zeros(b, 4 + 4 + 8);
     wr_buf_be(b, 0, 2);                 /* layer */
     wr_buf_be(b, video ? 0 : 1, 2);     /* alternate group */
@@ -171,7 +171,7 @@ static void put_esds(struct wr_buf *b, const struct wr_track *t)
     size_t at = full_box(b, "esds", 0, 0);
     wr_buf_be(b, 0x03, 1); /* ES_Descriptor */
     wr_buf_be(b, 3 + 2 + 13 + 2 + n + 3, 1);
-    wr_buf_be(b, t->track, 2);
+    wr_buf_be(b, t->id, 2);
     wr_buf_be(b, 0, 1);
     wr_buf_be(b, 0x04, 1); /* DecoderConfigDescriptor */
     wr_buf_be(b, 13 + 2 + n, 1);
@@ -254,7 +254,7 @@ static void put_moov(struct wr_buf *b, const struct wr_track *tracks, size_t n)
         put_trak(b, &tracks[i], tracks[i].codec == WR_CODEC_H264);
     size_t mvex = box(b, "mvex");
     for (size_t i = 0; i < n; i++)
-        put_trex(b, tracks[i].track);
+        put_trex(b, tracks[i].id);
     end(b, mvex);
     end(b, moov);
 }
@@ -307,12 +307,12 @@ static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const stru
 static wr_err check_track(const struct wr_track *t, struct wr_errmsg *err)
 {
     if (t->codec != WR_CODEC_H264 && t->codec != WR_CODEC_AAC) {
-        wr_errmsg_set(err, "fmp4 carries H.264 and AAC; track %u is neither", t->track);
+        wr_errmsg_set(err, "fmp4 carries H.264 and AAC; track %u is neither", t->id);
         return WR_ERR_INVALID;
     }
     if (t->config.n < 2 || (t->codec == WR_CODEC_AAC && t->config.n > 64) || t->timescale == 0 ||
-        t->track == 0) {
-        wr_errmsg_set(err, "track %u has no usable decoder configuration", t->track);
+        t->id == 0) {
+        wr_errmsg_set(err, "track %u has no usable decoder configuration", t->id);
         return WR_ERR_INVALID;
     }
     return WR_OK;
@@ -336,7 +336,7 @@ static wr_err fmp4_open(void *state, const struct wr_track *tracks, size_t n, st
         bool video = t->codec == WR_CODEC_H264;
         uint32_t fps_milli = t->fps_milli ? t->fps_milli : 25000;
         m->tracks[m->n++] = (struct track){
-            .id = t->track,
+            .id = t->id,
             .timescale = t->timescale,
             .video = video,
             .default_duration = video ? (uint32_t)((uint64_t)t->timescale * 1000 / fps_milli)

@@ -37,7 +37,7 @@ static const uint8_t asc[] = {0x11, 0x90};
 
 static void sample_tracks(struct wr_track out[2])
 {
-    out[0] = (struct wr_track){.track = WR_TRACK_VIDEO,
+    out[0] = (struct wr_track){.id = WR_TRACK_VIDEO,
                                .codec = WR_CODEC_H264,
                                .config = {avcc, sizeof avcc},
                                .timescale = 90000,
@@ -45,7 +45,7 @@ static void sample_tracks(struct wr_track out[2])
                                .height = 720,
                                .fps_milli = 25000,
                                .codec_string = "avc1.42c01f"};
-    out[1] = (struct wr_track){.track = WR_TRACK_AUDIO,
+    out[1] = (struct wr_track){.id = WR_TRACK_AUDIO,
                                .codec = WR_CODEC_AAC,
                                .config = {asc, sizeof asc},
                                .timescale = 48000,

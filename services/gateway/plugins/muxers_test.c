@@ -176,7 +176,7 @@ static const struct wr_muxer_plugin *plugin(struct wr_plugins **all, const char 
 
 static void media_tracks(struct wr_track t[2])
 {
-    t[0] = (struct wr_track){.track = WR_TRACK_VIDEO,
+    t[0] = (struct wr_track){.id = WR_TRACK_VIDEO,
                              .codec = WR_CODEC_H264,
                              .timescale = 90000,
                              .width = 320,
@@ -185,7 +185,7 @@ static void media_tracks(struct wr_track t[2])
                              .codec_string = "avc1.640015",
                              .config = {media.avcc.p, media.avcc.n}};
     t[1] = (struct wr_track){
-        .track = WR_TRACK_AUDIO,
+        .id = WR_TRACK_AUDIO,
         .codec = WR_CODEC_AAC,
         .timescale = 48000,
         .sample_rate = 48000,
@@ -356,7 +356,7 @@ static void test_formats_say_what_they_cannot_carry(void **state)
     struct wr_plugins *all = NULL;
     for (unsigned i = 0; i < 2; i++) {
         const struct wr_muxer_plugin *m = plugin(&all, names[i]);
-        struct wr_track t = {.track = 1,
+        struct wr_track t = {.id = 1,
                              .codec = (enum wr_codec)7,
                              .timescale = 1,
                              .config = {(const uint8_t *)"xy", 2}};
