@@ -31,7 +31,8 @@ struct synthetic {
     AVCodecContext *video, *audio;
     AVFrame *frame, *sound;
     AVPacket *packet;
-    int64_t frames, samples; /* made so far */
+    uint32_t video_id, audio_id; /* in the flow */
+    int64_t frames, samples;     /* made so far */
 };
 
 static bool fail(struct synthetic *y, const char *text)
@@ -122,22 +123,18 @@ static bool open_frames(struct synthetic *y)
 
 /* ---- making frames ------------------------------------------------------------------------------------------------ */
 
-static void take(struct synthetic *y, AVCodecContext *c, bool video)
+static void take(struct synthetic *y, AVCodecContext *c, uint32_t id)
 {
     while (avcodec_receive_packet(c, y->packet) >= 0) {
         const AVPacket *p = y->packet;
-        int64_t scale = video ? FLOW_VIDEO_SCALE / FPS : 1;
+        bool video = c == y->video;
         struct flow_sample s = {.data = wr_slice_of(p->data, (size_t)p->size),
-                                .dts = p->dts * scale,
-                                .pts = p->pts * scale,
-                                .duration = video ? FLOW_VIDEO_SCALE / FPS : 1024,
-                                .key = p->flags & AV_PKT_FLAG_KEY};
-        if (video) {
-            s.camera_us = wr_wall_us();
-            flow__video(&y->flow, &s);
-        } else {
-            flow__audio(&y->flow, &s);
-        }
+                                .dts = p->dts,
+                                .pts = p->pts,
+                                .duration = video ? 1 : 0,
+                                .key = p->flags & AV_PKT_FLAG_KEY,
+                                .camera_us = video ? wr_wall_us() : 0};
+        flow__take(&y->flow, id, &s);
         av_packet_unref(y->packet);
     }
 }
@@ -147,7 +144,7 @@ static void make_picture(struct synthetic *y)
     picture__draw(y->picture, wr_wall_ms());
     y->frame->pts = y->frames++;
     if (avcodec_send_frame(y->video, y->frame) >= 0)
-        take(y, y->video, true);
+        take(y, y->video, y->video_id);
 }
 
 /* Two soft notes that swell and fade; quiet enough to forget. */
@@ -172,7 +169,7 @@ static void make_sound(struct synthetic *y)
         y->sound->pts = y->samples;
         y->samples += y->sound->nb_samples;
         if (avcodec_send_frame(y->audio, y->sound) >= 0)
-            take(y, y->audio, false);
+            take(y, y->audio, y->audio_id);
     }
 }
 
@@ -194,18 +191,28 @@ static void run(struct synthetic *y)
     }
 }
 
+static uint32_t add(struct synthetic *y, const AVCodecContext *c, uint32_t clock)
+{
+    struct flow_spec spec = {.codec = codec__find_av((int)c->codec_id),
+                             .hint = {.config = {c->extradata, (size_t)c->extradata_size},
+                                      .sample_rate = (uint32_t)c->sample_rate,
+                                      .channels = (uint32_t)c->ch_layout.nb_channels},
+                             .clock = clock,
+                             .fps_milli = c == y->video ? FPS * 1000 : 0};
+    return flow__add(&y->flow, &spec);
+}
+
 void source__run_synthetic(struct stream *s, struct source_end *end)
 {
     struct synthetic y = {.s = s, .end = end};
     flow__init(&y.flow, s);
     if (open_video(&y) && open_audio(&y) && open_frames(&y)) {
-        flow__set_video(&y.flow, wr_slice_of(y.video->extradata, (size_t)y.video->extradata_size),
-                        FPS * 1000);
-        if (flow__set_audio(
-                &y.flow, wr_slice_of(y.audio->extradata, (size_t)y.audio->extradata_size), RATE, 1))
+        y.video_id = add(&y, y.video, FPS);
+        y.audio_id = add(&y, y.audio, RATE);
+        if (y.video_id && y.audio_id)
             run(&y);
         else
-            fail(&y, "the AAC encoder gave a configuration that makes no sense");
+            fail(&y, "an encoder gave a configuration that makes no sense");
     }
     av_frame_free(&y.frame);
     av_frame_free(&y.sound);

@@ -148,10 +148,6 @@ static void play(struct live_stream *s, const struct wr_media_frame *in, struct 
         wr_count(&bad, 1);
         return;
     }
-    int64_t base = s->base_us / 1000000 * t->timescale +
-                   s->base_us % 1000000 * t->timescale / 1000000;
-    f.dts += base;
-    f.pts += base;
     int64_t end = (f.dts + f.duration) / t->timescale * 1000000 +
                   (f.dts + f.duration) % t->timescale * 1000000 / t->timescale;
     s->end_us = WR_MAX(s->end_us, end);
@@ -200,7 +196,7 @@ static void play_held(struct live_stream *s)
 /* Numbers in range and times that a container can carry. */
 static bool is_sane(const struct wr_media_frame *f)
 {
-    const int64_t far = (int64_t)1 << 46;
+    const int64_t far = (int64_t)1 << 55;
     return f->dts >= 0 && f->dts < far && f->pts >= f->dts - (1 << 24) && f->pts < far &&
            f->epoch != 0 && f->data.n <= WR_MEDIA_MAX_FRAME_BYTES && f->duration < 1u << 30;
 }
