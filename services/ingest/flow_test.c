@@ -7,11 +7,16 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "flow.h"
+#include "source.h"
 #include "wr_bus.h"
 #include "wr_clock.h"
+#include "wr_thread.h"
 
 /* ---- a stream that is looked at ------------------------------------------------------------------------------------- */
 
@@ -323,6 +328,71 @@ static void test_tracks_are_bounded(void **state)
     assert_int_equal(x->flow.n, 0);
 }
 
+/* ---- a source that is pushed ---------------------------------------------------------------------------------------- */
+
+struct publisher {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    unsigned served, gone;
+    bool leave; /* the publisher hangs up */
+};
+
+static void serve(struct stream *s, void *arg, struct source_end *end)
+{
+    struct publisher *p = arg;
+    pthread_mutex_lock(&p->lock);
+    p->served++;
+    pthread_cond_broadcast(&p->came);
+    while (!p->leave && stream__is_wanted(s))
+        (void)wr_cond_wait_until(&p->came, &p->lock, wr_mono_us() + 5000);
+    p->leave = false;
+    p->gone++;
+    snprintf(end->text, sizeof end->text, "the publisher left");
+    pthread_cond_broadcast(&p->came);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void await(struct publisher *p, const unsigned *count, unsigned n)
+{
+    pthread_mutex_lock(&p->lock);
+    while (*count < n)
+        if (!wr_cond_wait_until(&p->came, &p->lock, wr_mono_us() + 20000000))
+            fail_msg("not %u in time", n);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void test_a_publisher_is_served_one_at_a_time(void **state)
+{
+    struct fixture *x = *state;
+    static const struct source_kind pushed = {.prefix = "test:", .accept = serve};
+    struct publisher p = {.served = 0};
+    pthread_mutex_init(&p.lock, NULL);
+    wr_cond_init(&p.came);
+    assert_int_equal(stream__push(&x->stream, &p), WR_ERR_INVALID); /* it is pulled */
+    x->stream.kind = &pushed;
+    assert_int_equal(stream__start(&x->stream), WR_OK);
+    assert_int_equal(stream__push(&x->stream, &p), WR_OK);
+    assert_int_equal(stream__push(&x->stream, &p), WR_ERR_CONFLICT);
+    await(&p, &p.served, 1);
+    assert_int_equal(stream__push(&x->stream, &p), WR_ERR_CONFLICT);
+    pthread_mutex_lock(&p.lock);
+    p.leave = true;
+    pthread_cond_broadcast(&p.came);
+    pthread_mutex_unlock(&p.lock);
+    await(&p, &p.gone, 1);
+    while (stream__push(&x->stream, &p) == WR_ERR_CONFLICT) /* its thread is on the way */
+        sched_yield();
+    await(&p, &p.served, 2);
+    stream__stop(&x->stream);
+    await(&p, &p.gone, 2); /* whoever publishes is let go */
+    assert_int_equal(stream__push(&x->stream, &p), WR_ERR_CLOSED);
+    pthread_join(x->stream.thread, NULL);
+    x->stream.has_thread = false;
+    x->seen.ends = 0; /* what follows counts */
+    pthread_cond_destroy(&p.came);
+    pthread_mutex_destroy(&p.lock);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -338,6 +408,7 @@ int main(void)
         TEST(test_a_promised_picture_that_never_comes_does_not_hold_the_sound),
         TEST(test_a_picture_that_waits_for_its_keyframe_is_waited_for),
         TEST(test_tracks_are_bounded),
+        TEST(test_a_publisher_is_served_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

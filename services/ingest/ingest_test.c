@@ -489,6 +489,33 @@ static void test_streams_come_and_go_while_it_runs(void **state)
     end(x);
 }
 
+/* What the demo can be asked for: each kind of track that we carry, without a camera. */
+static void test_synthetic_makes_other_codecs(void **state)
+{
+    (void)state;
+    struct fixture *x = start_with("streams:\n  demo: { url: 'synthetic:h265+opus', linger: 1s }\n"
+                                   "  tel: { url: 'synthetic:g711u', linger: 1s }\n");
+    subscribe(x, "demo");
+    wait_frames(x, 20);
+    Watchroom__V1__WatchResponse *r = watched(x);
+    assert_int_equal(r->info->n_tracks, 2);
+    assert_memory_equal(r->info->tracks[0]->codec_string, "hvc1.1.6.L", 10);
+    assert_string_equal(r->info->tracks[1]->codec_string, "opus");
+    watchroom__v1__watch_response__free_unpacked(r, NULL);
+    end(x);
+    x = start_with("streams:\n  demo: { url: 'synthetic:g711u', linger: 1s }\n");
+    subscribe(x, "demo");
+    wait_frames(x, 20);
+    r = watched(x);
+    assert_int_equal(r->info->n_tracks, 3);
+    assert_int_equal(r->info->tracks[1]->codec, WATCHROOM__V1__CODEC__CODEC_G711U);
+    assert_string_equal(r->info->tracks[2]->rendition, "aac");
+    assert_int_equal(r->info->tracks[2]->made_from, 2);
+    watchroom__v1__watch_response__free_unpacked(r, NULL);
+    assert_int_equal(add_stream(x, "odd", "synthetic:h264+mp3"), WR_ERR_INVALID);
+    end(x);
+}
+
 static void test_dead_camera_is_retried_and_says_why_without_credentials(void **state)
 {
     (void)state;
@@ -543,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_a_restart_goes_on_where_the_line_was),
         cmocka_unit_test(test_groups_are_kept_and_come_in_pages),
         cmocka_unit_test(test_streams_come_and_go_while_it_runs),
+        cmocka_unit_test(test_synthetic_makes_other_codecs),
         cmocka_unit_test(test_dead_camera_is_retried_and_says_why_without_credentials),
         cmocka_unit_test(test_addresses_of_other_kinds_are_refused_at_start),
     };

@@ -389,7 +389,7 @@ static void test_sound_that_jumps_first_waits_for_the_picture(void **state)
     assert_true(map(&t, false, true, 8000 * 100 + 320, 8000 * 100 + 320, 60000).kept);
 }
 
-static void test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds(void **state)
+static void test_sound_whose_clock_leaves_for_good_comes_back_after_five_seconds(void **state)
 {
     (void)state;
     struct timeline t = timeline_of(90000, 8000);
@@ -397,7 +397,8 @@ static void test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds(voi
     int64_t last = -1;
     for (int64_t i = 0; i < 250; i++) { /* 10 s */
         map(&t, true, i % 50 == 0, 3600 * i, 3600 * i, 40000 * i + 1);
-        struct tick k = map(&t, false, true, 8000 * 5000 + 320 * i, TIMELINE_NONE, 40000 * i + 1);
+        int64_t away = i < 50 ? 0 : 8000 * 5000;
+        struct tick k = map(&t, false, true, away + 320 * i, TIMELINE_NONE, 40000 * i + 1);
         kept += k.kept;
         if (k.kept) {
             assert_true(k.dts > last);
@@ -406,6 +407,24 @@ static void test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds(voi
         }
     }
     assert_in_range(kept, 110, 130);
+}
+
+/* A camera that sends sound late, and counts it from 0 then. */
+static void test_sound_that_comes_late_is_put_beside_the_picture(void **state)
+{
+    (void)state;
+    struct timeline t = timeline_of(90000, 8000);
+    for (int64_t i = 0; i < 100; i++)
+        assert_true(map(&t, true, i == 0, 3600 * i, 3600 * i, 40000 * i).kept);
+    struct tick k = map(&t, false, true, 0, 0, 4000000);
+    assert_true(k.kept && k.dts == 8000 * 99 / 25);
+    assert_int_equal(map(&t, false, true, 320, 320, 4040000).dts, 8000 * 100 / 25);
+    /* It is away for a minute, and counts anew once more. */
+    timeline__leave(&t, SOUND);
+    for (int64_t i = 100; i < 1600; i++)
+        assert_true(map(&t, true, false, 3600 * i, 3600 * i, 40000 * i).kept);
+    k = map(&t, false, true, 7, 7, 64000000);
+    assert_true(k.kept && k.dts == 8000 * 1599 / 25);
 }
 
 /* ---- sound ---------------------------------------------------------------------------------------------------------- */
@@ -505,7 +524,8 @@ int main(void)
         cmocka_unit_test(test_missing_and_repeated_times_are_filled),
         cmocka_unit_test(test_a_jump_moves_picture_and_sound_together),
         cmocka_unit_test(test_sound_that_jumps_first_waits_for_the_picture),
-        cmocka_unit_test(test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds),
+        cmocka_unit_test(test_sound_that_comes_late_is_put_beside_the_picture),
+        cmocka_unit_test(test_sound_whose_clock_leaves_for_good_comes_back_after_five_seconds),
         cmocka_unit_test(test_g711_becomes_aac_frames_without_holes),
         cmocka_unit_test(test_sound_that_was_put_beside_the_picture_stays_there),
     };

@@ -33,7 +33,7 @@ bool stream__is_wanted(struct stream *s)
 {
     if (atomic_load_explicit(&s->stopping, memory_order_relaxed))
         return false;
-    return s->always ||
+    return s->always || s->kind->accept /* it lasts as long as its publisher does */ ||
            wr_mono_us() < atomic_load_explicit(&s->want_until_us, memory_order_relaxed);
 }
 
@@ -202,7 +202,7 @@ static void publish_frame(void *ctx, const struct sink_frame *f)
     wr_bus_publish(s->pub, s->media_topic, wr_msg_ref(f->msg));
 }
 
-static const struct sink publisher = {.frame = publish_frame};
+static const struct sink publishing = {.frame = publish_frame};
 
 /* The kept groups are asked for by other threads. */
 static void keep_epoch(void *ctx, uint64_t epoch, const struct wr_track *tracks, size_t n)
@@ -327,6 +327,66 @@ bool stream__sleep_until(struct stream *s, int64_t at_us)
     return stream__is_wanted(s);
 }
 
+wr_err stream__push(struct stream *s, void *publisher)
+{
+    wr_err e = WR_OK;
+    if (!s->kind->accept)
+        return WR_ERR_INVALID;
+    pthread_mutex_lock(&s->lock);
+    if (atomic_load(&s->stopping)) {
+        e = WR_ERR_CLOSED;
+    } else if (s->has_publisher) {
+        e = WR_ERR_CONFLICT;
+    } else {
+        s->publisher = publisher;
+        s->has_publisher = true;
+        pthread_cond_broadcast(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+static void end_publisher(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->has_publisher = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The one who came; NULL when there is none. */
+static void *take_publisher(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    void *p = s->publisher;
+    s->publisher = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return p;
+}
+
+/* Publishers one after the other; between them the stream rests. One that came as the stream ends is served too: it sees that at
+ * once, and is freed. */
+static void serve_publishers(struct stream *s)
+{
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        while (!atomic_load(&s->stopping) && !s->publisher)
+            pthread_cond_wait(&s->wake, &s->lock);
+        pthread_mutex_unlock(&s->lock);
+        void *publisher = take_publisher(s);
+        if (!publisher)
+            return;
+        struct source_end end = {.text = ""};
+        stream__set_state(s, STREAM_STARTING, "");
+        wr_gauge_add(&running, 1);
+        s->kind->accept(s, publisher, &end);
+        wr_gauge_add(&running, -1);
+        stream__end_epoch(s);
+        end_publisher(s);
+        stream__set_state(s, STREAM_IDLE, end.text);
+        wr_info("ingest.published", "stream=%s ended reason=\"%s\"", s->name, end.text);
+    }
+}
+
 static bool wait_wanted(struct stream *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -353,7 +413,7 @@ static bool run_once(struct stream *s, unsigned *failures)
     int64_t began = wr_mono_us();
     stream__set_state(s, STREAM_STARTING, "");
     wr_gauge_add(&running, 1);
-    source__run(s, &end);
+    s->kind->run(s, &end);
     wr_gauge_add(&running, -1);
     stream__end_epoch(s);
     /* Without a reason it ended because nobody wanted it. Who came meanwhile does not wait as after a failure. */
@@ -372,6 +432,8 @@ static bool run_once(struct stream *s, unsigned *failures)
 static void *thread_main(void *arg)
 {
     struct stream *s = arg;
+    if (s->kind->accept)
+        serve_publishers(s);
     while (wait_wanted(s)) {
         unsigned failures = 0;
         while (run_once(s, &failures))
@@ -413,10 +475,11 @@ wr_err stream__init(struct stream *s, const struct wr_config_stream *c,
     wr_err e = source__check(s, err);
     if (e != WR_OK)
         return e;
+    s->kind = source__kind(s->url);
     clock__open(&s->clock, env->folder, s->name, wr_wall_us(), wr_mono_us());
     s->origin_us = s->clock.origin_us;
     e = stream__add_sink(s, &keeper, s);
-    return e == WR_OK ? stream__add_sink(s, &publisher, s) : e;
+    return e == WR_OK ? stream__add_sink(s, &publishing, s) : e;
 }
 
 wr_err stream__start(struct stream *s)

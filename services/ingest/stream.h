@@ -34,6 +34,8 @@ struct source_end {
     bool is_lasting; /* refused, not found, wrong codec: another try soon cannot help */
 };
 
+struct source_kind;
+
 struct stream_lease {
     char id[112];
     int64_t until_us;
@@ -56,6 +58,7 @@ struct stream {
     char event_url[300];
     char media_topic[280], state_topic[280];
     unsigned slot; /* of the pub socket's address */
+    const struct source_kind *kind;
 
     pthread_t thread;
     bool has_thread;
@@ -65,6 +68,8 @@ struct stream {
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;  /* wanted or stopping */
+    void *publisher;      /* of a source that is pushed: came, and is not served yet */
+    bool has_publisher;   /* came, or is being served */
     struct stream_lease leases[STREAM_MAX_LEASES];
     size_t num_leases;
     enum stream_state state;
@@ -111,6 +116,10 @@ void stream__fini(struct stream *s);
 /* A lease from now on. BUSY when too many gateways watch, INVALID for a lease id that is empty or too long. */
 WR_MUST_USE wr_err stream__watch(struct stream *s, struct wr_slice lease, uint32_t lease_ms);
 void stream__unwatch(struct stream *s, struct wr_slice lease);
+/* A publisher of a stream whose source is pushed. On WR_OK the stream's thread serves it: the kind's `accept` gets it and frees it.
+ * Errors, and it stays the caller's: CONFLICT (somebody publishes already), INVALID (the source is one that is pulled), CLOSED
+ * (the stream ends). */
+WR_MUST_USE wr_err stream__push(struct stream *s, void *publisher);
 /* Encoded StreamInfo; NULL when memory is out. When current is not NULL it becomes the current group, matching the info; free it
  * with kept__page_free. */
 struct wr_msg *stream__info(struct stream *s, struct kept_page *current);

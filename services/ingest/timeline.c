@@ -2,7 +2,8 @@
  *
  * See timeline.h. Rules: no dts: the pts, else last + duration. Not after the last: last + 1. More than 1.5 s away from
  * where it should be: the track that leads moves the offset for all; others wait for it to move too, and only after 5 s of that
- * get a correction of their own, counted from its time (a camera whose clocks have nothing in common). */
+ * get a correction of their own, counted from its time (a camera whose clocks have nothing in common). A track's first frame, and
+ * its first after a silence, gets that at once. */
 #include "timeline.h"
 
 #define JUMP_US 1500000
@@ -89,9 +90,11 @@ static bool settle_other(struct timeline *t, struct timeline_track *k, int64_t *
         k->lost_since_us = 0;
         return true;
     }
+    /* A track that comes late, or comes back, with a clock that begins anew: there is nothing to wait for. */
+    bool is_new = !k->has_last || k->is_back;
     if (k->lost_since_us == 0)
         k->lost_since_us = now_us;
-    if (now_us - k->lost_since_us < LOST_US) {
+    if (!is_new && now_us - k->lost_since_us < LOST_US) {
         t->dropped++;
         return false;
     }
