@@ -42,6 +42,7 @@ struct flow_track {
     bool changed;             /* next is other than the epoch's */
     bool ready;               /* frames come: it is listed from the next epoch on */
     bool listed;              /* in the epoch */
+    uint32_t listed_scale;    /* its timescale there */
     int64_t silent_us;        /* how long others went on since its last frame */
 };
 

@@ -226,7 +226,8 @@ static bool begins_group(struct flow *f, const struct flow_held *h)
 static void publish(struct flow *f, struct flow_held *h)
 {
     struct flow_track *k = &f->tracks[h->track];
-    if (!k->listed) { /* it joins with the next epoch */
+    /* It joins with the next epoch; or its sample rate changed, and its times have no meaning before that. */
+    if (!k->listed || k->listed_scale != k->facts.timescale) {
         wr_count(&early, 1);
         wr_msg_unref(h->msg);
         return;
@@ -281,6 +282,7 @@ static void begin_epoch(struct flow *f)
     for (size_t i = 0; i < f->n; i++) {
         struct flow_track *k = &f->tracks[i];
         k->listed = k->ready;
+        k->listed_scale = k->facts.timescale;
         if (!k->listed)
             continue;
         if (k->changed) {

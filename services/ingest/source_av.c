@@ -177,7 +177,9 @@ static void add_track(struct av *a, const AVStream *st)
                       avcodec_get_name(par->codec_id), video ? "video" : "sound",
                       video ? "the camera (or its substream) to H.264 or H.265"
                             : "it to AAC, Opus or G.711");
-    if (!codec || a->n == WR_TRACKS_MAX) {
+    else if (a->flow.n == WR_TRACKS_MAX)
+        wr_errmsg_set(&err, "a stream has %d tracks at most", WR_TRACKS_MAX);
+    if (!codec || a->flow.n == WR_TRACKS_MAX) {
         leave_out(a, video, err.text);
         return;
     }

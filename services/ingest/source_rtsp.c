@@ -218,6 +218,8 @@ static bool add_track(struct camera *c, struct camera_track *t)
                              .language = told->language};
     t->id = flow__add(&c->flow, &spec);
     if (t->id == 0) {
+        if (c->flow.n == WR_TRACKS_MAX)
+            wr_errmsg_set(&err, "a stream has %d tracks at most", WR_TRACKS_MAX);
         leave_out(c, told, err.text);
         return false;
     }
