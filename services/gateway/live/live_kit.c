@@ -207,22 +207,31 @@ void control__call_ended(struct wr_live *l)
 /* ---- the muxer ---------------------------------------------------------------------------------------------------- */
 
 struct state {
-    unsigned tracks;
+    uint32_t ids[WR_TRACKS_MAX];
+    size_t n;
     bool open;
 };
+
+static bool has_track(const struct state *st, uint32_t id)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->ids[i] == id)
+            return true;
+    return false;
+}
 
 static wr_err paper_open(void *state, const struct wr_track *tracks, size_t n,
                          struct wr_errmsg *err)
 {
     struct state *st = state;
-    must(!st->open);
+    must(!st->open && n <= WR_TRACKS_MAX);
     if (n == 0) {
         wr_errmsg_set(err, "nothing to carry");
         return WR_ERR_INVALID;
     }
     *st = (struct state){.open = true};
     for (size_t i = 0; i < n; i++)
-        st->tracks |= 1u << (tracks[i].id - 1);
+        st->ids[st->n++] = tracks[i].id;
     return WR_OK;
 }
 
@@ -244,9 +253,9 @@ static void paper_init(void *state, enum wr_mux_init what, struct wr_mux_sink *s
 {
     struct state *st = state;
     must(st->open && what == WR_MUX_INIT_FIRST);
-    if (st->tracks & KIT_VIDEO)
+    if (has_track(st, WR_TRACK_VIDEO))
         sink->bytes(sink, "V", 1);
-    if (st->tracks & KIT_AUDIO)
+    if (has_track(st, WR_TRACK_AUDIO))
         sink->bytes(sink, "A", 1);
 }
 
@@ -254,8 +263,7 @@ static void paper_frame(void *state, const struct wr_media_frame *f, struct wr_m
 {
     struct state *st = state;
     must(st->open);
-    must(f->track != 0 && f->track <= WR_TRACKS_MAX && st->tracks & 1u << (f->track - 1));
-    must(f->dts >= 0 || kit.origin_us > 0);
+    must(has_track(st, f->track));
     sink->payload(sink, f->data);
 }
 
