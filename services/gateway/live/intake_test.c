@@ -473,7 +473,9 @@ static void test_an_output_is_made_once_for_a_wish_and_gone_with_the_last_viewer
     for (uint32_t id = 1; id <= LIVE_MAX_OUTPUTS - 2; id++)
         assert_non_null(output__get(&kit.s, kit.live.muxers[0],
                                     &(struct live_want){.pick = PICK_IDS, .ids = {id}}));
-    assert_null(output__get(&kit.s, kit.live.muxers[0], &audio));
+    assert_null(output__get(&kit.s, kit.live.muxers[0],
+                            &(struct live_want){.pick = PICK_IDS, .ids = {99}}));
+    assert_non_null(output__get(&kit.s, kit.live.muxers[0], &audio)); /* but what everybody wants */
     for (struct live_consumer *c = kit.s.consumers, *next; c; c = next) {
         struct live_output *o = (struct live_output *)(void *)c;
         next = c->next;

@@ -27,7 +27,8 @@
 #include <stdatomic.h>
 
 #define LIVE_MAX_MUXERS 8
-#define LIVE_MAX_OUTPUTS 64u /* of one stream: a wish beyond them is refused */
+#define LIVE_MAX_OUTPUTS \
+    64u /* of one stream: beyond them wishes for ids or renditions are refused */
 #define LIVE_LEASE_MS 6000u
 #define LIVE_RENEW_US (2 * 1000000)
 #define LIVE_POLL_US (2 * 1000000)
@@ -151,7 +152,7 @@ struct live_output {
 };
 
 /* The output for a wish, made when there is none yet: muxes the stream's current group then. Gives a reference. NULL when
- * memory is out or the stream has LIVE_MAX_OUTPUTS. Under the stream's lock, like all of these. */
+ * memory is out or the stream has LIVE_MAX_OUTPUTS and the wish is a strange one. Under the stream's lock, like all of these. */
 struct live_output *output__get(struct live_stream *s, const struct wr_muxer_plugin *plugin,
                                 const struct live_want *want);
 void output__release(struct live_output *o);

@@ -460,11 +460,17 @@ static void catch_up(struct live_output *o)
         mux(o, &s->group.v[i].f, s->group.v[i].msg, i == 0, false);
 }
 
+/* The wishes that everybody has are few (four for each format), and nobody's strange ones crowd them out. */
+static bool may_make(const struct live_stream *s, const struct live_want *want)
+{
+    return s->num_outputs < LIVE_MAX_OUTPUTS || (want->pick != PICK_IDS && !want->rendition[0]);
+}
+
 struct live_output *output__get(struct live_stream *s, const struct wr_muxer_plugin *plugin,
                                 const struct live_want *want)
 {
     struct live_output *o = find_output(s, plugin, want);
-    if (!o && s->num_outputs < LIVE_MAX_OUTPUTS && (o = output_new(s, plugin, want))) {
+    if (!o && may_make(s, want) && (o = output_new(s, plugin, want))) {
         s->num_outputs++;
         intake__add(s, &o->consumer);
         catch_up(o);
