@@ -44,6 +44,8 @@ const struct config_key config__keys[] = {
 
     {"ingest.stream_port", CONFIG_COUNT, AT(ingest.stream_port), 1, 65535, "7210", NULL},
     {"ingest.no_packet_ms", CONFIG_MS, AT(ingest.no_packet_ms), 500, 600000, "8s", NULL},
+    {"ingest.keep_ms", CONFIG_MS, AT(ingest.keep_ms), 0, 600000, "20s", NULL},
+    {"ingest.keep_bytes", CONFIG_BYTES, AT(ingest.keep_bytes), 0, 1024 * MIB, "8MiB", NULL},
 
     {"filestore.blob", CONFIG_TEXT, AT(filestore.blob), 1, 200, "disk", NULL},
     {"filestore.min_free_bytes", CONFIG_BYTES64, AT(filestore.min_free_bytes), 0, NO_MAX, "64MiB",

@@ -57,6 +57,8 @@ struct wr_config {
     struct {
         uint32_t stream_port;  /* first port of streams' own sockets on TCP; default 7210 */
         uint32_t no_packet_ms; /* watchdog; default 8,000 */
+        uint32_t keep_ms;      /* groups of pictures kept of each stream; default 20,000 */
+        uint32_t keep_bytes;   /* likewise; default 8 MiB */
     } ingest;
     struct {
         char *blob;              /* plugin name; default "disk" */
