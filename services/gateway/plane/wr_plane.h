@@ -59,6 +59,10 @@ struct wr_frame *wr_frame_new(enum wr_ws_op op, unsigned flags, int64_t media_us
                               const struct wr_frame_part *parts, size_t n);
 /* The common case: one run of bytes, copied. */
 struct wr_frame *wr_frame_copy(enum wr_ws_op op, struct wr_slice bytes);
+/* One run of bytes, copied, without a head on any transport: an HTTP answer. [any] */
+struct wr_frame *wr_frame_plain(struct wr_slice bytes);
+/* The same of several pieces, as in wr_frame_new. [any] */
+struct wr_frame *wr_frame_plain_of(const struct wr_frame_part *parts, size_t n);
 struct wr_frame *wr_frame_ref(struct wr_frame *f);
 /* Accepts NULL. */
 void wr_frame_unref(struct wr_frame *f);
@@ -128,6 +132,8 @@ struct wr_conn_opts {
     uint32_t max_message; /* bytes; 0 = 65,536 */
     uint32_t idle_ms;     /* TCP: closed (1008) after so long without a whole message; 0 = 60,000 */
     uint8_t kind;         /* of the caller's meaning: what wr_plane_each tells */
+    bool is_internal;     /* no client's: not counted, not drained, not walked */
+    uint32_t thread;      /* wr_plane_adopt: 1 + the thread it goes to; 0 = any */
 };
 
 /* An address and port of a socket; IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2). */
@@ -187,6 +193,10 @@ uint8_t *wr_conn_scratch(struct wr_conn *c, size_t *n);
 ptrdiff_t wr_conn_send_file(struct wr_conn *c, int fd, uint64_t offset, size_t n);
 /* drained runs once in the thread's next turn, after the others had theirs. [own] */
 void wr_conn_again(struct wr_conn *c);
+/* Writes what is queued now and not at the end of the thread's turn. Calls nobody. [own] */
+void wr_conn_flush(struct wr_conn *c);
+/* The connection is cut without ceremony when the callback has returned. [own] */
+void wr_conn_cut(struct wr_conn *c);
 /* What is queued is only the beginning of what comes at once: it need not leave in a packet of its own (MSG_MORE). Until
  * the next write. [own] */
 void wr_conn_more_follows(struct wr_conn *c);
@@ -210,6 +220,12 @@ void wr_conn_local(const struct wr_conn *c, struct wr_addr *out);
 void wr_conn_set_kind(struct wr_conn *c, uint8_t kind);
 struct wr_conn_id wr_conn_id(const struct wr_conn *c);
 void *wr_conn_user(const struct wr_conn *c);
+/* The user, when ops are the connection's; else NULL (it became something else). c may be NULL. */
+void *wr_conn_user_of(const struct wr_conn *c, const struct wr_conn_ops *ops);
+/* The thread's number, below wr_plane_threads. */
+uint32_t wr_conn_thread(const struct wr_conn *c);
+uint32_t wr_conn_id_thread(struct wr_conn_id id);
+bool wr_conn_is_draining(const struct wr_conn *c);
 struct wr_plane *wr_conn_plane(const struct wr_conn *c);
 
 /* ---- from other threads ------------------------------------------------------------------------------------------ */
