@@ -21,13 +21,13 @@ WR_COUNTER(by_passed, "watchroom_files_downloads_total", "way=\"passed\"",
            "Downloads begun, by the way in which their bytes come");
 
 enum asked { /* headers that an answer depends on */
-    RANGE,
-    IF_RANGE,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_UNMODIFIED_SINCE,
-    ASKED_COUNT
+             RANGE,
+             IF_RANGE,
+             IF_MATCH,
+             IF_NONE_MATCH,
+             IF_MODIFIED_SINCE,
+             IF_UNMODIFIED_SINCE,
+             ASKED_COUNT
 };
 static const char *const asked_names[ASKED_COUNT] = {
     "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"};
@@ -206,8 +206,9 @@ static void fail_by(struct download *d, const struct wr_answer *a)
 static void handle_told(void *ctx, const struct wr_answer *a)
 {
     struct download *d = ctx;
-    Watchroom__V1__Upload *up =
-        a->code == WR_OK ? watchroom__v1__upload__unpack(NULL, a->body.n, a->body.p) : NULL;
+    Watchroom__V1__Upload *up = a->code == WR_OK
+                                    ? watchroom__v1__upload__unpack(NULL, a->body.n, a->body.p)
+                                    : NULL;
     if (!up)
         fail_by(d, a);
     else if (decide(d, up))

@@ -200,8 +200,9 @@ static void answer_head(struct tus_wait *w, const Watchroom__V1__Upload *up)
 static void handle_stat(void *ctx, const struct wr_answer *a)
 {
     struct tus_wait *w = ctx;
-    Watchroom__V1__Upload *up =
-        a->code == WR_OK ? watchroom__v1__upload__unpack(NULL, a->body.n, a->body.p) : NULL;
+    Watchroom__V1__Upload *up = a->code == WR_OK
+                                    ? watchroom__v1__upload__unpack(NULL, a->body.n, a->body.p)
+                                    : NULL;
     if (up) {
         answer_head(w, up);
         watchroom__v1__upload__free_unpacked(up, NULL);
@@ -271,8 +272,7 @@ void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method m
         handle_patch(f, r, id);
         break;
     case WR_DELETE:
-        ask(f, r, id, "watchroom.v1.Files/Delete", files_pack_delete(id), CALL_MS,
-                  handle_deleted);
+        ask(f, r, id, "watchroom.v1.Files/Delete", files_pack_delete(id), CALL_MS, handle_deleted);
         break;
     default:
         refuse_method(r, "GET, HEAD, PATCH, DELETE, OPTIONS");

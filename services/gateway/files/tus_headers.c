@@ -87,8 +87,8 @@ void tus_clean(struct wr_slice text, char *out, size_t cap)
 static const char *ending_of(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    size_t n = dot ? strspn(dot + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-                   : 0;
+    size_t n =
+        dot ? strspn(dot + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") : 0;
     return dot && dot > name && n && n < ENDING_MAX && dot[1 + n] == 0 ? dot : "";
 }
 

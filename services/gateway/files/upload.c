@@ -54,8 +54,9 @@ static void handle_offset(struct upload *u, const struct upload_reply *r)
     char lines[256], location[128];
     location_of(u, location);
     snprintf(lines, sizeof lines, "%s", location);
-    Watchroom__V1__Upload *up =
-        r->code == WR_OK ? watchroom__v1__upload__unpack(NULL, r->body.n, r->body.p) : NULL;
+    Watchroom__V1__Upload *up = r->code == WR_OK
+                                    ? watchroom__v1__upload__unpack(NULL, r->body.n, r->body.p)
+                                    : NULL;
     if (up) {
         snprintf(lines, sizeof lines, "%sUpload-Offset: %llu\r\n", location,
                  (unsigned long long)up->offset);
@@ -186,9 +187,9 @@ static void create(struct upload *u)
 
 static void handle_acquired(struct upload *u, const struct upload_reply *r)
 {
-    Watchroom__V1__AcquireResponse *a =
-        r->code == WR_OK ? watchroom__v1__acquire_response__unpack(NULL, r->body.n, r->body.p)
-                         : NULL;
+    Watchroom__V1__AcquireResponse *a = r->code == WR_OK ? watchroom__v1__acquire_response__unpack(
+                                                               NULL, r->body.n, r->body.p)
+                                                         : NULL;
     if (a && a->upload) {
         u->fence = a->fence;
         u->end = a->upload->length;
@@ -228,8 +229,9 @@ static void acquire(struct upload *u)
 /* ---- turns ----------------------------------------------------------------------------------------------------------- */
 
 static void (*const enter[])(struct upload *u) = {
-    [UPLOAD_CREATING] = create,        [UPLOAD_ACQUIRING] = acquire, [UPLOAD_FLOWING] = upload__flow,
-    [UPLOAD_SETTLING] = upload__settle, [UPLOAD_ANSWERING] = answer,
+    [UPLOAD_CREATING] = create,      [UPLOAD_ACQUIRING] = acquire,
+    [UPLOAD_FLOWING] = upload__flow, [UPLOAD_SETTLING] = upload__settle,
+    [UPLOAD_ANSWERING] = answer,
 };
 
 void upload__next(struct upload *u, enum upload_turn turn)
@@ -318,8 +320,9 @@ void upload_start(struct wr_files *f, struct wr_http_req *r, const struct upload
     bool has_body = !q->create || r->is_chunked || r->content_length > 0;
     struct upload *u = calloc(1, sizeof *u);
     if (!u || (has_body && !take_slot(f))) {
-        files_fail(r, TUS_LINES, WR_ERR_BUSY, u ? "too many uploads at once: try again in a moment"
-                                                : "the gateway is out of memory");
+        files_fail(r, TUS_LINES, WR_ERR_BUSY,
+                   u ? "too many uploads at once: try again in a moment"
+                     : "the gateway is out of memory");
         wr_msg_unref(q->create);
         free(u);
         return;

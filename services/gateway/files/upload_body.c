@@ -6,8 +6,8 @@
 #include "wr_metrics.h"
 #include "wr_pb.h"
 
-#define WINDOW 16u /* large writes in flight, at most */
-#define SMALLS 4u  /* small ones */
+#define WINDOW 16u       /* large writes in flight, at most */
+#define SMALLS 4u        /* small ones */
 #define FAST (16u << 10) /* bytes of one piece of a chunked body that show a fast client */
 
 WR_COUNTER(bytes_in, "watchroom_files_received_bytes_total", NULL,

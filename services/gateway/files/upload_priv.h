@@ -35,13 +35,13 @@ enum upload_turn {
 };
 
 enum upload_how { /* what became of the body; 0: it goes on */
-    UPLOAD_WHOLE = WR_BODY_WHOLE,
-    UPLOAD_LEFT = WR_BODY_LEFT,
-    UPLOAD_STALLED = WR_BODY_STALLED,
-    UPLOAD_MALFORMED = WR_BODY_MALFORMED,
-    UPLOAD_DRAINING = WR_BODY_DRAINING,
-    UPLOAD_ANSWERED = WR_BODY_ANSWERED,
-    UPLOAD_TOO_LONG, /* more came than the upload takes; what fits was kept */
+                  UPLOAD_WHOLE = WR_BODY_WHOLE,
+                  UPLOAD_LEFT = WR_BODY_LEFT,
+                  UPLOAD_STALLED = WR_BODY_STALLED,
+                  UPLOAD_MALFORMED = WR_BODY_MALFORMED,
+                  UPLOAD_DRAINING = WR_BODY_DRAINING,
+                  UPLOAD_ANSWERED = WR_BODY_ANSWERED,
+                  UPLOAD_TOO_LONG, /* more came than the upload takes; what fits was kept */
 };
 
 struct upload {
