@@ -356,6 +356,22 @@ static void test_a_finished_file_is_opened_and_outlives_its_name(void **s)
     assert_int_equal(open_file(ID, &fd), WR_ERR_NOT_FOUND);
 }
 
+static void test_a_creation_that_nobody_waits_for_is_dropped(void **s)
+{
+    (void)s;
+    struct seen st;
+    Watchroom__V1__CreateRequest q = WATCHROOM__V1__CREATE_REQUEST__INIT;
+    char id[] = ID;
+    q.id = id;
+    q.length = 5;
+    struct waited *w = op_new(FS_OP_CREATE, ID);
+    w->op.create = &q;
+    w->op.deadline_us = wr_mono_us() - 1;
+    assert_int_equal(run(w), WR_ERR_TIMEOUT);
+    assert_int_equal(stat_of(ID, false, &st), WR_ERR_NOT_FOUND);
+    assert_int_equal(atomic_load(&store.unfinished), 0);
+}
+
 static void test_a_plugin_without_files_opens_none(void **s)
 {
     (void)s;
@@ -961,6 +977,7 @@ int main(void)
         DISK(test_many_uploads_at_once_all_complete),
         DISK(test_a_finished_file_is_opened_and_outlives_its_name),
         MEMORY(test_a_plugin_without_files_opens_none),
+        MEMORY(test_a_creation_that_nobody_waits_for_is_dropped),
         cmocka_unit_test(test_descriptors_are_passed_for_their_ticket),
         cmocka_unit_test(test_write_request_is_parsed_without_a_copy),
     };

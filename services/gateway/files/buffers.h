@@ -13,7 +13,7 @@
 #include "wr_msg.h"
 
 #define LARGE_BYTES (512u << 10)
-#define LARGE_MAX 48u
+#define LARGE_MAX 32u
 #define SMALL_BYTES (4u << 10)
 #define BUFFER_HEAD \
     128u /* at most before the bytes: fields of WriteRequest, besides WR_MSG_HEADROOM */
