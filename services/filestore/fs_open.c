@@ -2,6 +2,7 @@
  *
  * Opening a complete upload for somebody on this machine: its descriptor, when the blob plugin has files. A worker does
  * it, since a disk may be slow to open, too. */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,8 +25,10 @@ static void run_open(struct fs_job *job)
         close(fd);
         e = WR_ERR_INTERNAL;
     }
-    if (e == WR_OK)
+    if (e == WR_OK) {
         op->fd = fd;
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* goes with the descriptor */
+    }
     fs_op_end(op, e);
 }
 
