@@ -31,7 +31,7 @@ const struct config_key config__keys[] = {
     {"gateway.media_queue_ms", CONFIG_MS, AT(gateway.media_queue_ms), 100, 60000, "3s", NULL},
     {"gateway.max_upload_bytes", CONFIG_BYTES64, AT(gateway.max_upload_bytes), 0, NO_MAX, "0",
      NULL},
-    {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 4096, "64", NULL},
+    {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 65536, "2000", NULL},
     {"gateway.trusted_proxies", CONFIG_LIST, AT(gateway.trusted_proxies), 0, 4000, "", NULL},
     {"gateway.origins", CONFIG_LIST, AT(gateway.origins), 0, 4000, "", NULL},
     {"gateway.hosts", CONFIG_LIST, AT(gateway.hosts), 0, 4000, "", NULL},

@@ -40,8 +40,7 @@ struct wr_config {
         uint32_t media_queue_bytes; /* default 4 MiB */
         uint32_t media_queue_ms;    /* default 3,000 */
         uint64_t max_upload_bytes;  /* default 0 = no limit but the disk */
-        uint32_t
-            max_uploads; /* request bodies in progress at once, default 64; at most 3 in 4 of http_threads */
+        uint32_t max_uploads;       /* bodies of uploads in progress at once, default 2,000 */
         char *
             trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
         char *origins; /* foreign origins whose pages may use the gateway, comma-separated, or "*" */

@@ -12,7 +12,8 @@
  * The loader accepts the same ABI major and a minor that is not newer than its own. New slots go at the end of a kind's
  * table with a minor bump, and are read only when `size` covers them and they are not NULL (WR_PLUGIN_HAS).
  *
- * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`; what its slots are in 2 is told in wr_protocol.h. */
+ * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`; what its slots are in 2 is told in wr_protocol.h.
+ * 2.1: a blob plugin may have `fd`. */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
 
@@ -20,7 +21,7 @@
 #include <stdint.h>
 
 #define WR_PLUGIN_ABI_MAJOR 2u
-#define WR_PLUGIN_ABI_MINOR 0u
+#define WR_PLUGIN_ABI_MINOR 1u
 
 enum wr_plugin_kind {
     WR_KIND_INVALID = 0,

@@ -136,8 +136,9 @@ def test_a_new_upload_is_at_zero_and_keeps_its_metadata(room):
 
 def test_an_empty_file_is_complete_at_once(room):
     url = upload(room.gateway, b"", filename="empty")
-    r = requests.get(url, timeout=10 * SLOW)
-    assert r.status_code == 200 and r.content == b""
+    for part in ({}, {"Range": "bytes=0-"}, {"Range": "bytes=0-99"}, {"Range": "bytes=-5"}):  # there is no part of nothing
+        r = requests.get(url, headers=part, timeout=10 * SLOW)
+        assert r.status_code == 200 and r.content == b"" and "Content-Range" not in r.headers, part
 
 
 def test_wrong_offset_is_409_and_changes_nothing(room):
@@ -205,6 +206,11 @@ def test_no_name_leaves_the_header_or_the_folder(room, name, filename):
     assert "x" not in got.headers.get("x-line", "") and "line" not in got.headers
     names = {p.name for p in room.data.rglob("*")}
     assert not any("passwd" in n or n.endswith((".txt", ".pdf", ".exe")) for n in names)
+
+
+def test_a_long_name_keeps_its_ending(room):
+    url = upload(room.gateway, b"x", filename="\u6587" * 84 + ".pdf", filetype="application/pdf")
+    assert requests.get(url, timeout=10 * SLOW).headers["Content-Disposition"].endswith("%E6%96%87.pdf")
 
 
 def test_active_content_is_never_served_as_such(room):

@@ -34,10 +34,11 @@ enum wr_http_method {
 
 /* What becomes of a request's body. */
 enum wr_http_body_kind {
-    WR_BODY_NONE = 0, /* it is read and dropped: up to 64 KiB before the handler is asked, else behind the answer, which
+    WR_BODY_NONE =
+        0, /* it is read and dropped: up to 64 KiB before the handler is asked, else behind the answer, which
                          then ends the connection */
-    WR_BODY_SMALL,    /* whole before the handler is asked (req->body), chunked or not; over 64 KiB: 413 */
-    WR_BODY_STREAM,   /* the handler is asked at the head and may take the body (wr_http_take_body); one that it does not
+    WR_BODY_SMALL, /* whole before the handler is asked (req->body), chunked or not; over 64 KiB: 413 */
+    WR_BODY_STREAM, /* the handler is asked at the head and may take the body (wr_http_take_body); one that it does not
                          take is dropped behind the answer */
 };
 #define WR_BODY_SMALL_BYTES (64u << 10)
@@ -172,10 +173,10 @@ void wr_http_later_pieces(struct wr_http_later **l, int status, const char *extr
 enum wr_http_body_end {
     WR_BODY_WHOLE = 1, /* exactly as long as was said, or its last chunk came */
     WR_BODY_LEFT,      /* the client went away, or ended its half, in the middle */
-    WR_BODY_STALLED,   /* no byte for 60 s, or fewer than 64 KiB in 120 s (time that it was paused does not count) */
+    WR_BODY_STALLED, /* no byte for 60 s, or fewer than 64 KiB in 120 s (time that it was paused does not count) */
     WR_BODY_MALFORMED, /* broken chunked coding */
     WR_BODY_DRAINING,  /* the server ends */
-    WR_BODY_ANSWERED,  /* the request was answered before; what still comes is dropped (3 s, 256 MiB) */
+    WR_BODY_ANSWERED, /* the request was answered before; what still comes is dropped (3 s, 256 MiB) */
 };
 struct wr_http_body;
 /* All [own]; they must not block. */
@@ -219,13 +220,14 @@ wr_err wr_http_hand_over(struct wr_http_req *r, const char *extra, const struct 
 
 struct wr_http_opts {
     const char *listen; /* "127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000"; port 0 = any free */
-    const char *key;             /* what names the address in errors: "listen" (NULL) or "health" */
-    uint32_t threads;            /* workers */
+    const char *key;    /* what names the address in errors: "listen" (NULL) or "health" */
+    uint32_t threads;   /* workers */
     const char *trusted_proxies; /* addresses or CIDR blocks, comma-separated; "" = none */
     struct wr_plane *plane;      /* accepts and holds the connections */
-    uint32_t per_address;        /* connections that one address may have; 0 = any number. Trusted proxies: any number */
-    const char *origins;         /* foreign origins that may use this server, comma-separated, or "*" */
-    const char *hosts;           /* names in Host that are this server's, comma-separated, or "*" */
+    uint32_t
+        per_address; /* connections that one address may have; 0 = any number. Trusted proxies: any number */
+    const char *origins; /* foreign origins that may use this server, comma-separated, or "*" */
+    const char *hosts;   /* names in Host that are this server's, comma-separated, or "*" */
     wr_http_handler_fn fallback; /* for paths without a route (page files); NULL = 404 */
     void *fallback_ctx;
 };

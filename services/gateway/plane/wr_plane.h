@@ -74,7 +74,7 @@ size_t wr_frame_bytes(const struct wr_frame *f);
 enum wr_transport {
     WR_TRANSPORT_WS = 1, /* WebSocket, after the 101 */
     WR_TRANSPORT_RAW, /* bytes out, as after the head of an endless HTTP answer; bytes in are read and thrown away */
-    WR_TRANSPORT_TCP, /* bytes both ways; ops->split finds the messages in those that come */
+    WR_TRANSPORT_TCP,    /* bytes both ways; ops->split finds the messages in those that come */
     WR_TRANSPORT_STREAM, /* bytes both ways; the owner reads them itself (ops->readable) */
 };
 
@@ -93,7 +93,8 @@ struct wr_conn_closed {
 
 /* What split finds at the start of bytes: the length of the first whole message (more than 0), 0 when more is needed, or
  * one of these. */
-#define WR_SPLIT_BAD ((ptrdiff_t)-1)      /* no message of this protocol: the connection is closed (1002) */
+#define WR_SPLIT_BAD \
+    ((ptrdiff_t)-1) /* no message of this protocol: the connection is closed (1002) */
 #define WR_SPLIT_TOO_LONG ((ptrdiff_t)-2) /* the message will be longer than may be (1009) */
 
 /* All run on the connection's thread and must not block. Only close is required; split with TCP, readable with STREAM. */
@@ -149,7 +150,8 @@ const char *wr_addr_text(const struct wr_addr *a, char out[WR_ADDR_TEXT]);
 
 struct wr_listener;
 struct wr_listen_opts {
-    const char *address; /* "127.0.0.1:8000", "[::1]:8000", "0.0.0.0:8000", "[::]:8000" (both families); port 0: any free */
+    const char *
+        address; /* "127.0.0.1:8000", "[::1]:8000", "0.0.0.0:8000", "[::]:8000" (both families); port 0: any free */
     /* What a new connection is: fills *conn (zeroed before). False: it is closed without a word. On a plane thread. */
     bool (*accept)(void *ctx, const struct wr_addr *peer, struct wr_conn_opts *conn);
     void *ctx;
@@ -240,16 +242,16 @@ struct wr_conn_seen {
     struct wr_conn_id id;
     struct wr_addr peer;
     enum wr_transport transport;
-    uint8_t kind;       /* as its owner set it */
+    uint8_t kind; /* as its owner set it */
     bool is_closing;
-    void *user;         /* the owner's, valid inside of the callback only */
+    void *user;                    /* the owner's, valid inside of the callback only */
     const struct wr_conn_ops *ops; /* tells whose user it is */
-    size_t queued;      /* bytes that wait in our queue */
-    uint32_t age_ms, quiet_ms; /* since it came; since its last byte */
+    size_t queued;                 /* bytes that wait in our queue */
+    uint32_t age_ms, quiet_ms;     /* since it came; since its last byte */
     /* TCP_INFO (tcp(7)): the kernel's */
-    uint8_t tcp_state;  /* TCP_ESTABLISHED and so on */
+    uint8_t tcp_state;        /* TCP_ESTABLISHED and so on */
     uint32_t rtt_us, unacked; /* smoothed; segments under way */
-    uint32_t unsent;    /* bytes in the kernel that were not sent yet */
+    uint32_t unsent;          /* bytes in the kernel that were not sent yet */
 };
 /* On the connection's thread; must not block nor close it. */
 typedef void (*wr_conn_seen_fn)(void *ctx, const struct wr_conn_seen *seen);
