@@ -8,6 +8,7 @@
  * or in `in` when one read brought them. */
 #include "http_priv.h"
 #include "wr_clock.h"
+#include "wr_id.h"
 #include "wr_log.h"
 #include <stdio.h>
 #include <stdlib.h>
