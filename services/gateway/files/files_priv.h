@@ -36,7 +36,6 @@ struct wr_files {
 
 /* Header lines that every answer under /files/ carries. */
 #define CORS_LINES                                                                             \
-    "Access-Control-Allow-Origin: *\r\n"                                                       \
     "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, " \
     "Tus-Version, "                                                                            \
     "Tus-Resumable, Tus-Max-Size, Tus-Extension, Content-Disposition, Content-Range, ETag, "   \

@@ -957,6 +957,7 @@ static void handle_wake(struct wr_conn *c, void *user)
 
 static void handle_drain(struct wr_conn *c, void *user)
 {
+    (void)c;
     struct http__front *f = user;
     f->is_draining = true;
     if (f->state == FRONT_HEAD) {
