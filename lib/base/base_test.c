@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "watchroom/v1/hub.pb-c.h"
@@ -16,6 +18,7 @@
 #include "wr_buf.h"
 #include "wr_clock.h"
 #include "wr_err.h"
+#include "wr_fd.h"
 #include "wr_id.h"
 #include "wr_log.h"
 #include "wr_map.h"
@@ -211,6 +214,85 @@ static void test_cond_wait_ends_at_its_deadline(void **s)
     pthread_cond_destroy(&c);
 }
 
+/* ---- descriptors ---------------------------------------------------------------------------------------------------- */
+
+static int some_fd(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void test_a_descriptor_is_collected_once_and_only_with_its_ticket(void **s)
+{
+    (void)s;
+    uint8_t a[WR_FD_TICKET_BYTES], b[WR_FD_TICKET_BYTES];
+    int x = some_fd(), y = some_fd();
+    assert_int_equal(wr_fd_leave(x, 60000, a), WR_OK);
+    assert_int_equal(wr_fd_leave(y, 60000, b), WR_OK);
+    assert_memory_not_equal(a, b, sizeof a);
+    assert_int_equal(wr_fd_collect(wr_slice_of(a, sizeof a - 1)), -1);
+    assert_int_equal(wr_fd_collect(wr_slice_of(a, sizeof a)), x);
+    assert_int_equal(wr_fd_collect(wr_slice_of(a, sizeof a)), -1);
+    assert_int_equal(wr_fd_collect(wr_slice_of(b, sizeof b)), y);
+    close(x);
+    close(y);
+}
+
+static void test_what_nobody_collects_in_time_is_closed(void **s)
+{
+    (void)s;
+    uint8_t t[WR_FD_TICKET_BYTES];
+    int fd = some_fd();
+    assert_int_equal(wr_fd_leave(fd, 0, t), WR_OK);
+    wr_fd_expire();
+    assert_int_equal(wr_fd_collect(wr_slice_of(t, sizeof t)), -1);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static void test_descriptors_that_wait_are_bounded(void **s)
+{
+    (void)s;
+    static uint8_t t[WR_FD_LEFT_MAX][WR_FD_TICKET_BYTES];
+    uint8_t one_more[WR_FD_TICKET_BYTES];
+    int fd = some_fd();
+    for (size_t i = 0; i < WR_FD_LEFT_MAX; i++)
+        assert_int_equal(wr_fd_leave(dup(fd), 60000, t[i]), WR_OK);
+    assert_int_equal(wr_fd_leave(fd, 60000, one_more), WR_ERR_BUSY);
+    assert_true(fcntl(fd, F_GETFD) >= 0); /* still ours */
+    for (size_t i = 0; i < WR_FD_LEFT_MAX; i++)
+        close(wr_fd_collect(wr_slice_of(t[i], sizeof t[i])));
+    close(fd);
+}
+
+static void test_a_descriptor_crosses_a_unix_socket(void **s)
+{
+    (void)s;
+    int pair[2], in[2], got;
+    char text[8] = "";
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_true(wr_fd_peer_is_us(pair[0]));
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(write(in[1], "hello", 5), 5);
+    assert_true(wr_fd_send(pair[0], in[0]));
+    assert_true(wr_fd_receive(pair[1], &got));
+    assert_true(got >= 0 && got != in[0]);
+    assert_true(fcntl(got, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(read(got, text, sizeof text), 5);
+    assert_string_equal(text, "hello");
+    close(got);
+    assert_true(wr_fd_send(pair[0], -1));
+    assert_true(wr_fd_receive(pair[1], &got));
+    assert_int_equal(got, -1);
+    close(pair[0]);
+    assert_false(wr_fd_receive(pair[1], &got));
+    assert_int_equal(got, -1);
+    assert_false(wr_fd_send(pair[1], in[0]));
+    close(pair[1]);
+    close(in[0]);
+    close(in[1]);
+}
+
 /* What one call writes to standard error. */
 static void logged(char *out, size_t n, const char *text)
 {
@@ -256,6 +338,10 @@ static void test_log_lines_cannot_be_forged_in_either_form(void **s)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_descriptor_is_collected_once_and_only_with_its_ticket),
+        cmocka_unit_test(test_what_nobody_collects_in_time_is_closed),
+        cmocka_unit_test(test_descriptors_that_wait_are_bounded),
+        cmocka_unit_test(test_a_descriptor_crosses_a_unix_socket),
         cmocka_unit_test(test_errno_of_full_disk_is_no_space),
         cmocka_unit_test(test_unknown_wire_code_is_internal),
         cmocka_unit_test(test_msg_push_stops_at_headroom),

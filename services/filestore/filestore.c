@@ -7,10 +7,12 @@
 
 #include "fs_announce.h"
 #include "fs_calls.h"
+#include "fs_pass.h"
 #include "watchroom/v1/bus.pb-c.h"
 #include "wr_bus.h"
 #include "wr_clock.h"
 #include "wr_config.h"
+#include "wr_fd.h"
 #include "wr_log.h"
 #include "wr_plugins.h"
 #include "wr_service.h"
@@ -25,7 +27,8 @@ struct filestore {
     struct wr_bus_server *server;
     struct fs_store store;
     struct fs_announcer announcer;
-    bool has_store, has_announcer, has_thread;
+    struct fs_pass pass;
+    bool has_store, has_announcer, has_thread, has_pass;
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t more;
@@ -81,6 +84,7 @@ static void *tick(void *arg)
         fs_announcer_run(&f->announcer);
         if (wr_mono_us() - look_us >= LOOK_AFTER_US) {
             look_us = wr_mono_us();
+            wr_fd_expire();
             fs_store_tick(&f->store, wr_wall_ms());
         }
         pthread_mutex_lock(&f->lock);
@@ -109,6 +113,9 @@ static void filestore_stop(void *state)
     if (!f->bus)
         return;
     wr_bus_server_close(&f->server);
+    if (f->has_pass)
+        fs_pass_stop(&f->pass);
+    f->has_pass = false;
     stop_tick(f);
     if (f->has_announcer)
         fs_announcer_stop(&f->announcer);
@@ -154,6 +161,18 @@ static wr_err open_store(struct filestore *f, const struct wr_service_env *env,
     return e;
 }
 
+/* Callers in this process collect descriptors from its table; others need the socket. */
+static wr_err open_pass(struct filestore *f, const struct wr_config *c, struct wr_errmsg *err)
+{
+    if (!strncmp(c->bus.filestore_listen, "inproc://", 9))
+        return WR_OK;
+    wr_err e = fs_pass_start(&f->pass, err);
+    f->has_pass = e == WR_OK;
+    if (f->has_pass)
+        snprintf(f->store.where, sizeof f->store.where, "%s", f->pass.where);
+    return e;
+}
+
 static wr_err filestore_start(void *state, const struct wr_service_env *env, struct wr_errmsg *err)
 {
     struct filestore *f = state;
@@ -173,7 +192,7 @@ static wr_err filestore_start(void *state, const struct wr_service_env *env, str
         goto fail;
     fs_announcer_init(&f->announcer, f->hub);
     f->has_announcer = true;
-    if ((e = open_store(f, env, err)) != WR_OK)
+    if ((e = open_store(f, env, err)) != WR_OK || (e = open_pass(f, c, err)) != WR_OK)
         goto fail;
     if ((e = wr_thread_start(&f->thread, "fs-tick", tick, f)) != WR_OK) {
         wr_errmsg_set(

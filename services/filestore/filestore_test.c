@@ -9,13 +9,17 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "fs_announce.h"
 #include "fs_calls.h"
+#include "fs_pass.h"
 #include "watchroom/v1/files.numbers.h"
 #include "wr_clock.h"
+#include "wr_fd.h"
 #include "wr_id.h"
 #include "wr_pb.h"
 #include "wr_plugins.h"
@@ -285,6 +289,16 @@ static wr_err read_file(const char *id, uint64_t offset, uint32_t n, char *out, 
     return e;
 }
 
+static wr_err open_file(const char *id, int *fd)
+{
+    struct waited *w = op_new(FS_OP_OPEN, id);
+    op_start(w);
+    wr_err e = op_end(w);
+    *fd = w->op.fd;
+    op_free(w);
+    return e;
+}
+
 #define ID "abcdefghij0123456789abcdef"
 #define SHA_HELLO_WORLD "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"
 
@@ -323,6 +337,93 @@ static void test_upload_completes_with_its_hash_and_is_read_back(void **s)
     /* An empty write at its end is a client that ends on a full chunk. */
     assert_int_equal(acquire(ID, 11, "n2", &f), WR_OK);
     assert_int_equal(write_text(ID, f, 11, "", true), WR_OK);
+}
+
+static void test_a_finished_file_is_opened_and_outlives_its_name(void **s)
+{
+    (void)s;
+    int fd;
+    char got[16] = "";
+    uint64_t f = create_and_acquire(11, "");
+    assert_int_equal(open_file(ID, &fd), WR_OK);
+    assert_int_equal(fd, -1); /* it is not finished: as a question for its offset */
+    assert_int_equal(write_text(ID, f, 0, "hello world", true), WR_OK);
+    assert_int_equal(open_file(ID, &fd), WR_OK);
+    assert_true(fd >= 0);
+    assert_int_equal(run(op_new(FS_OP_DELETE, ID)), WR_OK);
+    assert_int_equal(pread(fd, got, sizeof got, 0), 11);
+    assert_string_equal(got, "hello world");
+    close(fd);
+    assert_int_equal(open_file(ID, &fd), WR_ERR_NOT_FOUND);
+}
+
+static void test_a_creation_that_nobody_waits_for_is_dropped(void **s)
+{
+    (void)s;
+    struct seen st;
+    Watchroom__V1__CreateRequest q = WATCHROOM__V1__CREATE_REQUEST__INIT;
+    char id[] = ID;
+    q.id = id;
+    q.length = 5;
+    struct waited *w = op_new(FS_OP_CREATE, ID);
+    w->op.create = &q;
+    w->op.deadline_us = wr_mono_us() - 1;
+    assert_int_equal(run(w), WR_ERR_TIMEOUT);
+    assert_int_equal(stat_of(ID, false, &st), WR_ERR_NOT_FOUND);
+    assert_int_equal(atomic_load(&store.unfinished), 0);
+}
+
+static void test_a_plugin_without_files_opens_none(void **s)
+{
+    (void)s;
+    int fd;
+    uint64_t f = create_and_acquire(5, "");
+    assert_int_equal(write_text(ID, f, 0, "hello", true), WR_OK);
+    assert_int_equal(open_file(ID, &fd), WR_OK);
+    assert_int_equal(fd, -1);
+}
+
+static int dial(const char *name)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    memcpy(a.sun_path + 1, name, strlen(name));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(
+        connect(fd, (struct sockaddr *)&a,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))),
+        0);
+    return fd;
+}
+
+static void test_descriptors_are_passed_for_their_ticket(void **s)
+{
+    (void)s;
+    struct fs_pass pass;
+    struct wr_errmsg err;
+    uint8_t ticket[WR_FD_TICKET_BYTES], other[WR_FD_TICKET_BYTES + 1] = {0};
+    char got[8] = "";
+    int in[2], fd;
+    assert_int_equal(fs_pass_start(&pass, &err), WR_OK);
+    int a = dial(pass.where), b = dial(pass.where);
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(write(in[1], "hello", 5), 5);
+    assert_int_equal(wr_fd_leave(in[0], 60000, ticket), WR_OK);
+    assert_int_equal(send(b, other, sizeof other, 0), sizeof other); /* no ticket at all */
+    assert_true(wr_fd_receive(b, &fd));
+    assert_int_equal(fd, -1);
+    assert_int_equal(send(b, ticket, sizeof ticket, 0), sizeof ticket);
+    assert_true(wr_fd_receive(b, &fd));
+    assert_int_equal(read(fd, got, sizeof got), 5);
+    assert_string_equal(got, "hello");
+    close(fd);
+    assert_int_equal(send(a, ticket, sizeof ticket, 0), sizeof ticket); /* it was collected */
+    assert_true(wr_fd_receive(a, &fd));
+    assert_int_equal(fd, -1);
+    close(a);
+    fs_pass_stop(&pass);
+    assert_false(wr_fd_receive(b, &fd));
+    close(b);
+    close(in[1]);
 }
 
 static void test_empty_upload_is_complete_at_once(void **s)
@@ -875,6 +976,10 @@ int main(void)
         DISK(test_lost_bytes_put_the_offset_back),
         DISK(test_damaged_record_is_not_served),
         DISK(test_many_uploads_at_once_all_complete),
+        DISK(test_a_finished_file_is_opened_and_outlives_its_name),
+        MEMORY(test_a_plugin_without_files_opens_none),
+        MEMORY(test_a_creation_that_nobody_waits_for_is_dropped),
+        cmocka_unit_test(test_descriptors_are_passed_for_their_ticket),
         cmocka_unit_test(test_write_request_is_parsed_without_a_copy),
     };
     return cmocka_run_group_tests(tests, load, unload);

@@ -6,11 +6,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "watchroom/v1/files.numbers.h"
+#include "wr_fd.h"
 #include "wr_pb.h"
 
 #define SERVICE "watchroom.v1.Files/"
+#define OPEN_MS 10000u /* a descriptor waits so long for who asked for it */
 
 struct call_op {
     struct fs_op op;
@@ -71,6 +74,23 @@ static void answer_read(struct call_op *c)
     wr_call_answer(c->call, m);
 }
 
+/* The descriptor waits to be collected; when too many wait already, the caller reads by Read. */
+static void answer_open(struct call_op *c)
+{
+    Watchroom__V1__OpenResponse r = WATCHROOM__V1__OPEN_RESPONSE__INIT;
+    Watchroom__V1__Upload up;
+    uint8_t sha[32], ticket[WR_FD_TICKET_BYTES];
+    fs_upload_tell(c->op.u, &up, sha);
+    r.upload = &up;
+    if (c->op.fd >= 0 && wr_fd_leave(c->op.fd, OPEN_MS, ticket) == WR_OK) {
+        r.ticket = (ProtobufCBinaryData){sizeof ticket, ticket};
+        r.where = c->op.store->where;
+    } else if (c->op.fd >= 0) {
+        close(c->op.fd);
+    }
+    answer_packed(c->call, &r.base);
+}
+
 static void answer(struct fs_op *op)
 {
     struct call_op *c = WR_CONTAINER_OF(op, struct call_op, op);
@@ -87,6 +107,9 @@ static void answer(struct fs_op *op)
             break;
         case FS_OP_READ:
             answer_read(c);
+            break;
+        case FS_OP_OPEN:
+            answer_open(c);
             break;
         case FS_OP_DELETE:
             wr_call_answer(c->call, NULL);
@@ -190,6 +213,15 @@ static bool parse_read(struct fs_op *op, struct wr_slice body)
     return ok;
 }
 
+static bool parse_open(struct fs_op *op, struct wr_slice body)
+{
+    Watchroom__V1__OpenRequest *q = watchroom__v1__open_request__unpack(NULL, body.n, body.p);
+    bool ok = q && copy_id(op->id, wr_slice_str(q->id));
+    if (q)
+        watchroom__v1__open_request__free_unpacked(q, NULL);
+    return ok;
+}
+
 static const struct {
     const char *method;
     enum fs_op_kind kind;
@@ -199,6 +231,7 @@ static const struct {
     {SERVICE "Write", FS_OP_WRITE, parse_write}, {SERVICE "Read", FS_OP_READ, parse_read},
     {SERVICE "Create", FS_OP_CREATE, NULL},      {SERVICE "Acquire", FS_OP_ACQUIRE, parse_acquire},
     {SERVICE "Stat", FS_OP_STAT, parse_stat},    {SERVICE "Delete", FS_OP_DELETE, parse_delete},
+    {SERVICE "Open", FS_OP_OPEN, parse_open},
 };
 
 static void handle_create(struct fs_store *s, struct call_op *c)

@@ -116,7 +116,11 @@ static void run_create(struct fs_job *job)
     struct fs_upload *u = op->u;
     struct fs_store *s = u->store;
     atomic_fetch_sub(&s->jobs, 1);
-    wr_err e = room_for(u, &op->text);
+    wr_err e = WR_ERR_TIMEOUT;
+    if (op->deadline_us <= wr_mono_us())
+        wr_errmsg_set(&op->text, "the disk is behind: nobody waits for this upload any more");
+    else
+        e = room_for(u, &op->text);
     if (e == WR_OK)
         e = fs_record_put(u, 0, 0, &op->text);
     fs_failpoint("created");

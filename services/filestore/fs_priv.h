@@ -32,7 +32,7 @@
 /* Bytes of all uploads' writes in memory: a buffer each of three gateways' uploads. */
 #define FS_QUEUED_MAX (128u << 20)
 #define FS_UNFINISHED_MAX 100000u /* uploads */
-#define FS_JOBS_MAX 4096u         /* creates and reads that wait for a worker */
+#define FS_JOBS_MAX 4096u         /* creates, reads and opens that wait for a worker */
 #define FS_FLUSH_STEP (8u << 20)  /* bytes */
 #define FS_TEXT_MAX \
     4096u /* bytes of a file name, type, ...; the metadata header has FS_METADATA_MAX */
@@ -70,6 +70,7 @@ enum fs_op_kind {
     FS_OP_STAT,
     FS_OP_DELETE,
     FS_OP_READ,
+    FS_OP_OPEN,
     FS_OP_ANNOUNCED, /* remember that the room has the entry */
     FS_OP_REST,      /* close the blob of an upload that nobody writes */
     FS_OP_EXPIRE,    /* delete unless it was touched meanwhile */
@@ -101,6 +102,7 @@ struct fs_op {
     wr_err code;
     struct wr_errmsg text;
     struct wr_msg *bytes; /* read: data with room in front, moved to done */
+    int fd;               /* open: moved to done; -1 when there is none */
     struct fs_upload *u;  /* the upload, referenced until after done; NULL when it was not found */
     /* private to the store: */
     struct fs_job job;
@@ -215,6 +217,7 @@ struct fs_store_opts {
 
 struct fs_store {
     struct fs_store_opts opts;
+    char where[64]; /* of OpenResponse; set before calls come */
     void *blob_state;
     struct fs_pool lanes;   /* whatever an upload's bytes need: all of it may wait in syncs */
     struct fs_pool reads;   /* so these have threads of their own: of files, */
@@ -248,9 +251,11 @@ void fs_upload_tell(struct fs_upload *u, Watchroom__V1__Upload *out, uint8_t sha
 
 /* ---- between the store's own files ---- */
 
-/* Whom the door gives an operation to. fs_read: op->u is the upload. */
+/* Whom the door gives an operation to. fs_read, fs_open: op->u is the upload. */
 void fs_create(struct fs_store *s, struct fs_op *op);
 void fs_read(struct fs_upload *u, struct fs_op *op);
+/* False: there is no descriptor to be had, and the operation is as one that asks for the offset. */
+WR_MUST_USE bool fs_open(struct fs_upload *u, struct fs_op *op);
 
 struct fs_upload *fs_upload_new(struct fs_store *s, const char *id);
 /* Under s->lock: into the table, which takes over the reference; false when there is no memory for it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The filestore's uploads as a whole: opened with what the disk has, closed, and the door that gives each operation to
- * whom it concerns (fs_create.c, fs_read.c, fs_lanes.c, fs_alone.c). */
+ * whom it concerns (fs_create.c, fs_read.c, fs_open.c, fs_lanes.c, fs_alone.c). */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ static void do_write(struct fs_upload *u, struct fs_op *op)
 static void do_queued(struct fs_upload *u, struct fs_op *op)
 {
     pthread_mutex_lock(&u->lock);
-    bool asks = op->kind == FS_OP_STAT && !op->release;
+    bool asks = op->kind == FS_OP_OPEN || (op->kind == FS_OP_STAT && !op->release);
     if (asks && u->state == FS_COMPLETE && !u->alone.head) {
         pthread_mutex_unlock(&u->lock);
         fs_op_end(op, WR_OK); /* all of it is on disk */
@@ -54,6 +54,7 @@ static void do_queued(struct fs_upload *u, struct fs_op *op)
 void fs_store_do(struct fs_store *s, struct fs_op *op)
 {
     op->store = s;
+    op->fd = -1;
     if (op->kind == FS_OP_CREATE) {
         fs_create(s, op);
         return;
@@ -68,6 +69,10 @@ void fs_store_do(struct fs_store *s, struct fs_op *op)
         break;
     case FS_OP_READ:
         fs_read(op->u, op);
+        break;
+    case FS_OP_OPEN:
+        if (!fs_open(op->u, op))
+            do_queued(op->u, op);
         break;
     default:
         do_queued(op->u, op);

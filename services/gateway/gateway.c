@@ -21,12 +21,14 @@
 #endif
 
 #define DRAIN_MS 3000u
+#define HEALTH_CONNECTIONS 256u
 
 struct gateway {
     struct wr_gateway_env env;
     struct wr_api api;
     struct wr_pages *pages;
     struct wr_http *health;
+    struct wr_plane *health_plane;
     struct wr_rooms *rooms;
 #ifdef WR_HAS_LIVE
     struct wr_live *live;
@@ -77,6 +79,13 @@ static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
     return e;
 }
 
+/* Everybody behind one address together: a quarter of all, unless it is said. */
+static uint32_t share_of_address(const struct wr_config *c)
+{
+    return c->gateway.connections_per_address ? c->gateway.connections_per_address
+                                              : WR_MAX(c->gateway.max_connections / 4, 1u);
+}
+
 static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
 {
     const struct wr_config *c = g->env.config;
@@ -86,14 +95,27 @@ static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
     struct wr_http_opts o = {.listen = c->gateway.listen,
                              .threads = c->gateway.http_threads,
                              .trusted_proxies = c->gateway.trusted_proxies,
+                             .per_address = share_of_address(c),
+                             .origins = c->gateway.origins,
+                             .hosts = c->gateway.hosts,
                              .plane = g->env.plane,
                              .fallback = wr_pages_serve,
                              .fallback_ctx = g->pages};
     e = wr_http_new(&o, &g->env.http, err);
     if (e != WR_OK || !c->gateway.health[0])
         return e;
-    struct wr_http_opts h = {
-        .listen = c->gateway.health, .key = "health", .threads = 4, .trusted_proxies = ""};
+    /* A plane of its own, with one thread: clients cannot starve it, whatever they do. */
+    struct wr_plane_opts po = {.threads = 1, .max_connections = HEALTH_CONNECTIONS};
+    e = wr_plane_open(&po, &g->health_plane);
+    if (e != WR_OK)
+        return e;
+    struct wr_http_opts h = {.listen = c->gateway.health,
+                             .key = "health",
+                             .threads = 2,
+                             .trusted_proxies = "",
+                             .origins = c->gateway.origins,
+                             .hosts = c->gateway.hosts,
+                             .plane = g->health_plane};
     return wr_http_new(&h, &g->health, err);
 }
 
@@ -135,6 +157,8 @@ static void drain(void *state)
 static void *stop_health(void *arg)
 {
     struct gateway *g = arg;
+    if (g->health_plane)
+        wr_plane_cut(g->health_plane);
     wr_http_stop(&g->health);
     return NULL;
 }
@@ -148,16 +172,16 @@ static void stop_http(struct gateway *g)
     if (beside)
         pthread_join(t, NULL);
     else
-        wr_http_stop(&g->health);
+        (void)stop_health(g);
 }
 
 static void stop(void *state)
 {
     struct gateway *g = state;
-    /* No new requests; then no clients; then what they used; last what everything stands on. */
-    stop_http(g);
+    /* No clients; then nobody who decides for them; then what they used; last what everything stands on. */
     if (g->env.plane)
         wr_plane_cut(g->env.plane);
+    stop_http(g);
 #ifdef WR_HAS_LIVE
     wr_live_stop(&g->live);
 #endif
@@ -167,6 +191,7 @@ static void stop(void *state)
     wr_bus_service_close(&g->env.hub);
     wr_bus_close(&g->env.bus);
     wr_plane_close(&g->env.plane);
+    wr_plane_close(&g->health_plane);
 #ifdef WR_HAS_FILES
     wr_files_stop(&g->files); /* the last read of a download comes back through bus and plane */
 #endif

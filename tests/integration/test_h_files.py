@@ -136,8 +136,9 @@ def test_a_new_upload_is_at_zero_and_keeps_its_metadata(room):
 
 def test_an_empty_file_is_complete_at_once(room):
     url = upload(room.gateway, b"", filename="empty")
-    r = requests.get(url, timeout=10 * SLOW)
-    assert r.status_code == 200 and r.content == b""
+    for part in ({}, {"Range": "bytes=0-"}, {"Range": "bytes=0-99"}, {"Range": "bytes=-5"}):  # there is no part of nothing
+        r = requests.get(url, headers=part, timeout=10 * SLOW)
+        assert r.status_code == 200 and r.content == b"" and "Content-Range" not in r.headers, part
 
 
 def test_wrong_offset_is_409_and_changes_nothing(room):
@@ -207,6 +208,11 @@ def test_no_name_leaves_the_header_or_the_folder(room, name, filename):
     assert not any("passwd" in n or n.endswith((".txt", ".pdf", ".exe")) for n in names)
 
 
+def test_a_long_name_keeps_its_ending(room):
+    url = upload(room.gateway, b"x", filename="\u6587" * 84 + ".pdf", filetype="application/pdf")
+    assert requests.get(url, timeout=10 * SLOW).headers["Content-Disposition"].endswith("%E6%96%87.pdf")
+
+
 def test_active_content_is_never_served_as_such(room):
     for filetype, body in (("text/html", b"<script>alert(1)</script>"), ("image/svg+xml", b"<svg onload='x()'/>"),
                            ("application/javascript", b"alert(1)"), ("text/html\r\nX: y", b"x")):
@@ -258,7 +264,7 @@ def test_a_body_that_is_cut_is_kept_so_far_and_never_complete(room):
     url = url_of(room.gateway, create(room.gateway, len(data)))
     path = url[len(room.gateway.http):]
     with room.gateway.raw() as s:
-        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
                    f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(data)}\r\n\r\n").encode())
         s.sendall(data[:250_000])
     offset = until(lambda: int(head(url).headers["Upload-Offset"]), 30)
@@ -301,7 +307,7 @@ def test_a_half_open_upload_is_taken_over(room):
     url = url_of(room.gateway, create(room.gateway, len(data)))
     path = url[len(room.gateway.http):]
     with room.gateway.raw() as s:
-        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
                    f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(data)}\r\n\r\n").encode())
         s.sendall(data[:90_000])
         began = time.monotonic()
@@ -339,7 +345,7 @@ def test_two_that_send_the_same_upload_do_not_mix(room):
                                   "/../../etc/passwd", "/live/../../etc/passwd.mp4", "/live/%2e%2e%2fx.mp4"])
 def test_no_path_leads_out(room, path):
     with room.gateway.raw() as s:
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while chunk := s.recv(65536):
             answer += chunk

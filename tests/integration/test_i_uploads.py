@@ -25,7 +25,7 @@ def path_of(gateway, url):
 
 
 def request(method, path, body=b"", **headers):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x"] + [f"{k}: {v}" for k, v in headers.items()]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"] + [f"{k}: {v}" for k, v in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -183,14 +183,11 @@ def test_what_is_not_offered_is_refused_in_words(room):
     assert r.status_code == 405 and "POST" in r.headers["Allow"]
 
 
-@pytest.mark.parametrize("config, most", [("max_uploads: 2", 2), ("http_threads: 4, max_uploads: 64", 3)],
-                         ids=["max_uploads", "http_threads"])
-def test_too_many_uploads_at_once_wait_their_turn(fresh, config, most):
-    """However many are allowed: some workers stay for everybody else."""
-    r = fresh(config=f"gateway: {{ {config} }}\n")
+def test_too_many_uploads_at_once_wait_their_turn(fresh):
+    r = fresh(config="gateway: { max_uploads: 2 }\n")
     g = r.gateway
     with contextlib.ExitStack() as held:
-        for _ in range(most):
+        for _ in range(2):
             url = url_of(g, create(g, 1000))
             s = held.enter_context(g.raw())
             s.sendall(request("PATCH", path_of(g, url), b"x" * 10, **TUS, **OFFSET, **{"Upload-Offset": 0, "Content-Length": 1000}))
@@ -341,9 +338,9 @@ def test_death_at_every_step_loses_nothing_that_was_told(shape, point):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(250)
 def test_a_body_that_drips_is_let_go_and_kept(room):
-    """One byte now and then holds a worker for a minute, not for ever."""
+    """One byte now and then holds a place for two minutes, not for ever."""
     g = room.gateway
     url = url_of(g, create(g, 1_000_000))
     with g.raw() as s:
@@ -352,7 +349,7 @@ def test_a_body_that_drips_is_let_go_and_kept(room):
         sent = 0
         s.settimeout(4)  # the pace of the dripping
         answer = b""
-        while time.monotonic() - began < 100 * SLOW and not answer:
+        while time.monotonic() - began < 150 * SLOW and not answer:
             s.sendall(b"x")
             sent += 1
             with contextlib.suppress(TimeoutError):

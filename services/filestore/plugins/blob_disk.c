@@ -467,6 +467,17 @@ static void disk_flush(void *state, struct wr_blob *b, uint64_t offset, uint64_t
     (void)sync_file_range(b->fd, (off_t)offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
 }
 
+static wr_err disk_fd(void *state, const char *id, int *out, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    char name[NAME_MAX_BYTES];
+    wr_err e = name_of(name, id, ".blob", err);
+    if (e != WR_OK)
+        return e;
+    *out = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return *out < 0 ? fail(d, "open", name, err) : WR_OK;
+}
+
 WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE_STATE(struct wr_blob_plugin, struct disk, WR_KIND_BLOB, "disk",
                                  WR_VERSION, "Uploads in a folder, synced"),
@@ -483,4 +494,5 @@ WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
     .cut = disk_cut,
     .space = disk_space,
     .flush = disk_flush,
+    .fd = disk_fd,
 };

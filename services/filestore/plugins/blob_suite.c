@@ -6,7 +6,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "wr_id.h"
 #include "wr_plugins.h"
@@ -195,6 +198,30 @@ static void remove_takes_all_and_may_be_repeated(struct fixture *f)
                      WR_ERR_NOT_FOUND);
 }
 
+static void a_descriptor_reads_the_blob_and_outlives_it(struct fixture *f)
+{
+    char got[16] = "";
+    struct stat st;
+    int fd = -1;
+    if (!WR_PLUGIN_HAS(f->p, fd))
+        return; /* optional */
+    put(f, "fd", "r");
+    struct wr_blob *b = writer(f, "fd");
+    write_at(f, b, 0, "hello world");
+    f->p->blob_close(f->state, b);
+    assert_int_equal(f->p->fd(f->state, "fd", &fd, &f->err), WR_OK);
+    assert_int_equal(f->p->remove(f->state, "fd", &f->err), WR_OK);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && st.st_size == 11);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(pread(fd, got, sizeof got, 6), 5);
+    assert_string_equal(got, "world");
+    close(fd);
+    assert_int_equal(f->p->fd(f->state, "fd", &fd, &f->err), WR_ERR_NOT_FOUND);
+    assert_int_equal(f->p->fd(f->state, "../fd", &fd, &f->err), WR_ERR_INVALID);
+}
+
 static void too_big_a_record_is_refused(struct fixture *f)
 {
     uint8_t *big = calloc(1, WR_BLOB_RECORD_MAX + 1);
@@ -268,6 +295,7 @@ void wr_blob_suite(const struct wr_blob_plugin *p, const char *folder, bool last
     parts_are_written_one_behind_the_other(&f);
     cut_shortens_and_never_grows(&f);
     remove_takes_all_and_may_be_repeated(&f);
+    a_descriptor_reads_the_blob_and_outlives_it(&f);
     too_big_a_record_is_refused(&f);
     there_is_space(&f);
     each_finds_the_newest_record_and_the_size(&f);

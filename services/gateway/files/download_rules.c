@@ -22,7 +22,7 @@ struct dl_range dl_parse_range(const char *header, uint64_t size)
 {
     const struct dl_range whole = {.part = DL_WHOLE}, none = {.part = DL_UNSATISFIABLE};
     uint64_t first = 0, last = 0;
-    if (!header || strncasecmp(header, "bytes", 5) != 0)
+    if (size == 0 || !header || strncasecmp(header, "bytes", 5) != 0)
         return whole;
     const char *p = header + 5;
     p += strspn(p, " \t");
@@ -44,7 +44,7 @@ struct dl_range dl_parse_range(const char *header, uint64_t size)
     if (*end) /* several ranges, or rubbish */
         return whole;
     if (suffix) {
-        if (last == 0 || size == 0)
+        if (last == 0)
             return none;
         return (struct dl_range){DL_PART, last >= size ? 0 : size - last, size - 1};
     }

@@ -12,8 +12,8 @@ struct dl_range {
     enum dl_part part;
     uint64_t first, last; /* inclusive; of DL_PART */
 };
-/* header: Range, or NULL. What is malformed, of another unit, or more than one range is answered with the whole file. An
- * empty file satisfies no range. */
+/* header: Range, or NULL. What is malformed, of another unit, or more than one range is answered with the whole file. So is
+ * any range of an empty file: it has no byte that one could leave out (RFC 9110, 14.2 lets a server ignore Range). */
 struct dl_range dl_parse_range(const char *header, uint64_t size);
 
 /* The conditional headers, each or NULL. */

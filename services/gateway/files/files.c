@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "files_priv.h"
-#include "wr_log.h"
+#include "wr_pb.h"
 
 bool files_is_id(const char *id)
 {
@@ -14,47 +14,65 @@ bool files_is_id(const char *id)
     return n >= 16 && n < FILES_ID_ROOM && id[n] == 0;
 }
 
+/* Whether the same request may succeed soon: what is said in Retry-After. */
+static bool is_passing(wr_err code)
+{
+    return code == WR_ERR_BUSY || code == WR_ERR_UNAVAILABLE || code == WR_ERR_TIMEOUT ||
+           code == WR_ERR_CLOSED || code == WR_ERR_NO_SPACE;
+}
+
 void files_fail(struct wr_http_req *r, const char *lines, wr_err code, const char *text)
 {
-    char all[1200];
-    bool later = code == WR_ERR_BUSY || code == WR_ERR_UNAVAILABLE || code == WR_ERR_TIMEOUT ||
-                 code == WR_ERR_CLOSED || code == WR_ERR_NO_SPACE;
-    snprintf(all, sizeof all, "%s%s", lines, later ? "Retry-After: 2\r\n" : "");
-    wr_http_error_with(r, wr_err_http(code), all, "%s", text && text[0] ? text : wr_err_text(code));
+    char all[FILES_LINES_ROOM];
+    snprintf(all, sizeof all, "%s%s", lines, is_passing(code) ? "Retry-After: 2\r\n" : "");
+    wr_http_error_with(r, wr_err_http(code), all, "%s", text[0] ? text : wr_err_text(code));
 }
 
-wr_err files_call(struct wr_files *f, const char *id, const char *method, struct wr_msg *body,
-                  uint32_t ms, struct wr_msg **answer, struct wr_slice *out, struct wr_errmsg *err)
+void files_fail_later(struct wr_http_later **l, const char *lines, wr_err code, const char *text)
 {
-    if (!body) {
-        wr_errmsg_set(err, "the gateway is out of memory");
-        return WR_ERR_BUSY;
-    }
+    char all[FILES_LINES_ROOM];
+    snprintf(all, sizeof all, "%s%s", lines, is_passing(code) ? "Retry-After: 2\r\n" : "");
+    wr_http_later_error(l, wr_err_http(code), all, "%s", text[0] ? text : wr_err_text(code));
+}
+
+/* ---- the filestore ---------------------------------------------------------------------------------------------------- */
+
+void files_ask(struct wr_files *f, const char *id, const char *method, struct wr_msg *body,
+               uint32_t ms, wr_bus_done_fn done, void *ctx)
+{
     if (!wr_bus_service_is_up(f->store))
         ms = WR_MIN(ms, DOWN_MS);
-    return wr_bus_call_wait(f->store, id, method, body, ms, answer, out, err);
+    wr_bus_call(f->store, id, method, body, ms, done, ctx);
 }
 
-wr_err files_stat(struct wr_files *f, const char *id, Watchroom__V1__Upload **out,
-                  struct wr_errmsg *err)
+void files_text(const struct wr_answer *a, struct wr_errmsg *out)
 {
-    Watchroom__V1__StatRequest q = WATCHROOM__V1__STAT_REQUEST__INIT;
-    char copy[FILES_ID_ROOM];
-    snprintf(copy, sizeof copy, "%s", id);
-    q.id = copy;
-    struct wr_msg *answer;
-    struct wr_slice body;
-    wr_err e = files_call(f, id, "watchroom.v1.Files/Stat", wr_msg_pack(&q.base), DISK_MS, &answer,
-                          &body, err);
-    if (e != WR_OK)
-        return e;
-    *out = watchroom__v1__upload__unpack(NULL, body.n, body.p);
-    wr_msg_unref(answer);
-    if (*out)
-        return WR_OK;
-    wr_errmsg_set(err, "the filestore's answer makes no sense");
-    return WR_ERR_INTERNAL;
+    wr_errmsg_set(out, "%.*s", (int)WR_MIN(a->text.n, 240), (const char *)a->text.p);
 }
+
+/* StatRequest, OpenRequest and DeleteRequest begin alike: field 1 is the id. */
+static struct wr_msg *pack_id(const char *id)
+{
+    struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, FILES_ID_ROOM + 8);
+    if (m)
+        m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(id)) - m->data);
+    return m;
+}
+
+struct wr_msg *files_pack_stat(const char *id)
+{
+    return pack_id(id);
+}
+struct wr_msg *files_pack_open(const char *id)
+{
+    return pack_id(id);
+}
+struct wr_msg *files_pack_delete(const char *id)
+{
+    return pack_id(id);
+}
+
+/* ---- routes ----------------------------------------------------------------------------------------------------------- */
 
 /* The method that is meant: clients that can only POST say so in a header. */
 static enum wr_http_method method_of(struct wr_http_req *r)
@@ -87,19 +105,6 @@ static void handle(void *ctx, struct wr_http_req *r)
         tus_handle(f, r, method, id);
 }
 
-/* A body holds a worker: some stay for everybody else, whatever the configuration says. */
-static uint32_t uploads_at_once(const struct wr_config *c)
-{
-    uint32_t most = c->gateway.http_threads - c->gateway.http_threads / 4;
-    if (c->gateway.max_uploads <= most)
-        return c->gateway.max_uploads;
-    wr_warn("files.max_uploads",
-            "gateway.max_uploads=%u: of gateway.http_threads=%u at most %u may hold uploads; raise "
-            "http_threads for more",
-            c->gateway.max_uploads, c->gateway.http_threads, most);
-    return most;
-}
-
 wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
                       struct wr_errmsg *err)
 {
@@ -111,21 +116,20 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
     f->env = env;
     f->store = env->filestore;
     f->max_bytes = env->config->gateway.max_upload_bytes;
-    f->max_uploads = uploads_at_once(env->config);
-    f->buffers = buffers_new(16);
-    f->watch = watch_new();
-    wr_err e = f->buffers && f->watch ? WR_OK : WR_ERR_BUSY;
-    if (e == WR_OK)
-        e = wr_http_add(
-            env->http,
-            &(struct wr_http_route){
-                .path = "/files/", .is_prefix = true, .methods = all, .handler = handle, .ctx = f});
-    if (e == WR_OK)
-        e = wr_http_add(
-            env->http,
-            &(struct wr_http_route){.path = "/files", .methods = all, .handler = handle, .ctx = f});
+    f->max_uploads = env->config->gateway.max_uploads;
+    f->buffers = buffers_new();
+    f->fetch = fetch_new();
+    wr_err e = f->buffers && f->fetch ? WR_OK : WR_ERR_BUSY;
+    static const char *const paths[] = {"/files/", "/files"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(paths) && e == WR_OK; i++)
+        e = wr_http_add(env->http, &(struct wr_http_route){.path = paths[i],
+                                                           .is_prefix = i == 0,
+                                                           .methods = all,
+                                                           .body = WR_BODY_STREAM,
+                                                           .handler = handle,
+                                                           .ctx = f});
     if (e != WR_OK) {
-        wr_errmsg_set(err, "cannot start the gateway's files: out of memory or threads");
+        wr_errmsg_set(err, "cannot start the gateway's files: out of memory or routes");
         wr_files_stop(out);
     }
     return e;
@@ -134,6 +138,7 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
 void wr_files_drain(struct wr_files *f)
 {
     atomic_store(&f->draining, true);
+    fetch_end(f->fetch);
 }
 
 void wr_files_stop(struct wr_files **fp)
@@ -142,7 +147,9 @@ void wr_files_stop(struct wr_files **fp)
     *fp = NULL;
     if (!f)
         return;
-    watch_free(&f->watch);
+    if (f->fetch)
+        fetch_end(f->fetch);
+    fetch_free(&f->fetch);
     buffers_free(&f->buffers);
     free(f);
 }

@@ -93,6 +93,39 @@ static void test_long_names_are_cut_at_a_character(void **s)
     assert_string_equal(out, "abcd\xe4\xb8\xad");
 }
 
+static void test_a_long_file_name_keeps_its_ending(void **s)
+{
+    (void)s;
+    static const struct {
+        unsigned times; /* of \u6587, three bytes */
+        const char *ending;
+        unsigned left; /* of times */
+        const char *kept;
+    } rows[] = {
+        {84, ".pdf", 83, ".pdf"}, /* 256 bytes: one too many */
+        {83, ".pdf", 83, ".pdf"},
+        {200, ".tar", 83, ".tar"},
+        {200, "", 85, ""},
+        {200, ".", 85, ""},
+        {200, ".not an ending", 85, ""},
+        {200, ".waytoolongforanending", 85, ""},
+    };
+    for (size_t i = 0; i < WR_ARRAY_LEN(rows); i++) {
+        char in[1024] = "", out[256];
+        struct wr_buf want = {0};
+        for (unsigned k = 0; k < rows[i].times; k++)
+            strcat(in, "\u6587");
+        strcat(in, rows[i].ending);
+        for (unsigned k = 0; k < rows[i].left; k++)
+            wr_buf_str(&want, "\u6587");
+        wr_buf_str(&want, rows[i].kept);
+        wr_buf_char(&want, 0);
+        tus_clean_name(wr_slice_str(in), out, sizeof out);
+        assert_string_equal(out, (const char *)want.p);
+        wr_buf_free(&want);
+    }
+}
+
 static void test_bad_metadata_is_refused(void **s)
 {
     (void)s;
@@ -151,8 +184,9 @@ static void test_ranges(void **s)
         {"bytes=-10", 10, DL_PART, 0, 9},
         {"bytes=-100", 10, DL_PART, 0, 9},
         {"bytes=-0", 10, DL_UNSATISFIABLE, 0, 0},
-        {"bytes=0-", 0, DL_UNSATISFIABLE, 0, 0},
-        {"bytes=-5", 0, DL_UNSATISFIABLE, 0, 0},
+        {"bytes=0-", 0, DL_WHOLE, 0, 0},
+        {"bytes=0-0", 0, DL_WHOLE, 0, 0},
+        {"bytes=-5", 0, DL_WHOLE, 0, 0},
         {"bytes=5-2", 10, DL_WHOLE, 0, 0},
         {"bytes=", 10, DL_WHOLE, 0, 0},
         {"bytes=-", 10, DL_WHOLE, 0, 0},
@@ -309,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_metadata_is_decoded),
         cmocka_unit_test(test_names_lose_paths_and_marks),
         cmocka_unit_test(test_long_names_are_cut_at_a_character),
+        cmocka_unit_test(test_a_long_file_name_keeps_its_ending),
         cmocka_unit_test(test_bad_metadata_is_refused),
         cmocka_unit_test(test_offset_type_may_have_parameters),
         cmocka_unit_test(test_ranges),

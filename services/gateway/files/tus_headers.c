@@ -9,6 +9,8 @@
 #include "wr_base64.h"
 #include "wr_id.h"
 
+#define ENDING_MAX 12u /* bytes of a file name's ending, with the dot */
+
 wr_err tus_parse_number(const char *s, uint64_t *out)
 {
     uint64_t v = 0;
@@ -81,6 +83,25 @@ void tus_clean(struct wr_slice text, char *out, size_t cap)
     out[at] = 0;
 }
 
+/* The ending of a file's name with its dot, "" when it has none that a program would look at: short, letters and digits. */
+static const char *ending_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    size_t n =
+        dot ? strspn(dot + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") : 0;
+    return dot && dot > name && n && n < ENDING_MAX && dot[1 + n] == 0 ? dot : "";
+}
+
+void tus_clean_name(struct wr_slice text, char *out, size_t cap)
+{
+    char all[TUS_METADATA_MAX + 1];
+    tus_clean(text, all, sizeof all);
+    const char *ending = strlen(all) < cap ? "" : ending_of(all);
+    size_t n = strlen(ending), stem = strlen(all) - n;
+    tus_clean(wr_slice_of(all, stem), out, cap - n);
+    strcpy(out + strlen(out), ending);
+}
+
 static bool is_token_char(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -131,9 +152,9 @@ static wr_err take(struct tus_metadata *m, struct wr_slice key, struct wr_slice 
         return WR_ERR_INVALID;
     }
     if (is_filename) {
-        tus_clean(last_part(value), m->filename, sizeof m->filename);
+        tus_clean_name(last_part(value), m->filename, sizeof m->filename);
     } else if (is_name) {
-        tus_clean(value, m->name, sizeof m->name);
+        tus_clean_name(value, m->name, sizeof m->name); /* it may be the file's once more */
     } else if (is_room) {
         if (value.n && !wr_name_valid(value)) {
             wr_errmsg_set(err, "Upload-Metadata: room must be 1 to 255 bytes without control "

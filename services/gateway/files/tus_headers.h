@@ -32,6 +32,10 @@ WR_MUST_USE bool tus_base64(struct wr_slice in, uint8_t *out, size_t cap, size_t
  * line and paragraph separators. Cuts at a character's end. */
 void tus_clean(struct wr_slice text, char *out, size_t cap);
 
+/* The same for a file's name (text of at most TUS_METADATA_MAX bytes): one that is too long keeps its ending (".pdf"), by
+ * which people and programs know what it is. cap is at least 64. */
+void tus_clean_name(struct wr_slice text, char *out, size_t cap);
+
 /* "type/subtype" of RFC 9110 tokens, without parameters, lower case; false when it is not one or does not fit. */
 WR_MUST_USE bool tus_media_type(struct wr_slice text, char *out, size_t cap);
 

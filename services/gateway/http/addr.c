@@ -70,3 +70,10 @@ bool http__addr_in(const struct http__block *b, size_t n, const struct in6_addr 
     }
     return false;
 }
+
+bool http__is_proxy(const struct wr_http *h, const struct wr_addr *a)
+{
+    struct in6_addr addr;
+    memcpy(&addr, a->ip, sizeof addr);
+    return h->num_proxies && http__addr_in(h->proxies, h->num_proxies, &addr);
+}

@@ -1,44 +1,57 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP server: a civetweb context whose begin_request callback answers everything, by our own table of routes. So no
- * file, script, authorization or WebSocket code of civetweb is ever reached. */
+ * The engine: a civetweb context behind the plane (pool.c), whose begin_request callback decides everything, by our own
+ * table of routes. So no file, script, authorization or WebSocket code of civetweb is ever reached, and it writes
+ * nothing: what a handler decided goes to the client's connection. */
 #include "http_priv.h"
 #include "wr_buf.h"
-#include "wr_json.h"
 #include "wr_log.h"
 #include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 WR_SHARED_COUNTER(http__m_requests, "watchroom_http_requests_total", NULL, "HTTP requests");
 WR_SHARED_COUNTER(http__m_errors, "watchroom_http_errors_total", NULL,
                   "HTTP requests answered with an error");
 WR_SHARED_COUNTER(http__m_upgrades, "watchroom_http_upgrades_total", NULL,
                   "WebSocket handshakes accepted");
-WR_SHARED_COUNTER(http__m_detach_failed, "watchroom_http_detach_failed_total", NULL,
-                  "Requests whose socket was not found for the hand-over");
+WR_SHARED_COUNTER(http__m_bad_heads, "watchroom_http_bad_heads_total", NULL,
+                  "Request heads refused before they became a request");
+WR_SHARED_COUNTER(http__m_late_heads, "watchroom_http_late_heads_total", NULL,
+                  "Connections closed because a head or its first byte did not come in time");
+WR_SHARED_COUNTER(http__m_queue_full, "watchroom_http_queue_full_total", NULL,
+                  "Requests answered 503 because no worker had time for them");
+WR_SHARED_COUNTER(http__m_lost, "watchroom_http_lost_total", NULL,
+                  "Requests whose head civetweb refused by itself");
+WR_SHARED_COUNTER(http__m_foreign, "watchroom_http_foreign_total", NULL,
+                  "Requests refused for their Origin or the name in their Host");
+WR_SHARED_COUNTER(http__m_strangers, "watchroom_http_strangers_total", NULL,
+                  "Requests on the internal port that were not the plane's");
 WR_SHARED_GAUGE(http__g_busy, "watchroom_http_busy_workers", NULL,
                 "HTTP workers that run a handler");
+WR_SHARED_GAUGE(http__g_parked, "watchroom_http_parked_requests", NULL,
+                "Requests that wait for a later answer, without a thread");
+WR_SHARED_GAUGE(http__g_queued, "watchroom_http_queued_requests", NULL,
+                "Requests that wait for an HTTP worker");
 
-static const struct wr_http_route *route_find(const struct wr_http *h, struct wr_http_req *req)
+const struct wr_http_route *http__route_find(const struct wr_http *h, const char *path,
+                                             const char **rest)
 {
     const struct wr_http_route *best = NULL;
     size_t best_n = 0;
+    *rest = "";
     for (size_t i = 0; i < h->num_routes; i++) {
         const struct wr_http_route *r = &h->routes[i];
         size_t n = strlen(r->path);
-        if (!r->is_prefix && strcmp(r->path, req->path) == 0)
+        if (!r->is_prefix && strcmp(r->path, path) == 0)
             return r;
-        if (r->is_prefix && n > best_n && strncmp(r->path, req->path, n) == 0) {
+        if (r->is_prefix && n > best_n && strncmp(r->path, path, n) == 0) {
             best = r;
             best_n = n;
         }
     }
     if (best)
-        req->rest = req->path + best_n;
+        *rest = path + best_n;
     return best;
 }
 
@@ -52,8 +65,8 @@ static void refuse_plain(struct wr_http_req *req)
 
 static void dispatch(struct wr_http *h, struct wr_http_req *req)
 {
-    char allow[96], line[128];
-    const struct wr_http_route *r = route_find(h, req);
+    char allow[96], line[400];
+    const struct wr_http_route *r = http__route_find(h, req->path, &req->rest);
     unsigned methods = r ? r->methods : WR_GET;
     wr_http_handler_fn handler = r ? r->handler : h->fallback;
     void *ctx = r ? r->ctx : h->fallback_ctx;
@@ -72,6 +85,11 @@ static void dispatch(struct wr_http *h, struct wr_http_req *req)
     }
     http__allow(methods, allow);
     (void)snprintf(line, sizeof line, "Allow: %s\r\n", allow);
+    if (req->cors[0] && req->method == WR_OPTIONS) /* a browser asks before it asks */
+        (void)snprintf(line, sizeof line,
+                       "Allow: %s\r\nAccess-Control-Allow-Methods: %s\r\nAccess-Control-Allow-"
+                       "Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 86400\r\n",
+                       allow, allow);
     if (req->method == WR_OPTIONS)
         wr_http_reply(req, 204, NULL, line, (struct wr_slice){0});
     else
@@ -80,16 +98,21 @@ static void dispatch(struct wr_http *h, struct wr_http_req *req)
 
 static int on_request(struct mg_connection *conn)
 {
-    const struct mg_request_info *ri = mg_get_request_info(conn);
-    struct wr_http *h = ri->user_data;
-    struct wr_http_req req = {0};
-    const char *why = "bad request";
-    wr_count(&http__m_requests, 1);
+    struct wr_http *h = mg_get_request_info(conn)->user_data;
+    struct http__slot *slot = NULL;
+    struct http__ask *ask = http__pool_take(h, conn, &slot);
+    if (!ask) { /* nobody of ours: closed without a word (on_http_error writes nothing) */
+        wr_count(&http__m_strangers, 1);
+        (void)mg_send_http_error(conn, 403, "%s", "");
+        return 403;
+    }
+    struct wr_http_req req = {.method = 0};
+    char why[300] = "";
     atomic_fetch_add(&h->busy, 1);
     wr_gauge_add(&http__g_busy, 1);
-    int status = http__parse(h, conn, &req, &why);
+    int status = http__parse(h, conn, ask, &req, why, sizeof why);
     if (status) {
-        req.close_after = true; /* where the next request begins is not certain */
+        req.close_after = true; /* who asks so has little to say that could be answered */
         wr_http_error_with(&req, status,
                            status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                                          : NULL,
@@ -97,10 +120,10 @@ static int on_request(struct mg_connection *conn)
     } else {
         dispatch(h, &req);
     }
-    http__finish(&req);
     wr_gauge_add(&http__g_busy, -1);
     atomic_fetch_sub(&h->busy, 1);
-    return req.status ? req.status : 101;
+    http__finish(&req, slot);
+    return 200; /* nothing was written: civetweb reads the next head */
 }
 
 static int on_log(const struct mg_connection *conn, const char *message)
@@ -121,40 +144,12 @@ static int on_access(const struct mg_connection *conn, const char *message)
     return 1;
 }
 
-/* What civetweb refuses by itself (a broken head) in our form; the socket is closed after it. */
+/* What civetweb refuses by itself, or we in its name: it says nothing and closes; the plane answers the client. */
 static int on_http_error(struct mg_connection *conn, int status, const char *message)
 {
-    struct wr_buf b = {0}, body = {0};
-    if (status == 411) { /* its answer to a length that is not a number */
-        status = 400;
-        message = "Content-Length must be a number";
-    }
-    wr_buf_fmt(&body, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_json_put_str(&body, message && message[0] ? message : "the request could not be read");
-    wr_buf_str(&body, "}}\n");
-    wr_buf_fmt(&b,
-               "HTTP/1.1 %d Error\r\nContent-Type: application/json; "
-               "charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-               "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-               status, body.n);
-    wr_buf_add(&b, body.p, body.n);
-    if (!b.failed && !body.failed)
-        (void)mg_write(conn, b.p, b.n);
-    struct wr_http_req req = {.http = mg_get_request_info(conn)->user_data, .conn = conn};
-    if (req.http)
-        http__end(&req, true);
-    wr_buf_free(&b);
-    wr_buf_free(&body);
-    wr_count(&http__m_errors, 1);
+    (void)conn;
+    wr_debug("http.civetweb", "status=%d %s", status, message ? message : "");
     return 0;
-}
-
-static void *on_thread(const struct mg_context *mg, int kind)
-{
-    struct wr_http *h = mg_get_user_data(mg);
-    if (kind == 1 && h)
-        atomic_fetch_add(&h->workers, 1);
-    return NULL;
 }
 
 wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr_errmsg *err)
@@ -163,33 +158,52 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     struct wr_http *h = calloc(1, sizeof *h);
     if (!h)
         return WR_ERR_BUSY;
-    h->dummy = -1;
+    atomic_init(&h->refs, 1);
     h->key = o->key ? o->key : "listen";
     h->plane = o->plane;
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
-    h->num_threads = o->threads ? o->threads : 128;
+    h->num_threads = o->threads ? o->threads : 16;
+    h->per_address = o->per_address;
+    wr_err e = WR_ERR_INVALID;
     if (strlen(o->listen) >= sizeof h->listen || !strchr(o->listen, ':') ||
         strspn(o->listen, "0123456789.:[]abcdefABCDEF") != strlen(o->listen)) {
         wr_errmsg_set(err,
                       "gateway.%s: \"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000",
                       h->key, o->listen);
-        free(h);
-        return WR_ERR_INVALID;
+        goto out;
     }
     (void)snprintf(h->listen, sizeof h->listen, "%s", o->listen);
+    h->is_loopback = strncmp(h->listen, "127.", 4) == 0 || strncmp(h->listen, "[::1]", 5) == 0;
     if (!http__blocks_parse(o->trusted_proxies ? o->trusted_proxies : "", h->proxies, HTTP__PROXIES,
                             &h->num_proxies)) {
         wr_errmsg_set(
             err,
             "gateway.trusted_proxies: \"%s\" is not a list of addresses or blocks like 10.0.0.0/8",
             o->trusted_proxies);
-        free(h);
-        return WR_ERR_INVALID;
+        goto out;
     }
-    h->dummy = http__dummy_open();
-    *out = h;
-    return h->dummy < 0 ? WR_ERR_BUSY : WR_OK;
+    if (!http__names_parse(o->origins ? o->origins : "", &h->origins) ||
+        !http__names_parse(o->hosts ? o->hosts : "", &h->hosts)) {
+        wr_errmsg_set(err, "gateway.origins, gateway.hosts: at most %u names each", HTTP__NAMES);
+        goto out;
+    }
+    for (size_t i = 0; i < h->origins.n; i++) {
+        if (http__origin_is_valid(h->origins.v[i]))
+            continue;
+        wr_errmsg_set(err,
+                      "gateway.origins: \"%s\" is not an origin; write for example "
+                      "https://rooms.example.org",
+                      h->origins.v[i]);
+        goto out;
+    }
+    e = http__pool_new(h);
+out:
+    if (e != WR_OK)
+        http__unref(h);
+    else
+        *out = h;
+    return e;
 }
 
 wr_err wr_http_add(struct wr_http *h, const struct wr_http_route *route)
@@ -200,64 +214,29 @@ wr_err wr_http_add(struct wr_http *h, const struct wr_http_route *route)
     return WR_OK;
 }
 
-/* civetweb's own words for a failed start do not tell the reasons apart: ask the kernel. */
-static wr_err why_not(const struct wr_http *h, struct wr_errmsg *err)
-{
-    char host[128];
-    (void)snprintf(host, sizeof host, "%s", h->listen);
-    char *colon = strrchr(host, ':');
-    *colon = 0;
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10))};
-    if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
-        wr_errmsg_set(err,
-                      "gateway.%s: cannot listen on %s: not an IPv4 address, and this civetweb "
-                      "has no IPv6",
-                      h->key, h->listen);
-        return WR_ERR_INVALID;
-    }
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    union {
-        struct sockaddr_in in;
-        struct sockaddr sa;
-    } u = {.in = a};
-    int e = bind(fd, &u.sa, sizeof a) == 0 && listen(fd, 1) == 0 ? 0 : errno;
-    (void)close(fd);
-    if (e == EADDRINUSE) {
-        wr_errmsg_set(
-            err, "%s is in use by another program: end it, or choose another address with --%s",
-            h->listen, h->key);
-        return WR_ERR_CONFLICT;
-    }
-    if (e) {
-        wr_errmsg_set(err, "cannot listen on %s: %s; choose another address with --%s", h->listen,
-                      strerror(e), h->key);
-        return e == EACCES ? WR_ERR_DENIED : WR_ERR_INVALID;
-    }
-    wr_errmsg_set(err, "the HTTP server did not start on %s: %s", h->listen,
-                  h->log[0] ? h->log : "no reason was given");
-    return WR_ERR_BUSY;
-}
-
 wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
 {
     static const struct mg_callbacks callbacks = {.begin_request = on_request,
                                                   .log_message = on_log,
                                                   .log_access = on_access,
-                                                  .http_error = on_http_error,
-                                                  .init_thread = on_thread};
-    char timeout[16];
-    (void)snprintf(timeout, sizeof timeout, "%d", HTTP__TIMEOUT_MS);
-    (void)snprintf(h->threads, sizeof h->threads, "%u", h->num_threads);
+                                                  .http_error = on_http_error};
+    char timeout[16], threads[16], inner[32], from[32], acl[64];
+    (void)inet_ntop(AF_INET, &h->inner.sin_addr, inner, sizeof inner - 2);
+    strcat(inner, ":0");
+    (void)inet_ntop(AF_INET, &h->from.sin_addr, from, sizeof from);
+    (void)snprintf(acl, sizeof acl, "-0.0.0.0/0,+%s", from);
+    (void)snprintf(timeout, sizeof timeout, "%d", HTTP__HEAD_MS);
+    (void)snprintf(threads, sizeof threads, "%u", h->num_slots);
     const char *options[] = {"listening_ports",
-                             h->listen,
+                             inner,
+                             "access_control_list",
+                             acl,
                              "num_threads",
-                             h->threads,
+                             threads,
                              "connection_queue",
-                             "1024",
+                             "64",
                              "listen_backlog",
-                             "4096",
+                             "256",
                              "tcp_nodelay",
                              "1",
                              "request_timeout_ms",
@@ -265,7 +244,7 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
                              "enable_keep_alive",
                              "yes",
                              "keep_alive_timeout_ms",
-                             "1000",
+                             "2000000000", /* it is the plane's: kept for ever */
                              "decode_url",
                              "no", /* in place: %00 would cut the path before we see it */
                              "enable_directory_listing",
@@ -277,7 +256,7 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
                              "access_control_allow_headers",
                              "",
                              "max_request_size",
-                             "16384",
+                             "73728", /* a whole head of the plane's, with its own line */
                              "cgi_pattern",
                              "",
                              "ssi_pattern",
@@ -287,21 +266,27 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
     if (!atomic_exchange(&was_init, true))
         (void)mg_init_library(MG_FEATURES_IPV6);
     struct mg_context *mg = mg_start(&callbacks, h, options);
-    if (!mg)
-        return why_not(h, err);
+    if (!mg) {
+        wr_errmsg_set(err, "the HTTP engine did not start: %s",
+                      h->log[0] ? h->log : "no reason was given");
+        return WR_ERR_BUSY;
+    }
     h->mg = mg;
     struct mg_server_port ports[4];
     int n = mg_get_server_ports(mg, 4, ports);
-    char host[128];
-    (void)snprintf(host, sizeof host, "%s", h->listen);
-    *strrchr(host, ':') = 0;
-    (void)snprintf(h->address, sizeof h->address, "%s:%d", host, n > 0 ? ports[0].port : 0);
-    return WR_OK;
+    h->inner.sin_port = htons((uint16_t)(n > 0 ? ports[0].port : 0));
+    wr_err e = http__pool_open(h);
+    if (e != WR_OK) {
+        wr_errmsg_set(err, "the HTTP engine does not answer on %s:%d: %s", inner,
+                      n > 0 ? ports[0].port : 0, wr_err_text(e));
+        return e;
+    }
+    return http__front_listen(h, err);
 }
 
 const char *wr_http_address(const struct wr_http *h)
 {
-    return h->address;
+    return h->listener ? wr_listener_address(h->listener) : h->listen;
 }
 
 uint32_t wr_http_busy(const struct wr_http *h)
@@ -315,9 +300,18 @@ void wr_http_stop(struct wr_http **hp)
     *hp = NULL;
     if (!h)
         return;
+    atomic_store(&h->is_stopping, true);
     if (h->mg)
         mg_stop(h->mg);
-    if (h->dummy >= 0)
-        (void)close(h->dummy);
+    http__unref(h);
+}
+
+void http__unref(struct wr_http *h)
+{
+    if (!h || atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    http__pool_free(h);
+    http__names_free(&h->origins);
+    http__names_free(&h->hosts);
     free(h);
 }

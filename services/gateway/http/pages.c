@@ -5,7 +5,6 @@
  * immutable for caches; the others are asked about each time. */
 #include "wr_pages.h"
 #include "wr_buf.h"
-#include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_map.h"
 #include <errno.h>
@@ -19,9 +18,6 @@
 #include <unistd.h>
 
 #define CHUNK 32768u
-#define SEND_MS 30000
-#define SEND_RATE \
-    8 /* bytes a millisecond: what a reader may take longer than SEND_MS for a large file */
 
 struct page_tag {
     struct timespec mtime;
@@ -135,21 +131,6 @@ static bool none_match(const char *list, const char *etag)
     return list && (strcmp(list, "*") == 0 || strstr(list, etag));
 }
 
-static void send_file(struct wr_http_req *req, int fd, off_t size)
-{
-    uint8_t *buf = malloc(CHUNK);
-    int64_t until = wr_mono_ms() + SEND_MS + size / SEND_RATE;
-    while (buf && size > 0 && wr_mono_ms() < until) {
-        ssize_t k = read(fd, buf, CHUNK);
-        if (k <= 0 || k > size || !wr_http_write(req, buf, (size_t)k))
-            break;
-        size -= k;
-    }
-    if (size > 0) /* the file shrank, the client left or drips: what was promised cannot be sent */
-        req->close_after = true;
-    free(buf);
-}
-
 static void serve_file(struct wr_pages *p, struct wr_http_req *req, const char *path)
 {
     struct stat st;
@@ -168,8 +149,9 @@ static void serve_file(struct wr_pages *p, struct wr_http_req *req, const char *
         wr_http_error(req, 503, "the server is out of memory");
     } else if (none_match(wr_http_header(req, "If-None-Match"), etag)) {
         wr_http_reply(req, 304, NULL, (const char *)h.p, (struct wr_slice){0});
-    } else if (wr_http_head(req, 200, (const char *)h.p, (uint64_t)st.st_size)) {
-        send_file(req, fd, st.st_size);
+    } else {
+        wr_http_send_fd(req, 200, (const char *)h.p, fd, 0, (uint64_t)st.st_size);
+        fd = -1;
     }
 out:
     wr_buf_free(&h);

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers. civetweb does not know that an answer of ours said "Connection: close", and it reads a body that nobody read
- * to its end however long that takes; so a connection that must not be used again is taken from it (detach.c) and ended
- * here. */
+ * Answers: heads, and verdicts, which are what a request comes to and are carried out by the front on the connection's
+ * thread. Here they are made, on workers and, for requests that were parked, on any thread. */
 #include "http_priv.h"
-#include "wr_buf.h"
 #include "wr_clock.h"
 #include "wr_json.h"
-#include <poll.h>
+#include "wr_log.h"
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#define DRAIN_BYTES (64u << 10)
-#define DRAIN_MS 1000
 
 static const char *status_text(int status)
 {
@@ -43,6 +37,7 @@ static const char *status_text(int status)
                  {414, "URI Too Long"},
                  {415, "Unsupported Media Type"},
                  {416, "Range Not Satisfiable"},
+                 {417, "Expectation Failed"},
                  {423, "Locked"},
                  {426, "Upgrade Required"},
                  {429, "Too Many Requests"},
@@ -53,6 +48,7 @@ static const char *status_text(int status)
                  {502, "Bad Gateway"},
                  {503, "Service Unavailable"},
                  {504, "Gateway Timeout"},
+                 {505, "HTTP Version Not Supported"},
                  {507, "Insufficient Storage"}};
     for (size_t i = 0; i < WR_ARRAY_LEN(table); i++)
         if (table[i].status == status)
@@ -60,100 +56,185 @@ static const char *status_text(int status)
     return "Status";
 }
 
-static bool is_keep_alive(const struct wr_http_req *r)
+/* RFC 9110, 5.6.7; the same second is written once a thread. */
+static const char *date_now(void)
 {
-    const struct mg_request_info *ri = mg_get_request_info(r->conn);
-    const char *c = wr_http_header(r, "Connection");
-    if (ri->http_version && strcmp(ri->http_version, "1.1") == 0)
-        return !c || !strcasestr(c, "close");
-    return c && strcasestr(c, "keep-alive");
-}
-
-static bool body_unread(const struct wr_http_req *r)
-{
-    return r->is_chunked ? !r->body_ended : r->content_length > r->body_read;
-}
-
-static void head_build(struct wr_http_req *r, struct wr_buf *b, int status, const char *extra,
-                       int64_t length)
-{
-    char date[40];
+    static _Thread_local time_t last;
+    static _Thread_local char text[40];
     time_t now = time(NULL);
     struct tm tm;
-    gmtime_r(&now, &tm);
-    if (strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
-        date[0] = 0;
+    if (now != last && gmtime_r(&now, &tm) &&
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        last = now;
+    return text;
+}
+
+/* What is known of a request where its answer is made. */
+struct to {
+    struct http__ask *ask; /* may be NULL: an answer to no whole head */
+    bool keep, is_head;
+    const char *cors;
+};
+
+#define CHUNKED (-1)
+#define UNSAID (-2)
+
+static void head_build(const struct to *to, struct wr_buf *b, int status, const char *type,
+                       const char *extra, int64_t length)
+{
     wr_buf_fmt(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\n", status,
-               status_text(status), date);
+               status_text(status), date_now());
+    if (type)
+        wr_buf_fmt(b, "Content-Type: %s\r\n", type);
+    if (to->cors[0])
+        wr_buf_str(b, to->cors);
     if (extra)
         wr_buf_str(b, extra);
     if (length >= 0 && status != 204 && status != 304)
         wr_buf_fmt(b, "Content-Length: %lld\r\n", (long long)length);
-    if (!is_keep_alive(r) || (body_unread(r) && status != 101))
-        r->close_after = true;
-    if (status != 101)
-        wr_buf_str(b, r->close_after ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
-    wr_buf_str(b, "\r\n");
+    if (length == CHUNKED)
+        wr_buf_str(b, "Transfer-Encoding: chunked\r\n");
+    wr_buf_str(b, to->keep ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+}
+
+static struct http__verdict *verdict_new(enum http__verdict_kind kind, bool keep)
+{
+    struct http__verdict *v = calloc(1, sizeof *v);
+    if (!v)
+        abort(); /* a client would wait for ever */
+    v->kind = kind;
+    v->keep = keep;
+    v->fd = -1;
+    return v;
+}
+
+/* Without memory for the bytes the frame is missing: the front cuts the connection. */
+static struct http__verdict *reply_build(const struct to *to, int status, const char *type,
+                                         const char *extra, struct wr_slice body)
+{
+    struct http__verdict *v = verdict_new(HTTP__REPLY, to->keep);
+    bool has_body = !to->is_head && status != 304 && status != 204;
+    struct wr_buf b = {.n = 0};
+    (void)wr_buf_reserve(&b, 512);
+    head_build(to, &b, status, type, extra, (int64_t)body.n);
+    struct wr_frame_part parts[2] = {{.bytes = wr_slice_of(b.p, b.n)}, {.bytes = body}};
+    if (!b.failed)
+        v->frame = wr_frame_plain_of(parts, has_body ? 2 : 1);
+    wr_buf_free(&b);
+    return v;
+}
+
+static struct http__verdict *error_build(const struct to *to, int status, const char *extra,
+                                         const char *text)
+{
+    struct wr_buf b = {.n = 0};
+    wr_buf_fmt(&b, "{\"error\":{\"code\":%d,\"message\":", status);
+    wr_json_put_str(&b, text);
+    wr_buf_str(&b, "}}\n");
+    wr_count(&http__m_errors, 1);
+    struct http__verdict *v = reply_build(to, status, "application/json; charset=utf-8", extra,
+                                          wr_slice_of(b.p, b.failed ? 0 : b.n));
+    wr_buf_free(&b);
+    return v;
+}
+
+static struct http__verdict *file_build(const struct to *to, int status, const char *extra, int fd,
+                                        uint64_t offset, uint64_t n)
+{
+    struct http__verdict *v = verdict_new(HTTP__FILE, to->keep);
+    struct wr_buf b = {.n = 0};
+    head_build(to, &b, status, NULL, extra, (int64_t)n);
+    if (!b.failed)
+        v->frame = wr_frame_plain(wr_slice_of(b.p, b.n));
+    wr_buf_free(&b);
+    v->fd = fd;
+    v->offset = offset;
+    v->n = to->is_head ? 0 : n;
+    return v;
+}
+
+static struct http__verdict *pieces_build(struct to *to, int status, const char *extra,
+                                          int64_t length, const struct wr_http_source *ops,
+                                          void *user)
+{
+    bool chunked = length < 0 && to->ask->is_11;
+    if (length < 0 && !chunked)
+        to->keep = false;
+    struct http__verdict *v = verdict_new(HTTP__PIECES, to->keep);
+    struct wr_buf b = {.n = 0};
+    head_build(to, &b, status, NULL, extra, length >= 0 ? length : chunked ? CHUNKED : UNSAID);
+    if (!b.failed)
+        v->frame = wr_frame_plain(wr_slice_of(b.p, b.n));
+    wr_buf_free(&b);
+    v->length = length;
+    v->chunked = chunked;
+    v->no_body = to->is_head;
+    v->source = ops;
+    v->user = user;
+    return v;
+}
+
+void http__verdict_drop(struct http__verdict *v)
+{
+    static const struct wr_conn_closed gone = {.code = 1006, .reason = "the client left"};
+    if (!v)
+        return;
+    wr_frame_unref(v->frame);
+    if (v->fd >= 0)
+        (void)close(v->fd);
+    if (v->source)
+        v->source->end(v->user, false);
+    if (v->conn.ops)
+        v->conn.ops->close(NULL, v->conn.user, &gone);
+    if (v->body)
+        v->body->end(NULL, v->body_user, WR_BODY_LEFT);
+    if (v->kind == HTTP__PARK && v->park.gone)
+        v->park.gone(v->park.user);
+    free(v);
+}
+
+struct http__verdict *http__reply_new(struct http__ask *a, bool keep, bool is_head, int status,
+                                      const char *type, const char *extra, struct wr_slice body)
+{
+    struct to to = {.ask = a, .keep = keep, .is_head = is_head, .cors = a ? a->cors : ""};
+    return reply_build(&to, status, type, extra, body);
+}
+
+struct http__verdict *http__error_new(struct http__ask *a, bool keep, bool is_head, int status,
+                                      const char *extra, const char *text)
+{
+    struct to to = {.ask = a, .keep = keep, .is_head = is_head, .cors = a ? a->cors : ""};
+    return error_build(&to, status, extra, text);
+}
+
+/* ---- of a handler -------------------------------------------------------------------------------------------------- */
+
+static struct to of_request(struct wr_http_req *r)
+{
+    bool rest = r->ask->has_rest && !atomic_load(&r->ask->rest_over);
+    return (struct to){.ask = r->ask,
+                       .keep = r->ask->keep_alive && !r->close_after && !rest,
+                       .is_head = r->method == WR_HEAD,
+                       .cors = r->cors};
+}
+
+static void decide(struct wr_http_req *r, int status, struct http__verdict *v)
+{
+    if (r->verdict) { /* a handler's bug: the first answer counts */
+        wr_warn("http.twice", "path=%s: answered twice (%d, %d)", r->path, r->status, status);
+        http__verdict_drop(v);
+        return;
+    }
+    r->verdict = v;
     r->status = status;
     r->answered = true;
-}
-
-bool wr_http_write(struct wr_http_req *r, const void *p, size_t n)
-{
-    while (n) {
-        size_t some = WR_MIN(n, (size_t)1 << 20);
-        int k = mg_write(r->conn, p, some);
-        if (k <= 0 || (size_t)k < some) {
-            r->close_after = true;
-            return false;
-        }
-        p = (const uint8_t *)p + some;
-        n -= some;
-    }
-    return true;
-}
-
-bool wr_http_head(struct wr_http_req *r, int status, const char *extra, uint64_t length)
-{
-    struct wr_buf b = {0};
-    head_build(r, &b, status, extra, (int64_t)length);
-    bool ok = !b.failed && wr_http_write(r, b.p, b.n);
-    wr_buf_free(&b);
-    if (!ok)
-        r->close_after = true;
-    return ok && r->method != WR_HEAD;
 }
 
 void wr_http_reply(struct wr_http_req *r, int status, const char *type, const char *extra,
                    struct wr_slice body)
 {
-    struct wr_buf h = {0}, b = {0};
-    if (type)
-        wr_buf_fmt(&h, "Content-Type: %s\r\n", type);
-    if (extra)
-        wr_buf_str(&h, extra);
-    wr_buf_char(&h, 0);
-    head_build(r, &b, status, h.failed ? NULL : (const char *)h.p, (int64_t)body.n);
-    if (r->method != WR_HEAD && status != 304 && status != 204)
-        wr_buf_slice(&b, body);
-    if (b.failed || !wr_http_write(r, b.p, b.n))
-        r->close_after = true;
-    wr_buf_free(&h);
-    wr_buf_free(&b);
-}
-
-static void error_reply(struct wr_http_req *r, int status, const char *extra, const char *text)
-{
-    struct wr_buf b = {0};
-    wr_buf_fmt(&b, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_json_put_str(&b, text);
-    wr_buf_str(&b, "}}\n");
-    wr_count(&http__m_errors, 1);
-    if (b.failed)
-        r->close_after = true;
-    else
-        wr_http_reply(r, status, "application/json; charset=utf-8", extra, wr_slice_of(b.p, b.n));
-    wr_buf_free(&b);
+    struct to to = of_request(r);
+    decide(r, status, reply_build(&to, status, type, extra, body));
 }
 
 void wr_http_error_with(struct wr_http_req *r, int status, const char *extra, const char *fmt, ...)
@@ -163,7 +244,8 @@ void wr_http_error_with(struct wr_http_req *r, int status, const char *extra, co
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    error_reply(r, status, extra, text);
+    struct to to = of_request(r);
+    decide(r, status, error_build(&to, status, extra, text));
 }
 
 void wr_http_error(struct wr_http_req *r, int status, const char *fmt, ...)
@@ -173,7 +255,22 @@ void wr_http_error(struct wr_http_req *r, int status, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    error_reply(r, status, NULL, text);
+    struct to to = of_request(r);
+    decide(r, status, error_build(&to, status, NULL, text));
+}
+
+void wr_http_send_fd(struct wr_http_req *r, int status, const char *extra, int fd, uint64_t offset,
+                     uint64_t n)
+{
+    struct to to = of_request(r);
+    decide(r, status, file_build(&to, status, extra, fd, offset, n));
+}
+
+void wr_http_send_pieces(struct wr_http_req *r, int status, const char *extra, int64_t length,
+                         const struct wr_http_source *ops, void *user)
+{
+    struct to to = of_request(r);
+    decide(r, status, pieces_build(&to, status, extra, length, ops, user));
 }
 
 void http__allow(unsigned methods, char out[96])
@@ -191,44 +288,181 @@ void http__allow(unsigned methods, char out[96])
     }
 }
 
-/* Lets the client read the answer before the socket goes: an unread body would make the kernel reset it. */
-static void drain(int fd)
+struct done {
+    struct http__slot *slot;
+    struct http__ask *ask;
+    struct http__verdict *verdict;
+};
+
+static void run_done(struct wr_conn *c, void *arg)
 {
-    int64_t until = wr_mono_ms() + DRAIN_MS;
-    size_t left = DRAIN_BYTES;
-    uint8_t buf[4096];
-    (void)shutdown(fd, SHUT_WR);
-    while (left) {
-        int64_t wait = until - wr_mono_ms();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (wait <= 0 || poll(&p, 1, (int)wait) <= 0)
-            return;
-        ssize_t n = recv(fd, buf, sizeof buf, MSG_DONTWAIT);
-        if (n <= 0)
-            return;
-        left -= WR_MIN(left, (size_t)n);
-    }
+    struct done *d = arg;
+    http__slot_free(d->slot);
+    http__front_verdict(c, d->ask, d->verdict);
+    http__ask_unref(d->ask);
+    free(d);
 }
 
-void http__finish(struct wr_http_req *r)
+void http__finish(struct wr_http_req *r, struct http__slot *slot)
 {
-    if (r->detached)
-        return;
-    if (!r->answered) /* a handler's bug: the client must not wait for ever */
+    if (!r->verdict) /* a handler's bug: the client must not wait for ever */
         wr_http_error(r, 500, "the server did not answer this request");
-    if (r->close_after)
-        http__end(r, body_unread(r));
+    struct done *d = malloc(sizeof *d);
+    if (!d)
+        abort();
+    *d = (struct done){slot, r->ask, r->verdict};
+    wr_plane_post(r->ask->plane, r->ask->conn, run_done, d);
 }
 
-void http__end(struct wr_http_req *r, bool unread)
+/* ---- hand-over ------------------------------------------------------------------------------------------------------ */
+
+static wr_err refused(const struct wr_conn_opts *opts, wr_err e)
 {
-    int fd;
-    uint8_t *early;
-    size_t n;
-    if (wr_http_detach(r, &fd, &early, &n) != WR_OK)
-        return;
-    free(early);
-    if (unread)
-        drain(fd);
-    (void)close(fd);
+    static const struct wr_conn_closed closed = {.code = 1006, .reason = "refused"};
+    opts->ops->close(NULL, opts->user, &closed);
+    return e;
+}
+
+wr_err wr_http_upgrade(struct wr_http_req *r, const char *subprotocol,
+                       const struct wr_conn_opts *opts)
+{
+    if (!r->is_upgrade) {
+        wr_http_error(r, 426, "this is a WebSocket address");
+        return refused(opts, WR_ERR_INVALID);
+    }
+    char accept[29];
+    struct wr_buf b = {.n = 0};
+    http__accept_key(wr_http_header(r, "Sec-WebSocket-Key"), accept);
+    wr_buf_fmt(&b,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+               "Upgrade\r\nSec-WebSocket-Accept: %s\r\n",
+               accept);
+    if (subprotocol)
+        wr_buf_fmt(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol);
+    wr_buf_str(&b, "\r\n");
+    struct wr_frame *f = b.failed ? NULL : wr_frame_plain(wr_slice_of(b.p, b.n));
+    wr_buf_free(&b);
+    if (!f) {
+        wr_http_error(r, 503, "the server is out of memory");
+        return refused(opts, WR_ERR_BUSY);
+    }
+    struct http__verdict *v = verdict_new(HTTP__UPGRADE, false);
+    v->frame = f;
+    v->conn = *opts;
+    v->conn.transport = WR_TRANSPORT_WS;
+    wr_count(&http__m_upgrades, 1);
+    decide(r, 101, v);
+    return WR_OK;
+}
+
+wr_err wr_http_hand_over(struct wr_http_req *r, const char *extra, const struct wr_conn_opts *opts)
+{
+    if (r->method == WR_HEAD) {
+        wr_http_error_with(r, 500, extra, "this address streams: use GET");
+        return refused(opts, WR_ERR_INVALID);
+    }
+    struct http__verdict *v = verdict_new(HTTP__HAND_OVER, false);
+    v->conn = *opts;
+    v->conn.transport = WR_TRANSPORT_RAW;
+    decide(r, 200, v);
+    return WR_OK;
+}
+
+/* ---- later ------------------------------------------------------------------------------------------------------------ */
+
+struct wr_http_later {
+    struct http__ask *ask;
+    bool is_head, keep;
+};
+
+struct wr_http_later *wr_http_park(struct wr_http_req *r, const struct wr_http_park *opts)
+{
+    struct wr_http_later *l = malloc(sizeof *l);
+    if (!l) {
+        wr_http_error(r, 503, "the server is out of memory; try again");
+        return NULL;
+    }
+    *l = (struct wr_http_later){.ask = http__ask_ref(r->ask),
+                                .is_head = r->method == WR_HEAD,
+                                .keep = r->ask->keep_alive && !r->close_after};
+    struct http__verdict *v = verdict_new(HTTP__PARK, true);
+    if (opts)
+        v->park = *opts;
+    decide(r, 0, v);
+    return l;
+}
+
+struct wr_http_later *wr_http_take_body(struct wr_http_req *r, const struct wr_http_body_ops *ops,
+                                        void *user, const struct wr_http_park *opts)
+{
+    struct wr_http_later *l = wr_http_park(r, opts);
+    if (l) {
+        r->verdict->body = ops;
+        r->verdict->body_user = user;
+    }
+    return l;
+}
+
+struct late {
+    struct http__ask *ask;
+    struct http__verdict *verdict;
+};
+
+static void run_late(struct wr_conn *c, void *arg)
+{
+    struct late *l = arg;
+    http__front_verdict(c, l->ask, l->verdict);
+    http__ask_unref(l->ask);
+    free(l);
+}
+
+static struct to of_later(const struct wr_http_later *l)
+{
+    bool rest = l->ask->has_rest && !atomic_load(&l->ask->rest_over);
+    return (struct to){
+        .ask = l->ask, .keep = l->keep && !rest, .is_head = l->is_head, .cors = l->ask->cors};
+}
+
+static void end_later(struct wr_http_later **lp, struct http__verdict *v)
+{
+    struct late *l = malloc(sizeof *l);
+    if (!l)
+        abort();
+    *l = (struct late){(*lp)->ask, v};
+    free(*lp);
+    *lp = NULL;
+    wr_plane_post(l->ask->plane, l->ask->conn, run_late, l);
+}
+
+void wr_http_later_reply(struct wr_http_later **l, int status, const char *type, const char *extra,
+                         struct wr_slice body)
+{
+    struct to to = of_later(*l);
+    end_later(l, reply_build(&to, status, type, extra, body));
+}
+
+void wr_http_later_error(struct wr_http_later **l, int status, const char *extra, const char *fmt,
+                         ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct to to = of_later(*l);
+    end_later(l, error_build(&to, status, extra, text));
+}
+
+void wr_http_later_fd(struct wr_http_later **l, int status, const char *extra, int fd,
+                      uint64_t offset, uint64_t n)
+{
+    struct to to = of_later(*l);
+    end_later(l, file_build(&to, status, extra, fd, offset, n));
+}
+
+void wr_http_later_pieces(struct wr_http_later **l, int status, const char *extra, int64_t length,
+                          const struct wr_http_source *ops, void *user)
+{
+    struct to to = of_later(*l);
+    end_later(l, pieces_build(&to, status, extra, length, ops, user));
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading a request: checks that civetweb does not make (both lengths, two lengths, odd paths, lost headers), the
- * client's address, query parameters, and the body with its exact length. */
+ * What a handler sees of a request: the decoded path, the client's address, headers, query parameters. The head was
+ * checked by the plane (head.c) before civetweb read it. */
 #include "http_priv.h"
 #include "wr_buf.h"
-#include "wr_clock.h"
-#include <ctype.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <strings.h>
 
 static int hex(int c)
@@ -84,32 +82,6 @@ static size_t header_count(const struct mg_request_info *ri, const char *name, c
     return n;
 }
 
-static int body_parse(const struct mg_request_info *ri, struct wr_http_req *req, const char **why)
-{
-    const char *cl = NULL, *te = NULL;
-    size_t ncl = header_count(ri, "Content-Length", &cl),
-           nte = header_count(ri, "Transfer-Encoding", &te);
-    req->content_length = -1;
-    if (ncl > 1 || nte > 1 || (ncl && nte)) {
-        *why = "Content-Length and Transfer-Encoding must come at most once, and not together";
-        return 400;
-    }
-    if (nte && strcasecmp(te, "chunked") != 0) {
-        *why = "Transfer-Encoding: only chunked is known here";
-        return 501;
-    }
-    req->is_chunked = nte != 0;
-    if (!ncl)
-        return 0;
-    size_t n = strlen(cl);
-    if (n == 0 || n > 18 || strspn(cl, "0123456789") != n) {
-        *why = "Content-Length must be a number";
-        return 400;
-    }
-    req->content_length = strtoll(cl, NULL, 10);
-    return 0;
-}
-
 /* True when a header that may come several times, each a comma-separated list, holds the token. */
 static bool has_token(const struct mg_request_info *ri, const char *name, const char *token)
 {
@@ -138,7 +110,7 @@ static int upgrade_parse(const struct mg_request_info *ri, struct wr_http_req *r
     if (req->method != WR_GET || !has_token(ri, "Upgrade", "websocket"))
         return 0;
     const char *version = NULL, *key = NULL;
-    if (!has_token(ri, "Connection", "upgrade") ||
+    if (!req->ask->wants_upgrade ||
         header_count(ri, "Sec-WebSocket-Key", &key) != 1 || strlen(key) != 24 ||
         strcmp(key + 22, "==") != 0) {
         *why = "not a WebSocket handshake: Connection: Upgrade and a Sec-WebSocket-Key of 16 "
@@ -195,46 +167,63 @@ static void forwarded_for(const struct wr_http *h, const char *list, char *out, 
     }
 }
 
-static void client_parse(const struct wr_http *h, const struct mg_request_info *ri,
+/* Whose request it is; true when a trusted proxy says so. */
+static bool client_parse(const struct wr_http *h, const struct mg_request_info *ri,
                          struct wr_http_req *req)
 {
-    struct in6_addr peer;
     const char *v = NULL;
-    (void)snprintf(req->client, sizeof req->client, "%s", ri->remote_addr);
-    if (!h->num_proxies || !http__addr_parse(ri->remote_addr, &peer) ||
-        !http__addr_in(h->proxies, h->num_proxies, &peer))
-        return;
+    (void)wr_addr_text(&req->ask->peer, req->client);
+    if (!http__is_proxy(h, &req->ask->peer))
+        return false;
     if (header_count(ri, "X-Forwarded-For", &v) == 1)
         forwarded_for(h, v, req->client, sizeof req->client);
+    return true;
 }
 
-int http__parse(struct wr_http *h, struct mg_connection *conn, struct wr_http_req *req,
-                const char **why)
+int http__parse(struct wr_http *h, struct mg_connection *conn, struct http__ask *ask,
+                struct wr_http_req *req, char *why, size_t n)
 {
     const struct mg_request_info *ri = mg_get_request_info(conn);
+    const char *text = "";
     req->http = h;
     req->conn = conn;
+    req->ask = ask;
     req->path = req->path_buf;
     req->rest = "";
     req->query = ri->query_string ? ri->query_string : "";
-    unsigned method = method_parse(ri->request_method);
-    req->method = (enum wr_http_method)method;
-    client_parse(h, ri, req);
-    if (ri->num_headers >= MG_MAX_HEADERS) { /* civetweb drops the rest without a word */
-        *why = "too many header lines";
-        return 431;
-    }
-    int status = body_parse(ri, req, why);
+    req->method = (enum wr_http_method)method_parse(ri->request_method);
+    req->content_length = ask->content_length;
+    req->is_chunked = ask->is_chunked;
+    req->body = ask->body;
+    bool by_proxy = client_parse(h, ri, req);
+    int status = http__origin_check(h, req, by_proxy, why, n);
+    if (status)
+        return status;
+    status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf,
+                        sizeof req->path_buf, &text);
     if (!status)
-        status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf,
-                            sizeof req->path_buf, why);
-    if (!status)
-        status = upgrade_parse(ri, req, why);
+        status = upgrade_parse(ri, req, &text);
     if (!status && (req->is_chunked || req->content_length > 0) && req->is_upgrade) {
-        *why = "a WebSocket handshake has no body";
+        text = "a WebSocket handshake has no body";
         status = 400;
     }
+    if (status)
+        (void)snprintf(why, n, "%s", text);
     return status;
+}
+
+/* Which route a head's target has, before civetweb saw it: what becomes of the body depends on it. */
+const struct wr_http_route *http__route_of(const struct wr_http *h, struct wr_slice target)
+{
+    char raw[1024], path[1024];
+    const char *why, *rest;
+    const uint8_t *q = memchr(target.p, '?', target.n);
+    size_t n = q ? (size_t)(q - target.p) : target.n;
+    if (n == 0 || n >= sizeof raw)
+        return NULL;
+    memcpy(raw, target.p, n);
+    raw[n] = 0;
+    return path_parse(raw, path, sizeof path, &why) == 0 ? http__route_find(h, path, &rest) : NULL;
 }
 
 /* ---- for handlers ---- */
@@ -268,40 +257,7 @@ bool wr_http_query(const struct wr_http_req *r, const char *name, char *out, siz
     return wr_http_query_param(r->query, name, out, cap);
 }
 
-static void say_continue(struct wr_http_req *r)
+const char *wr_http_cors(const struct wr_http_req *r)
 {
-    if (r->sent_continue || r->body_read || r->answered)
-        return;
-    r->sent_continue = true;
-    const char *expect = wr_http_header(r, "Expect");
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (expect && strcasecmp(expect, "100-continue") == 0)
-        (void)mg_write(r->conn, text, sizeof text - 1);
-}
-
-wr_err wr_http_read(struct wr_http_req *r, void *to, size_t n, size_t *got)
-{
-    *got = 0;
-    if (!r->is_chunked) {
-        int64_t left = r->content_length < 0 ? 0 : r->content_length - r->body_read;
-        n = (size_t)WR_MIN((int64_t)n, left);
-    }
-    if (n == 0)
-        return WR_OK;
-    say_continue(r);
-    int64_t before = wr_mono_ms();
-    int k = mg_read(r->conn, to, WR_MIN(n, (size_t)1 << 30));
-    if (k > 0) {
-        r->body_read += k;
-        *got = (size_t)k;
-        return WR_OK;
-    }
-    /* civetweb says 0 for the last chunk and for its timeout alike; only the timeout takes as long as it. */
-    bool timed_out = k == 0 && wr_mono_ms() - before >= HTTP__TIMEOUT_MS - 100;
-    if (r->is_chunked && k == 0 && !timed_out) {
-        r->body_ended = true;
-        return WR_OK;
-    }
-    r->close_after = true;
-    return r->is_chunked && !timed_out ? WR_ERR_INVALID : k == 0 ? WR_ERR_TIMEOUT : WR_ERR_CLOSED;
+    return r->cors;
 }

@@ -30,7 +30,7 @@ static bool read_want(struct wr_http_req *r, struct live_want *w)
     (void)wr_http_query(r, "rendition", rendition, sizeof rendition);
     if (want__read(w, tracks, rendition, &err) == WR_OK)
         return true;
-    wr_http_error_with(r, 400, LIVE_CORS_LINES, "%s", err.text);
+    wr_http_error_with(r, 400, NULL, "%s", err.text);
     return false;
 }
 
@@ -41,12 +41,12 @@ static void answer_no_stream(struct wr_live *l, struct wr_http_req *r)
     pthread_mutex_unlock(&l->lock);
     if (was_told)
         wr_http_error_with(
-            r, 404, LIVE_CORS_LINES,
+            r, 404, NULL,
             "there is no stream at %s: GET /api/v1/streams lists them, streams: in the "
             "configuration adds them",
             r->path);
     else
-        wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
+        wr_http_error_with(r, 503, "Retry-After: 2\r\n",
                            "the ingest service has not answered yet: is it running?");
 }
 
@@ -85,7 +85,7 @@ static bool fits(struct live_stream *s, struct wr_http_req *r, const struct wr_m
                      &choice);
     pthread_mutex_unlock(&s->lock);
     if (choice.status)
-        wr_http_error_with(r, choice.status, LIVE_CORS_LINES, "%s", choice.why.text);
+        wr_http_error_with(r, choice.status, NULL, "%s", choice.why.text);
     return choice.status == 0;
 }
 
@@ -93,7 +93,7 @@ static bool fits(struct live_stream *s, struct wr_http_req *r, const struct wr_m
 static void answer_options(struct wr_http_req *r)
 {
     wr_http_reply(r, 204, NULL,
-                  LIVE_CORS_LINES "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+                  "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
                                   "Access-Control-Allow-Headers: Authorization, Range\r\n"
                                   "Access-Control-Max-Age: 86400\r\n"
                                   "Allow: GET, HEAD, OPTIONS\r\n",
@@ -119,10 +119,11 @@ static struct viewer *viewer_new(struct live_stream *s, struct wr_http_req *r,
     }
     if (v && v->out) {
         v->transport = r->is_upgrade ? LIVE_WS : LIVE_RAW;
+        v->cors = wr_http_cors(r)[0] ? strdup(wr_http_cors(r)) : NULL;
         return v;
     }
     free(v);
-    wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
+    wr_http_error_with(r, 503, "Retry-After: 2\r\n",
                        "no memory for another choice of tracks of this stream: at most %u at once",
                        LIVE_MAX_OUTPUTS);
     return NULL;
@@ -148,7 +149,7 @@ static void let_in(struct live_stream *s, struct wr_http_req *r,
     if (r->is_upgrade)
         (void)wr_http_upgrade(r, NULL, &opts);
     else
-        (void)wr_http_hand_over(r, LIVE_CORS_LINES, &opts);
+        (void)wr_http_hand_over(r, NULL, &opts);
 }
 
 static void handle_live(void *ctx, struct wr_http_req *r)
@@ -170,7 +171,7 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     const struct wr_muxer_plugin *format = find_format(l, dot + 1);
     if (!format) {
         wr_http_error_with(
-            r, 404, LIVE_CORS_LINES,
+            r, 404, NULL,
             "stream %s has no format .%s here: see gateway.muxers in the configuration", s->name,
             dot + 1);
     } else if (fits(s, r, format, &want)) {
@@ -178,7 +179,7 @@ static void handle_live(void *ctx, struct wr_http_req *r)
             let_in(s, r, format, &want);
             return;
         }
-        wr_http_reply(r, 200, format->content_type, LIVE_CORS_LINES "Cache-Control: no-store\r\n",
+        wr_http_reply(r, 200, format->content_type, "Cache-Control: no-store\r\n",
                       (struct wr_slice){NULL, 0});
     }
     live__release(s);

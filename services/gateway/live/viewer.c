@@ -64,12 +64,12 @@ static void send_keep(struct wr_conn *c, struct wr_slice bytes)
 
 static void send_head(struct wr_conn *c, const struct viewer *v)
 {
-    char head[400];
+    char head[700];
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
-                     "no-store\r\nX-Content-Type-Options: nosniff\r\n" LIVE_CORS_LINES
+                     "no-store\r\nX-Content-Type-Options: nosniff\r\n%s"
                      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
-                     v->out->plugin->content_type);
+                     v->out->plugin->content_type, v->cors ? v->cors : "");
     send_keep(c, wr_slice_of(head, (size_t)n));
 }
 
@@ -109,6 +109,7 @@ struct refusal {
 
 static void answer_http(struct wr_conn *c, const struct refusal *r)
 {
+    const struct viewer *v = wr_conn_user(c);
     static const struct {
         int status;
         const char *text;
@@ -123,9 +124,10 @@ static void answer_http(struct wr_conn *c, const struct refusal *r)
     wr_buf_str(&body, "}}");
     wr_buf_fmt(&all,
                "HTTP/1.1 %d %s\r\nContent-Type: "
-               "application/json\r\nContent-Length: %zu\r\n" LIVE_CORS_LINES
+               "application/json\r\nContent-Length: %zu\r\n%s"
                "Cache-Control: no-store\r\n%sConnection: close\r\n\r\n",
-               r->status, text, body.n, r->status == 503 ? "Retry-After: 2\r\n" : "");
+               r->status, text, body.n, v->cors ? v->cors : "",
+               r->status == 503 ? "Retry-After: 2\r\n" : "");
     wr_buf_add(&all, body.p, body.n);
     if (!all.failed && !body.failed)
         send_keep(c, wr_slice_of(all.p, all.n));
@@ -268,6 +270,7 @@ static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_clo
     if (v->attached)
         wr_gauge_add(&viewers, -1);
     live__release(s);
+    free(v->cors);
     free(v);
 }
 

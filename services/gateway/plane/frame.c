@@ -92,10 +92,14 @@ struct wr_frame *wr_frame_copy(enum wr_ws_op op, struct wr_slice bytes)
     return frame_build(true, op, 0, 0, &(struct wr_frame_part){.bytes = bytes}, 1);
 }
 
-struct wr_frame *plane__frame_raw(struct wr_slice bytes)
+struct wr_frame *wr_frame_plain_of(const struct wr_frame_part *parts, size_t n)
 {
-    return frame_build(false, WR_WS_BINARY, WR_FRAME_KEEP, 0,
-                       &(struct wr_frame_part){.bytes = bytes}, 1);
+    return frame_build(false, WR_WS_BINARY, WR_FRAME_KEEP, 0, parts, n);
+}
+
+struct wr_frame *wr_frame_plain(struct wr_slice bytes)
+{
+    return wr_frame_plain_of(&(struct wr_frame_part){.bytes = bytes}, 1);
 }
 
 struct wr_frame *wr_frame_ref(struct wr_frame *f)

@@ -7,12 +7,20 @@
 #define G(v, n, t) WR_SHARED_GAUGE(v, n, NULL, t)
 
 G(plane__g_conns, "watchroom_plane_connections",
-  "Sockets that the plane holds, and places that are kept for some");
+  "Client connections that the plane holds");
 G(plane__g_inbox, "watchroom_plane_inbox_sends",
   "Sends that wait in the inboxes of the plane's threads");
-C(plane__m_accepted, "watchroom_plane_accepted_total", "Sockets taken over from the HTTP server");
+C(plane__m_accepted, "watchroom_plane_accepted_total", "Client connections accepted");
 C(plane__m_refused, "watchroom_plane_refused_total",
   "Clients refused: too many connections, or shutting down");
+C(plane__m_share_full, "watchroom_plane_share_full_total",
+  "Clients refused: their address had its share of connections");
+C(plane__m_no_descriptors, "watchroom_plane_no_descriptors_total",
+  "Clients refused: the process was out of file descriptors");
+C(plane__m_stream_stalled, "watchroom_plane_stream_stalled_total",
+  "Connections cut because the client took nothing of its answer for 60 s");
+C(plane__m_tcp_idle, "watchroom_plane_tcp_idle_total",
+  "Raw TCP connections closed because no whole message came in time");
 C(plane__m_closed, "watchroom_plane_closed_total", "Sockets that ended");
 C(plane__m_slow, "watchroom_plane_slow_total",
   "Connections closed with 3008 because their queue was full");

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define EVENTS 256
-#define USER_TIMEOUT_MS 30000u
 #define REST_CONNS 64u
 #define REST_MAX_US 5000
 
@@ -88,6 +87,7 @@ static void wheel_remove(struct wr_conn *c)
         c->wheel_next->wheel_at = c->wheel_at;
     c->wheel_at = NULL;
     c->wheel_next = NULL;
+    c->t->nwheel--;
 }
 
 void plane__schedule(struct wr_conn *c, int64_t due_ms)
@@ -106,6 +106,7 @@ void plane__schedule(struct wr_conn *c, int64_t due_ms)
         (*slot)->wheel_at = &c->wheel_next;
     c->wheel_at = slot;
     *slot = c;
+    t->nwheel++;
 }
 
 static void wheel_turn(struct plane__thread *t)
@@ -161,13 +162,6 @@ static bool slot_take(struct plane__thread *t, struct wr_conn *c)
     return true;
 }
 
-static void conn_gone(struct wr_plane *p)
-{
-    atomic_fetch_sub(&p->connections, 1);
-    wr_gauge_add(&plane__g_conns, -1);
-    plane__signal(p);
-}
-
 /* A resting thread keeps its list of connections to write: the dead must leave it before they are freed. */
 static void forget_dead(struct plane__thread *t)
 {
@@ -192,39 +186,60 @@ static void bury(struct plane__thread *t)
             t->slots[slot] = NULL;
             t->free_slots[t->nfree++] = slot;
             t->nconns--;
+            atomic_store_explicit(&t->load, t->nconns, memory_order_relaxed);
         }
+        bool is_internal = c->is_internal;
         free(c->reason);
         c->magic = 0;
         free(c);
-        conn_gone(t->plane);
+        if (!is_internal)
+            plane__release(t->plane);
     }
+}
+
+void plane__drain_one(struct wr_conn *c, const char *reason)
+{
+    if (c->state != CONN_OPEN || c->is_internal)
+        return;
+    if (c->ops->drain)
+        c->ops->drain(c, c->user);
+    else
+        wr_conn_close(c, 1001, reason);
+}
+
+void plane__start(struct plane__thread *t, struct wr_conn *c)
+{
+    c->rx_ms = c->progress_ms = c->since_ms = c->message_ms = t->now_ms;
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    if (!slot_take(t, c)) {
+        c->id = 0;
+        conn__kill(c, 1006, "out of memory");
+        return;
+    }
+    t->nconns++;
+    atomic_store_explicit(&t->load, t->nconns, memory_order_relaxed);
+    if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0) {
+        conn__kill(c, 1006, "out of memory");
+        return;
+    }
+    if (c->ops->open)
+        c->ops->open(c, c->user);
+    if (c->transport == WR_TRANSPORT_WS)
+        plane__schedule(c, t->now_ms + c->ping_ms);
+    if (c->transport == WR_TRANSPORT_TCP)
+        plane__schedule(c, t->now_ms + c->idle_ms);
 }
 
 static void run_adopt(struct plane__thread *t, struct plane__item *it)
 {
     struct wr_conn *c = it->u.adopt.conn;
-    c->rx_ms = c->progress_ms = t->now_ms;
-    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    if (!slot_take(t, c)) {
-        c->id = 0;
-        conn__kill(c, 1006, "out of memory");
-    } else {
-        t->nconns++;
-        if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0) {
-            conn__kill(c, 1006, "out of memory");
-        } else {
-            if (c->ops->open)
-                c->ops->open(c, c->user);
-            if (c->transport == WR_TRANSPORT_WS)
-                plane__schedule(c, t->now_ms + c->ping_ms);
-            if (it->u.adopt.n_early && c->state == CONN_OPEN)
-                conn__take(c, it->u.adopt.early, it->u.adopt.n_early);
-            if (t->draining)
-                wr_conn_close(c, 1001, "shutting down");
-            if (t->ended)
-                conn__kill(c, 1006, "shutting down");
-        }
-    }
+    plane__start(t, c);
+    if (it->u.adopt.n_early && c->state == CONN_OPEN)
+        conn__take(c, it->u.adopt.early, it->u.adopt.n_early);
+    if (t->draining)
+        plane__drain_one(c, "shutting down");
+    if (t->ended)
+        conn__kill(c, 1006, "shutting down");
     free(it->u.adopt.early);
 }
 
@@ -236,38 +251,46 @@ static void refuse(const struct wr_conn_opts *o, int fd, struct wr_conn *c)
     free(c);
 }
 
-static struct wr_conn *conn_new(int fd, const struct wr_conn_opts *o)
+/* Media that waits in the kernel is old when it leaves and cannot be dropped to a keyframe: a socket takes little beyond
+ * what is under way, the rest waits in our queue, where the bound and the policy are. */
+#define MEDIA_UNSENT_BYTES (128u << 10)
+
+void conn__options(struct wr_conn *c, const struct wr_conn_opts *o)
 {
-    struct wr_conn *c = calloc(1, sizeof *c);
-    if (!c)
-        return NULL;
-    c->magic = CONN_MAGIC;
-    c->fd = fd;
     c->ops = o->ops;
     c->user = o->user;
     c->transport = (uint8_t)o->transport;
     c->policy = (uint8_t)o->policy;
-    c->state = CONN_OPEN;
+    c->kind = o->kind;
+    c->is_internal = o->is_internal;
     c->queue_bytes = o->queue_bytes ? (uint32_t)WR_MIN(o->queue_bytes, 1u << 30)
                                     : (o->policy == WR_QUEUE_MEDIA ? 4u << 20 : 1u << 20);
     c->queue_ms = o->queue_ms ? o->queue_ms : 3000;
     c->ping_ms = o->ping_ms ? o->ping_ms : 54000;
     c->pong_ms = o->pong_ms ? o->pong_ms : 10000;
     c->max_message = o->max_message ? o->max_message : 65536;
+    c->idle_ms = o->idle_ms ? o->idle_ms : PLANE__TCP_IDLE_MS;
+    unsigned unsent = MEDIA_UNSENT_BYTES;
+    if (o->policy == WR_QUEUE_MEDIA)
+        (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+struct wr_conn *conn__new(int fd, const struct wr_conn_opts *o)
+{
+    struct wr_conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->magic = CONN_MAGIC;
+    c->fd = fd;
+    c->state = CONN_OPEN;
+    conn__options(c, o);
     return c;
 }
 
-/* Media that waits in the kernel is old when it leaves and cannot be dropped to a keyframe: a socket takes little beyond
- * what is under way, the rest waits in our queue, where the bound and the policy are. */
-#define MEDIA_UNSENT_BYTES (128u << 10)
-
-static void socket_options(int fd, enum wr_queue_policy policy)
+static void socket_options(int fd)
 {
     int one = 1;
-    unsigned unsent = MEDIA_UNSENT_BYTES;
-    if (policy == WR_QUEUE_MEDIA)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-    unsigned timeout = USER_TIMEOUT_MS;
+    unsigned timeout = PLANE__USER_TIMEOUT_MS;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
     int flags = fcntl(fd, F_GETFL);
@@ -275,7 +298,7 @@ static void socket_options(int fd, enum wr_queue_policy policy)
         (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-wr_err wr_plane_reserve(struct wr_plane *p)
+wr_err plane__reserve(struct wr_plane *p)
 {
     unsigned before = atomic_fetch_add(&p->connections, 1);
     wr_gauge_add(&plane__g_conns, 1);
@@ -284,41 +307,59 @@ wr_err wr_plane_reserve(struct wr_plane *p)
                                               : WR_OK;
     if (e != WR_OK) {
         wr_count(&plane__m_refused, 1);
-        conn_gone(p);
+        plane__release(p);
     }
     return e;
 }
 
-void wr_plane_release(struct wr_plane *p)
+void plane__release(struct wr_plane *p)
 {
-    conn_gone(p);
+    atomic_fetch_sub(&p->connections, 1);
+    wr_gauge_add(&plane__g_conns, -1);
+    plane__signal(p);
 }
 
-wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
-                      const struct wr_conn_opts *o)
+bool plane__hand(struct plane__thread *t, struct wr_conn *c, struct wr_slice early)
 {
-    struct wr_conn *c = conn_new(fd, o);
     struct plane__item *it = calloc(1, sizeof *it);
     uint8_t *copy = early.n ? malloc(early.n) : NULL;
-    if (!c || !it || (early.n && !copy)) {
+    if (!it || (early.n && !copy)) {
         free(it);
         free(copy);
-        refuse(o, fd, c);
-        conn_gone(p);
-        return WR_ERR_BUSY;
+        return false;
     }
-    socket_options(fd, o->policy);
-    fds__set(fd, true);
     if (early.n)
         memcpy(copy, early.p, early.n);
-    struct plane__thread *t = &p->threads[atomic_fetch_add(&p->next_thread, 1) % p->nthreads];
     c->t = t;
     it->kind = ITEM_ADOPT;
     it->u.adopt.conn = c;
     it->u.adopt.early = copy;
     it->u.adopt.n_early = early.n;
-    wr_count(&plane__m_accepted, 1);
     plane__post(t, it);
+    return true;
+}
+
+wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice early,
+                      const struct wr_conn_opts *o)
+{
+    wr_err e = o->is_internal ? WR_OK : plane__reserve(p);
+    struct wr_conn *c = e == WR_OK ? conn__new(fd, o) : NULL;
+    if (!c) {
+        if (e == WR_OK && !o->is_internal)
+            plane__release(p);
+        refuse(o, fd, NULL);
+        return e != WR_OK ? e : WR_ERR_BUSY;
+    }
+    socket_options(fd);
+    uint32_t i = o->thread ? o->thread - 1 : atomic_fetch_add(&p->next_thread, 1);
+    if (!plane__hand(&p->threads[i % p->nthreads], c, early)) {
+        if (!o->is_internal)
+            plane__release(p);
+        refuse(o, fd, c);
+        return WR_ERR_BUSY;
+    }
+    if (!o->is_internal)
+        wr_count(&plane__m_accepted, 1);
     return WR_OK;
 }
 
@@ -330,11 +371,6 @@ static void each_conn(struct plane__thread *t, void (*fn)(struct wr_conn *c, con
     for (uint32_t i = 0; i < t->nslots; i++)
         if (t->slots[i])
             fn(t->slots[i], reason);
-}
-
-static void close_going_away(struct wr_conn *c, const char *reason)
-{
-    wr_conn_close(c, 1001, reason);
 }
 
 static void cut(struct wr_conn *c, const char *reason)
@@ -364,11 +400,16 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         break;
     case ITEM_DRAIN:
         t->draining = true;
-        each_conn(t, it->u.drain.reason ? close_going_away : cut,
+        listen__thread_ended(t);
+        each_conn(t, it->u.drain.reason ? plane__drain_one : cut,
                   it->u.drain.reason ? it->u.drain.reason : "shutting down");
         free(it->u.drain.reason);
         break;
+    case ITEM_WALK:
+        walk__run(t, it);
+        break;
     case ITEM_END:
+        listen__thread_ended(t);
         t->ended = true;
         break;
     }
@@ -406,9 +447,11 @@ static void flush_dirty(struct plane__thread *t)
     if (from_us < t->rest_until_us && !t->ended)
         return;
     uint32_t n = 0;
-    while (t->dirty) {
-        struct wr_conn *c = t->dirty;
-        t->dirty = c->dirty_next;
+    struct wr_conn *list = t->dirty;
+    t->dirty = NULL; /* who asks again meanwhile has its turn after the others' reading */
+    while (list) {
+        struct wr_conn *c = list;
+        list = c->dirty_next;
         c->dirty = false;
         conn__flush(c);
         n++;
@@ -424,7 +467,9 @@ static int sleep_ms(const struct plane__thread *t)
 {
     if (t->dirty) /* resting */
         return (int)WR_MAX(0, (t->rest_until_us - wr_mono_us() + 999) / 1000);
-    return t->nconns ? (int)WR_MAX(1, t->wheel_at_ms + PLANE__WHEEL_MS - t->now_ms) : -1;
+    return t->nwheel || t->accept_at_ms
+               ? (int)WR_MAX(1, t->wheel_at_ms + PLANE__WHEEL_MS - t->now_ms)
+               : -1;
 }
 
 static void run_events(struct plane__thread *t, const struct epoll_event *ev, int n)
@@ -435,6 +480,10 @@ static void run_events(struct plane__thread *t, const struct epoll_event *ev, in
             uint64_t v;
             ssize_t r = read(t->event, &v, sizeof v);
             (void)r;
+            continue;
+        }
+        if (c->magic == LISTEN_MAGIC) { /* both structs begin with it */
+            listen__accept(t, ev[i].data.ptr);
             continue;
         }
         if (ev[i].events & EPOLLOUT)
@@ -453,10 +502,12 @@ static void *thread_main(void *arg)
     while (!t->ended || t->nconns) {
         int n = epoll_wait(t->epoll, ev, EVENTS, sleep_ms(t));
         t->now_ms = wr_mono_ms();
-        if (t->nconns == 0) /* nobody waited on the wheel while we slept */
+        if (t->nwheel == 0) /* nobody waited on the wheel while we slept */
             t->wheel_at_ms = t->now_ms;
         run_events(t, ev, WR_MAX(n, 0));
         run_inbox(t);
+        if (t->accept_at_ms && t->now_ms >= t->accept_at_ms)
+            listen__resume(t);
         wheel_turn(t);
         flush_dirty(t);
         if (t->ended)
@@ -478,6 +529,8 @@ static void thread_fini(struct plane__thread *t)
         (void)close(t->epoll);
     if (t->event > 0)
         (void)close(t->event);
+    if (t->spare > 0)
+        (void)close(t->spare);
     ws__pool_free(t);
     free(t->slots);
     free(t->gens);
@@ -495,6 +548,7 @@ static wr_err thread_init(struct wr_plane *p, uint32_t index)
     pthread_mutex_init(&t->lock, NULL);
     t->epoll = epoll_create1(EPOLL_CLOEXEC);
     t->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    t->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
     if (t->epoll < 0 || t->event < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->event, &ev) != 0)
         return WR_ERR_BUSY;
@@ -626,6 +680,7 @@ void wr_plane_close(struct wr_plane **pp)
     }
     for (uint32_t i = 0; i < p->nthreads; i++)
         thread_fini(&p->threads[i]);
+    listen__free(p);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
     free(p->threads);
@@ -635,4 +690,14 @@ void wr_plane_close(struct wr_plane **pp)
 size_t wr_plane_connections(const struct wr_plane *p)
 {
     return atomic_load(&p->connections);
+}
+
+uint32_t wr_plane_threads(const struct wr_plane *p)
+{
+    return p->nthreads;
+}
+
+uint32_t wr_conn_id_thread(struct wr_conn_id id)
+{
+    return plane__thread_of(id.v);
 }

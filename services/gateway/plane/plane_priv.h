@@ -24,6 +24,12 @@
 #define PLANE__CLOSE_MS 5000        /* how long the peer may take for its end of the close */
 #define PLANE__MESSAGE_MS 60000     /* how long one message may take to arrive */
 #define PLANE__CLASSES 8u
+#define PLANE__STREAM_STALL_MS 60000 /* a client that took no byte of an answer for so long is cut */
+#define PLANE__LINGER_MS 3000        /* how long what the peer still sends is dropped after our end of file */
+#define PLANE__LINGER_KIB (256u << 10)
+#define PLANE__TCP_IDLE_MS 60000
+#define PLANE__LISTENERS 8u
+#define PLANE__USER_TIMEOUT_MS 30000u
 
 /* ---- frame.c ---- */
 struct wr_frame {
@@ -37,8 +43,6 @@ struct wr_frame {
     struct wr_msg **msgs;
     struct wr_slice segs[];
 };
-/* A frame without a head, for bytes that are framed already (what wslay wants to say). */
-struct wr_frame *plane__frame_raw(struct wr_slice bytes);
 
 /* ---- connection ---- */
 struct plane__slot {
@@ -87,16 +91,35 @@ struct wr_conn {
     int64_t ping_ms_at;                     /* ping sent and not answered; 0 = none */
     int64_t progress_ms;                    /* last byte taken by the peer, or first queued */
     int64_t close_ms;                       /* deadline of closing */
-    uint32_t queue_bytes, queue_ms, ping_ms, pong_ms, max_message;
+    int64_t message_ms;                     /* TCP: when the last whole message came */
+    int64_t since_ms;                       /* when it came */
+    struct wr_listener *listener;           /* whose share of its address it takes, or NULL */
+    struct plane__tail *tail;               /* TCP: bytes of a message that is not whole */
+    uint32_t queue_bytes, queue_ms, ping_ms, pong_ms, max_message, idle_ms;
+    uint32_t dropped_kib; /* after our end of file */
+    struct wr_addr peer;
     uint16_t close_code;
-    uint8_t transport, policy, state;
-    bool paused, armed_out, dirty, skipping, was_shut, by_peer;
+    uint8_t transport, policy, state, kind;
+    bool paused, armed_out, dirty, skipping, was_shut, by_peer, is_internal;
+    bool eof;          /* the peer ended its half: nothing is to be read any more */
+    bool lost;         /* found inside of a callback: the next flush ends it */
+    bool again;        /* `drained` is asked for */
+    bool more;         /* MSG_MORE */
+    bool file_blocked; /* sendfile found no room */
     char *reason; /* of the close, or NULL */
 };
 #define CONN_MAGIC 0x636f6e6eu
 
 /* ---- threads ---- */
-enum plane__item_kind { ITEM_ADOPT = 1, ITEM_POST, ITEM_SEND, ITEM_EACH, ITEM_DRAIN, ITEM_END };
+enum plane__item_kind {
+    ITEM_ADOPT = 1,
+    ITEM_POST,
+    ITEM_SEND,
+    ITEM_EACH,
+    ITEM_WALK,
+    ITEM_DRAIN,
+    ITEM_END
+};
 struct plane__item {
     struct plane__item *next;
     enum plane__item_kind kind;
@@ -117,6 +140,12 @@ struct plane__item {
             wr_member_fn fn;
             struct wr_msg *arg;
         } each;
+        struct {
+            uint32_t slot, n;
+            wr_conn_seen_fn fn;
+            wr_page_done_fn done;
+            void *ctx;
+        } walk;
         struct {
             char *reason;
         } drain;
@@ -145,7 +174,11 @@ struct plane__thread {
     int64_t rest_until_us; /* no round of writing before */
     struct wr_conn *wheel[PLANE__WHEEL_SLOTS];
     int64_t wheel_at_ms; /* slots before this are done */
-    uint32_t nconns;
+    uint32_t nconns, nwheel; /* connections; those on the wheel */
+    atomic_uint load;        /* nconns, for the others to see */
+    int spare;               /* a descriptor to refuse a client with when there is no other */
+    bool is_deaf;            /* it accepts no more */
+    int64_t accept_at_ms;    /* accepting pauses until then; 0: it does not */
     bool ended, draining;
     struct plane__reader *pool;
     uint32_t npool;
@@ -160,6 +193,9 @@ struct wr_plane {
     pthread_cond_t changed;
     atomic_uint waiters;
     struct plane__thread *threads;
+    struct wr_listener *listeners[PLANE__LISTENERS];
+    atomic_uint nlisteners;
+    _Atomic int64_t starved_ms; /* when descriptors were out last */
 };
 
 struct plane__entry {
@@ -186,6 +222,36 @@ void plane__post(struct plane__thread *t, struct plane__item *it);
 void plane__schedule(struct wr_conn *c, int64_t due_ms); /* visit it then, or earlier */
 struct wr_conn *plane__find(struct plane__thread *t, uint64_t id);
 void plane__signal(struct wr_plane *p);
+wr_err plane__reserve(struct wr_plane *p);
+void plane__release(struct wr_plane *p);
+struct wr_conn *conn__new(int fd, const struct wr_conn_opts *o);
+void conn__options(struct wr_conn *c, const struct wr_conn_opts *o);
+void plane__start(struct plane__thread *t, struct wr_conn *c); /* from here on it is the thread's */
+/* The same from another thread; copies early. False: no memory, nothing was done. */
+bool plane__hand(struct plane__thread *t, struct wr_conn *c, struct wr_slice early);
+void plane__drain_one(struct wr_conn *c, const char *reason);
+
+/* listen.c */
+#define LISTEN_MAGIC 0x6c697374u
+void listen__accept(struct plane__thread *t, struct wr_listener *l);
+void listen__arm(struct plane__thread *t, bool on);  /* all listeners, in this thread's epoll */
+void listen__resume(struct plane__thread *t);        /* when a pause is over */
+void listen__leave(struct wr_listener *l, const struct wr_addr *peer); /* gives its place in the share back */
+void listen__thread_ended(struct plane__thread *t);  /* accepts no more; the last one closes the sockets */
+void listen__free(struct wr_plane *p);
+
+/* addr.c */
+struct sockaddr_storage;
+void addr__from(const struct sockaddr_storage *ss, struct wr_addr *out);
+void addr__local(int fd, struct wr_addr *out);
+
+/* split.c: the reading side of TCP */
+void split__feed(struct wr_conn *c, const uint8_t *p, size_t n);
+void split__resume(struct wr_conn *c);
+void split__drop(struct wr_conn *c);
+
+/* walk.c */
+void walk__run(struct plane__thread *t, struct plane__item *it);
 static inline uint32_t plane__thread_of(uint64_t id)
 {
     return (uint32_t)(id >> 56) & 0xff;
@@ -224,14 +290,12 @@ int64_t ws__incomplete_since(const struct wr_conn *c);
 void ws__drop(struct wr_conn *c);
 void ws__pool_free(struct plane__thread *t);
 
-/* fds.c */
-void fds__set(int fd, bool owned);
-
 /* metrics shared by the files (metrics.c) */
 extern struct wr_gauge plane__g_conns, plane__g_inbox;
 extern struct wr_counter plane__m_accepted, plane__m_closed, plane__m_slow, plane__m_media_dropped,
     plane__m_media_stalled, plane__m_sent_frames, plane__m_sent_bytes, plane__m_send_calls,
     plane__m_received, plane__m_protocol_errors, plane__m_dead_peers, plane__m_inbox_full,
-    plane__m_refused;
+    plane__m_refused, plane__m_share_full, plane__m_no_descriptors, plane__m_stream_stalled,
+    plane__m_tcp_idle;
 
 #endif

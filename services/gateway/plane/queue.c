@@ -155,7 +155,7 @@ void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
                 slow(c);
             return;
         }
-    } else if (!chat_admits(c, f)) {
+    } else if (c->policy == WR_QUEUE_CHAT && !chat_admits(c, f)) {
         return;
     }
     bool first = c->q.n == 0;
@@ -163,8 +163,9 @@ void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
         slow(c); /* no memory for one pointer: as if the queue were full */
         return;
     }
-    if (first && c->policy == WR_QUEUE_MEDIA)
-        plane__schedule(c, c->t->now_ms + PLANE__MEDIA_STALL_MS);
+    if (first && c->policy != WR_QUEUE_CHAT)
+        plane__schedule(c, c->t->now_ms + (c->policy == WR_QUEUE_MEDIA ? PLANE__MEDIA_STALL_MS
+                                                                      : PLANE__STREAM_STALL_MS));
     conn__dirty(c);
 }
 

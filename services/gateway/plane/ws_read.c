@@ -166,7 +166,7 @@ static void end(struct wr_conn *c, struct plane__reader *r)
 {
     uint16_t sent = wslay_event_get_status_code_sent(r->ctx);
     struct wr_frame *last = r->out.n && !r->out.failed
-                                ? plane__frame_raw(wr_slice_of(r->out.p, r->out.n))
+                                ? wr_frame_plain(wr_slice_of(r->out.p, r->out.n))
                                 : NULL;
     if (r->peer_closed) {
         conn__begin_close(c, c->close_code ? c->close_code : 1005, "closed by the client", last);
@@ -215,7 +215,7 @@ void ws__feed(struct wr_conn *c, const uint8_t *p, size_t n)
     }
     if (r->out.n && c->state == CONN_OPEN) { /* a pong */
         struct wr_frame *f = r->out.failed ? NULL
-                                           : plane__frame_raw(wr_slice_of(r->out.p, r->out.n));
+                                           : wr_frame_plain(wr_slice_of(r->out.p, r->out.n));
         if (f) {
             wr_conn_send(c, f);
             wr_frame_unref(f);
