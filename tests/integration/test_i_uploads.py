@@ -239,7 +239,7 @@ def test_a_reader_that_pauses_gets_the_end_too(room):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.settimeout(30 * SLOW)
         s.connect(("127.0.0.1", room.gateway.port))
-        s.sendall(request("GET", path_of(room.gateway, url)))
+        s.sendall(request("GET", path_of(room.gateway, url), Connection="close"))
         time.sleep(8)  # a closing connection is given 5 s
         answer = b""
         while got := s.recv(65536):

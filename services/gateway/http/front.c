@@ -6,8 +6,10 @@
  *
  * One request is under way at a time, so that answers keep the order of the requests; bytes behind it stay in the kernel,
  * or in `in` when one read brought them. */
+#include "ahead.h"
 #include "http_priv.h"
 #include "wr_clock.h"
+#include "wr_id.h"
 #include "wr_log.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,7 @@ struct http__front {
     enum state state;
     uint32_t no;
     bool keep, is_paused, is_draining, is_closing;
+    bool owes_continue; /* the client waits for 100, and the body was not wanted yet */
     /* bytes that were read and not used */
     uint8_t *in;
     size_t n_in, cap_in, scanned;
@@ -46,6 +49,8 @@ struct http__front {
 struct sending {
     int fd;
     uint64_t offset, left;
+    uint64_t here_until; /* bytes before it need no disk */
+    bool is_reading;     /* those at offset are brought from it */
     /* pieces: */
     const struct wr_http_source *source;
     void *user;
@@ -293,11 +298,58 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     return true;
 }
 
+/* Bytes of a file on their way from the disk. */
+struct reading {
+    struct wr_plane *plane;
+    struct wr_conn_id conn;
+    uint32_t no;
+    uint64_t until;
+};
+
+static void file_turn(struct http__front *f);
+
+static void handle_here(struct wr_conn *c, void *arg)
+{
+    struct reading *r = arg;
+    struct http__front *f = c ? front_of(c) : NULL;
+    if (f && f->state == FRONT_FILE && f->no == r->no) {
+        f->out->is_reading = false;
+        f->out->here_until = r->until;
+        file_turn(f);
+    }
+    free(r);
+}
+
+static void tell_here(void *ctx)
+{
+    struct reading *r = ctx;
+    wr_plane_post(r->plane, r->conn, handle_here, r);
+}
+
+/* The next turn's bytes need no disk. False: somebody else waits for it, and then the turn comes. */
+static bool is_here(struct http__front *f)
+{
+    struct sending *s = f->out;
+    size_t n = (size_t)WR_MIN(s->left, HTTP__FILE_TURN);
+    if (s->offset < s->here_until || !f->h->ahead || http__ahead_is_here(s->fd, s->offset, n))
+        return true;
+    n = (size_t)WR_MIN(s->left, HTTP__AHEAD_BYTES);
+    struct reading *r = malloc(sizeof *r);
+    if (r)
+        *r = (struct reading){f->h->plane, wr_conn_id(f->c), f->no, s->offset + n};
+    s->is_reading = r && http__ahead_read(f->h->ahead, s->fd, s->offset, n, tell_here, r);
+    if (!s->is_reading)
+        free(r);
+    return !s->is_reading;
+}
+
 /* One turn of a file: half a MiB at most, so that the thread's others have theirs. */
 static void file_turn(struct http__front *f)
 {
     struct sending *s = f->out;
     uint64_t turn = HTTP__FILE_TURN;
+    if (s->is_reading || !is_here(f))
+        return;
     while (s->left && turn) {
         ptrdiff_t n = wr_conn_send_file(f->c, s->fd, s->offset, (size_t)WR_MIN(s->left, turn));
         if (n == -1) /* shorter than was promised */
@@ -479,8 +531,9 @@ void wr_http_give_up(struct wr_http_to to)
 
 static void say_continue(struct http__front *f)
 {
-    if (f->ask->expects_continue && !f->n_in)
+    if (f->owes_continue)
         say(f, wr_frame_plain(wr_slice_str("HTTP/1.1 100 Continue\r\n\r\n")));
+    f->owes_continue = false;
 }
 
 static void submit(struct http__front *f)
@@ -556,6 +609,8 @@ static bool is_too_long(const struct http__front *f)
 static void flow(struct http__front *f)
 {
     enum wr_http_body_end how = 0;
+    if (!f->body->is_paused)
+        say_continue(f);
     if (f->n_in && !f->body->is_paused) {
         uint8_t *in = f->in; /* a callback does not change it, but the memory is given back below */
         size_t used = http__body_feed(f->body, in, f->n_in, &how);
@@ -578,6 +633,8 @@ static void flow(struct http__front *f)
 void http__front_body_paused(struct http__front *f, bool pause)
 {
     pause_reading(f, pause);
+    if (!pause)
+        say_continue(f);
     if (!pause) /* what was read already waits in `in`: looked at in the next turn */
         wr_conn_again(f->c);
 }
@@ -596,7 +653,8 @@ static bool begin_body(struct http__front *f, const struct wr_http_body_ops *ops
         wr_conn_cut(f->c);
         return false;
     }
-    say_continue(f);
+    /* Who takes it may want to refuse it first: it is said when it is not paused any more. */
+    f->owes_continue = f->ask->expects_continue && !f->n_in;
     wr_conn_wake(f->c, LOOK_MS);
     pause_reading(f, false);
     return true;
