@@ -4,7 +4,7 @@
 include(CMakePackageConfigHelpers)
 
 set(WR_HEADERS_TO ${CMAKE_INSTALL_INCLUDEDIR}/watchroom)
-foreach(module base plugin media metrics bus config)
+foreach(module base json plugin media metrics bus config)
   file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/${module}/wr_*.h)
   list(FILTER headers EXCLUDE REGEX "(_priv|_kinds)\\.h$")
   install(FILES ${headers} DESTINATION ${WR_HEADERS_TO})

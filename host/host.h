@@ -24,6 +24,7 @@ struct host_options {
     const char *config;              /* --config, else WATCHROOM_CONFIG */
     const char *web;                 /* --web */
     bool split;                      /* --split */
+    bool help;                       /* --help */
     const char *sets[HOST_MAX_SETS]; /* --set key=value */
     size_t num_sets;
     char **argv; /* the whole command line, for the supervisor to hand on */
@@ -53,10 +54,14 @@ int host_backoff_ms(size_t *failures, int64_t lived_ms);
 
 /* "watchroom: ..." on standard error. */
 void host_say(const char *fmt, ...) WR_PRINTF(1, 2);
-/* Where to point a browser, and who else may: on standard output. */
+/* Where to point a browser, where its data is, and who else may: on standard output. */
 void host_greet(const struct wr_config *c);
-/* Makes the data folder and sees that it can be written. Prints what is wrong; false then. */
+/* Makes the data folder and sees that it can be written; says when it is new while another one is near. Prints what is wrong;
+ * false then. */
 bool host_prepare_data(const struct wr_config *c);
+/* Writes a folder that holds a log and is near the one that is to be made: that of the folder above, or of the tree that the
+ * executable was built in. False when there is none. */
+bool host_data_nearby(const char *data, char *out, size_t n);
 /* Replaces an address that means "every address" by loopback, to dial it from here. */
 void host_dial_address(const char *listen, char *out, size_t n);
 

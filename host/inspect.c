@@ -2,6 +2,7 @@
  *
  * `watchroom plugins` and `watchroom check`: what is there, and whether the configuration fits it. */
 #include "host.h"
+#include "wr_protocol.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +61,32 @@ static bool names_known(const struct wr_plugins *p, const char *key, enum wr_plu
     return ok;
 }
 
+/* Of protocols that are there: does the gateway serve where they want to be? */
+static bool protocols_served(const struct wr_plugins *p, const char *list)
+{
+    bool ok = true;
+    for (const char *at = list; *at;) {
+        char name[128];
+        struct wr_errmsg why = {{0}};
+        size_t n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)WR_MIN(n, sizeof name - 1), at);
+        const struct wr_protocol_plugin *one = wr_plugins_find(p, WR_KIND_PROTOCOL, name);
+        if (one && wr_protocol_served(one, &why) != WR_OK) {
+            host_say("gateway.protocols: %s", why.text);
+            ok = false;
+        }
+        at += n + (at[n] == ',');
+    }
+    return ok;
+}
+
+static bool policy_known(const struct wr_plugins *p, const char *auth)
+{
+    char name[128]; /* without the arguments, which may have commas */
+    snprintf(name, sizeof name, "%.*s", (int)WR_MIN(strcspn(auth, "="), sizeof name - 1), auth);
+    return strcmp(name, "open") == 0 || names_known(p, "gateway.auth", WR_KIND_AUTH, name);
+}
+
 int host_check(const struct host_options *o)
 {
     struct wr_config *c = host_config_load(o);
@@ -70,6 +97,8 @@ int host_check(const struct host_options *o)
         ok = names_known(p, "hub.filters", WR_KIND_FILTER, c->hub.filters) && ok;
         ok = names_known(p, "filestore.blob", WR_KIND_BLOB, c->filestore.blob) && ok;
         ok = names_known(p, "gateway.protocols", WR_KIND_PROTOCOL, c->gateway.protocols) && ok;
+        ok = protocols_served(p, c->gateway.protocols) && ok;
+        ok = policy_known(p, c->gateway.auth) && ok;
         ok = names_known(p, "gateway.muxers", WR_KIND_MUXER, c->gateway.muxers) && ok;
         if (ok) {
             printf("%s is fine: %zu stream%s, %zu room%s, page on %s, data in %s\n",

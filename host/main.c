@@ -35,7 +35,8 @@ static int help(void)
           "flags:\n"
           "  --listen ADDRESS:PORT      of the page (127.0.0.1:8000); for another service, of its "
           "calls (events: PORT + 1)\n"
-          "  --health ADDRESS:PORT      of /healthz and /metrics (127.0.0.1:8001); off = none\n"
+          "  --health ADDRESS:PORT      of /healthz and /metrics (127.0.0.1, the port after "
+          "--listen's); off = none\n"
           "  --data DIR                 messages and files live there (./data)\n"
           "  --config FILE              YAML, see examples/watchroom.yml; else $WATCHROOM_CONFIG\n"
           "  --web DIR                  the built page, when it is not found by itself\n"
@@ -44,7 +45,8 @@ static int help(void)
           "\n"
           "Every key of the configuration is a variable too: gateway.listen is "
           "WATCHROOM_GATEWAY_LISTEN.\n"
-          "WATCHROOM_LOG=debug|info|warn|error chooses what is logged.\n",
+          "WATCHROOM_LOG_LEVEL=debug|info|warn|error and WATCHROOM_LOG_FORMAT=text|json choose how "
+          "it logs.\n",
           stdout);
     return HOST_OK;
 }
@@ -74,7 +76,9 @@ int main(int argc, char **argv)
                     {"health", host_health}};
     for (size_t i = 0; i < WR_ARRAY_LEN(commands); i++)
         if (!strcmp(command, commands[i].name))
-            return host_options_parse(argc, argv, &o) ? commands[i].run(&o) : HOST_USAGE;
+            return !host_options_parse(argc, argv, &o) ? HOST_USAGE
+                   : o.help                            ? help()
+                                                       : commands[i].run(&o);
     host_say(
         "there is no command \"%.40s\"; there are: serve, plugins, check, health, version, help",
         command);

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEFAULT_PORT 8000
+#define DEFAULT_HEALTH "127.0.0.1:8001"
+
 static bool is_service(const char *s)
 {
     for (size_t i = 0; i < HOST_SERVICES; i++)
@@ -39,6 +42,8 @@ static bool parse_flag(struct host_options *o, int *i)
 {
     const char *flag = o->argv[*i];
     const char *equals = strchr(flag, '=');
+    if (!strcmp(flag, "--help") || !strcmp(flag, "-h"))
+        return o->help = true;
     if (!strcmp(flag, "--split")) {
         o->split = true;
         return true;
@@ -130,6 +135,17 @@ static bool apply_sets(struct wr_config *c, const struct host_options *o)
     return true;
 }
 
+/* Health moves with the page when nobody said where it is to be, so that a second server needs one flag and not two. */
+static bool place_health(struct wr_config *c)
+{
+    char address[32];
+    unsigned long port = strtoul(strrchr(c->gateway.listen, ':') + 1, NULL, 10);
+    if (port == DEFAULT_PORT || strcmp(c->gateway.health, DEFAULT_HEALTH) != 0)
+        return true;
+    snprintf(address, sizeof address, "127.0.0.1:%lu", port && port < 65535 ? port + 1 : 0);
+    return set(c, "--health", "gateway.health", address);
+}
+
 struct wr_config *host_config_load(const struct host_options *o)
 {
     struct wr_config *c = NULL;
@@ -145,6 +161,7 @@ struct wr_config *host_config_load(const struct host_options *o)
     if (ok && o->listen)
         ok = to_gateway ? set(c, "--listen", "gateway.listen", o->listen)
                         : set_bus_listen(c, o->service, o->listen);
+    ok = ok && (o->health || place_health(c));
     if (!ok)
         wr_config_free(&c);
     return c;

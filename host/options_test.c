@@ -184,6 +184,37 @@ static void test_the_gateway_takes_an_address_in_each_of_its_forms(void **state)
     wr_config_free(&c);
 }
 
+static void test_health_moves_with_the_page_unless_it_was_placed(void **state)
+{
+    static const struct {
+        const char *listen, *health, *is;
+    } table[] = {{"9000", NULL, "127.0.0.1:9001"},
+                 {"0.0.0.0:8000", NULL, "127.0.0.1:8001"},
+                 {"0.0.0.0:9000", NULL, "127.0.0.1:9001"},
+                 {"127.0.0.1:65535", NULL, "127.0.0.1:0"},
+                 {"127.0.0.1:0", NULL, "127.0.0.1:0"},
+                 {"9000", "127.0.0.1:8001", "127.0.0.1:8001"},
+                 {"9000", "off", ""}};
+    (void)state;
+    for (size_t i = 0; i < WR_ARRAY_LEN(table); i++) {
+        assert_true(table[i].health
+                        ? parse("--listen", table[i].listen, "--health", table[i].health)
+                        : parse("--listen", table[i].listen));
+        struct wr_config *c = loaded();
+        assert_string_equal(c->gateway.health, table[i].is);
+        wr_config_free(&c);
+    }
+}
+
+static void test_help_is_a_flag_of_every_command(void **state)
+{
+    (void)state;
+    assert_true(parse("hub", "--help"));
+    assert_true(o.help);
+    assert_true(parse("-h"));
+    assert_true(o.help);
+}
+
 static void test_another_service_listens_on_a_port_and_the_one_after_it(void **state)
 {
     static const char *const wrong[] = {"7101", ":7101", "10.0.0.1", "10.0.0.1:x",
@@ -302,6 +333,8 @@ int main(void)
         T(test_more_sets_than_there_is_room_for_are_refused_as_that),
         T(test_flags_are_on_top_of_the_configuration),
         T(test_the_gateway_takes_an_address_in_each_of_its_forms),
+        T(test_health_moves_with_the_page_unless_it_was_placed),
+        T(test_help_is_a_flag_of_every_command),
         T(test_another_service_listens_on_a_port_and_the_one_after_it),
         T(test_a_bus_address_is_of_the_calls_alone),
         T(test_what_the_configuration_refuses_is_said_with_its_flag),

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -61,9 +62,43 @@ static bool make_folder(const char *path)
     }
 }
 
+static bool holds_log(const char *folder)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%.4000s/hub/room.db", folder);
+    return access(path, F_OK) == 0;
+}
+
+bool host_data_nearby(const char *data, char *out, size_t n)
+{
+    char program[4096];
+    ssize_t got = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (data[0] == '/')
+        return false; /* somebody meant exactly that one */
+    snprintf(out, n, "../data");
+    if (holds_log(out))
+        return true;
+    program[got > 0 ? got : 0] = '\0';
+    char *build = strstr(program, "/build/");
+    if (!build)
+        return false;
+    snprintf(out, n, "%.*s/data", (int)(build - program), program);
+    return holds_log(out);
+}
+
+static void tell_of_others(const struct wr_config *c)
+{
+    char other[4200];
+    if (access(c->data, F_OK) != 0 && host_data_nearby(c->data, other, sizeof other))
+        host_say("%s is new and empty; there is a folder with messages at %s: start with --data %s "
+                 "if you mean that one",
+                 c->data, other, other);
+}
+
 bool host_prepare_data(const struct wr_config *c)
 {
     char probe[4200];
+    tell_of_others(c);
     if (!make_folder(c->data)) {
         host_say("data folder %s cannot be made: %s; choose another with --data", c->data,
                  strerror(errno));
@@ -99,11 +134,13 @@ void host_dial_address(const char *listen, char *out, size_t n)
 
 void host_greet(const struct wr_config *c)
 {
-    char address[128];
+    char address[128], data[PATH_MAX];
     const char *listen = c->gateway.listen;
     bool loopback = !strncmp(listen, "127.", 4) || !strncmp(listen, "[::1]", 5);
     host_dial_address(listen, address, sizeof address);
     printf("Watchroom is open: http://%s/\n", address);
+    if (realpath(c->data, data))
+        printf("Messages and files are in %s\n", data);
     if (loopback)
         printf("Whoever uses this machine can read, write and upload: there are no tokens yet.\n");
     else
@@ -240,6 +277,22 @@ static void follow_parent(void)
         _exit(HOST_FAILED); /* it died before the request */
 }
 
+static void set_up_log(const struct host_options *o, const struct wr_config *c)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(levels); i++)
+        if (!strcmp(c->log.level, levels[i]))
+            wr_log_set_level((enum wr_log_level)i);
+    wr_log_set_format(!strcmp(c->log.format, "json") ? WR_LOG_JSON : WR_LOG_TEXT);
+    if (!o->service)
+        return;
+    /* Four of us may write to one terminal and stand in one `ps`. */
+    char name[16];
+    wr_log_set_service(o->service);
+    snprintf(name, sizeof name, "wr-%s", o->service);
+    (void)prctl(PR_SET_NAME, name);
+}
+
 int host_serve(const struct host_options *o)
 {
     struct wr_service_env env = {0};
@@ -251,6 +304,7 @@ int host_serve(const struct host_options *o)
     if (!c)
         return HOST_USAGE;
     code = HOST_FAILED;
+    set_up_log(o, c);
     bool needs_data = !o->service || !strcmp(o->service, "hub") || !strcmp(o->service, "filestore");
     if (needs_data && !host_prepare_data(c))
         goto out;

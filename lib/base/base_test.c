@@ -20,6 +20,7 @@
 #include "wr_err.h"
 #include "wr_fd.h"
 #include "wr_id.h"
+#include "wr_log.h"
 #include "wr_map.h"
 #include "wr_msg.h"
 #include "wr_pb.h"
@@ -110,16 +111,6 @@ static void test_map_that_churns_does_not_grow_without_bound(void **s)
     }
     assert_true(m.cap <= 64);
     wr_map_free(&m);
-}
-
-static void test_json_string_is_escaped_and_valid(void **s)
-{
-    (void)s;
-    struct wr_buf b = {0};
-    wr_buf_json(&b, "a\"\\\n\x01\xff\xe4\xbd\xa0", 9);
-    wr_buf_char(&b, '\0');
-    assert_string_equal((char *)b.p, "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xe4\xbd\xa0\"");
-    wr_buf_free(&b);
 }
 
 static void test_base64_comes_back_and_ends_where_it_ends(void **s)
@@ -302,6 +293,48 @@ static void test_a_descriptor_crosses_a_unix_socket(void **s)
     close(in[1]);
 }
 
+/* What one call writes to standard error. */
+static void logged(char *out, size_t n, const char *text)
+{
+    int pair[2], before = dup(2);
+    assert_int_equal(pipe(pair), 0);
+    assert_true(before >= 0 && dup2(pair[1], 2) == 2);
+    wr_log(WR_LOG_WARN, "test.line", "%s", text);
+    (void)dup2(before, 2);
+    (void)close(before);
+    (void)close(pair[1]);
+    ssize_t got = read(pair[0], out, n - 1);
+    (void)close(pair[0]);
+    out[got > 0 ? got : 0] = 0;
+}
+
+static void test_log_lines_cannot_be_forged_in_either_form(void **s)
+{
+    char line[4096], big[3000];
+    (void)s;
+    wr_log_set_format(WR_LOG_TEXT);
+    logged(line, sizeof line, "a=1\nfake line");
+    assert_string_equal(line + 24, " warn  test.line a=1?fake line\n");
+    wr_log_set_service("hub");
+    logged(line, sizeof line, "a=1");
+    assert_string_equal(line + 24, " warn  hub test.line a=1\n");
+    wr_log_set_format(WR_LOG_JSON);
+    logged(line, sizeof line, "say \"\xe6\x96\x87\" \\ \xff end\n");
+    assert_non_null(
+        strstr(line, "\"level\":\"warn\",\"service\":\"hub\",\"event\":\"test.line\",\"message\":"
+                     "\"say \\\"\xe6\x96\x87\\\" \\\\ \xef\xbf\xbd end?\"}\n"));
+    memset(big, '"', sizeof big - 1);
+    big[sizeof big - 1] = 0;
+    logged(line, sizeof line, big);
+    assert_string_equal(line + strlen(line) - 3, "\"}\n");
+    size_t slashes = 0;
+    for (const char *p = line + strlen(line) - 4; *p == '\\'; p--)
+        slashes++;
+    assert_int_equal(slashes % 2, 0); /* the last escape is whole */
+    wr_log_set_service(NULL);
+    wr_log_set_format(WR_LOG_TEXT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,13 +348,13 @@ int main(void)
         cmocka_unit_test(test_wrapped_msg_is_released_once_at_last_unref),
         cmocka_unit_test(test_map_keeps_entries_through_growth_and_deletes),
         cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
-        cmocka_unit_test(test_json_string_is_escaped_and_valid),
         cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
         cmocka_unit_test(test_pb_length_past_the_end_is_bad),
         cmocka_unit_test(test_names_that_would_leave_a_path_are_refused),
         cmocka_unit_test(test_cond_wait_ends_at_its_deadline),
+        cmocka_unit_test(test_log_lines_cannot_be_forged_in_either_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

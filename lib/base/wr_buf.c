@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Growing buffers, and the UTF-8 check that JSON writing needs. */
+ * Growing buffers, and the check for UTF-8. */
 #include "wr_buf.h"
 
 #include <stdio.h>
@@ -118,34 +118,4 @@ bool wr_utf8_valid(const void *bytes, size_t n)
         n -= len;
     }
     return true;
-}
-
-void wr_buf_json(struct wr_buf *b, const char *s, size_t n)
-{
-    const uint8_t *p = (const uint8_t *)(n ? s : ""), *end = p + n;
-    wr_buf_char(b, '"');
-    while (p < end) {
-        const uint8_t *plain = p;
-        while (p < end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
-            p++;
-        wr_buf_add(b, plain, (size_t)(p - plain));
-        if (p == end)
-            break;
-        unsigned len = wr_utf8_len(p, (size_t)(end - p));
-        if (len > 1) {
-            wr_buf_add(b, p, len);
-            p += len;
-            continue;
-        }
-        if (len == 0)
-            wr_buf_str(b, "\xef\xbf\xbd");
-        else if (*p == '"' || *p == '\\')
-            wr_buf_fmt(b, "\\%c", *p);
-        else if (*p == '\n')
-            wr_buf_str(b, "\\n");
-        else
-            wr_buf_fmt(b, "\\u%04x", *p);
-        p++;
-    }
-    wr_buf_char(b, '"');
 }

@@ -25,8 +25,6 @@ WR_API void wr_buf_char(struct wr_buf *b, char c);
 WR_API void wr_buf_fmt(struct wr_buf *b, const char *fmt, ...) WR_PRINTF(2, 3);
 WR_API void wr_buf_u64(struct wr_buf *b, uint64_t v);                /* decimal */
 WR_API void wr_buf_be(struct wr_buf *b, uint64_t v, unsigned bytes); /* big endian, 1 to 8 bytes */
-/* A JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
-WR_API void wr_buf_json(struct wr_buf *b, const char *s, size_t n);
 static inline void wr_buf_slice(struct wr_buf *b, struct wr_slice s)
 {
     wr_buf_add(b, s.p, s.n);

@@ -9,9 +9,13 @@
 #define MIB (1024u * 1024u)
 #define NO_MAX UINT64_MAX
 
+/* Those without a section come first. */
 const struct config_key config__keys[] = {
     {"data", CONFIG_TEXT, AT(data), 1, 4000, "./data", NULL},
     {"plugin_path", CONFIG_TEXT, AT(plugin_path), 0, 4000, "", NULL},
+
+    {"log.level", CONFIG_CHOICE, AT(log.level), 1, 0, "info", "debug info warn error"},
+    {"log.format", CONFIG_CHOICE, AT(log.format), 1, 0, "text", "text json"},
 
     {"gateway.listen", CONFIG_LISTEN, AT(gateway.listen), 1, 0, "127.0.0.1:8000", NULL},
     {"gateway.health", CONFIG_LISTEN, AT(gateway.health), 0, 0, "127.0.0.1:8001", NULL},
@@ -38,6 +42,7 @@ const struct config_key config__keys[] = {
     {"gateway.protocols", CONFIG_LIST, AT(gateway.protocols), 1, 4000, "text,centrifuge-json",
      NULL},
     {"gateway.muxers", CONFIG_LIST, AT(gateway.muxers), 1, 4000, "fmp4,flv", NULL},
+    {"gateway.auth", CONFIG_TEXT, AT(gateway.auth), 1, 4000, "open", NULL},
 
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
     {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},
@@ -79,6 +84,6 @@ const struct config_key config__history_keys[] = {
 };
 const size_t config__num_history_keys = WR_ARRAY_LEN(config__history_keys);
 
-const char *const config__sections[] = {"gateway", "hub",     "ingest", "filestore",
-                                        "bus",     "streams", "rooms"};
+const char *const config__sections[] = {"log",       "gateway", "hub",     "ingest",
+                                        "filestore", "bus",     "streams", "rooms"};
 const size_t config__num_sections = WR_ARRAY_LEN(config__sections);

@@ -104,6 +104,12 @@ static void test_stream_without_room_gets_one(void **s)
     assert_int_equal(c->num_rooms, 1);
     assert_string_equal(wr_config_room_named(c, wr_slice_str("cam"))->stream, "cam");
     wr_config_free(&c);
+    c = parsed("data: /d\nplugin_path: /a:/b\nlog: { level: warn, format: json }\n");
+    assert_string_equal(c->data, "/d");
+    assert_string_equal(c->plugin_path, "/a:/b");
+    assert_string_equal(c->log.level, "warn");
+    assert_string_equal(c->log.format, "json");
+    wr_config_free(&c);
     c = parsed("rooms: { office: {} }"); /* rooms alone: nothing is made up */
     assert_int_equal(c->num_streams, 0);
     assert_int_equal(c->num_rooms, 1);
@@ -134,6 +140,18 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
     assert_string_equal(c->gateway.listen, "0.0.0.0:9000");
     assert_int_equal(c->ingest.no_packet_ms, 3000);
     assert_int_equal(c->filestore.expire_hours, 48);
+    wr_config_free(&c);
+}
+
+/* Wherever they stand among those of sections, in the file and in the schema. */
+static void test_keys_of_no_section_are_known(void **s)
+{
+    (void)s;
+    struct wr_config *c = parsed("log: { format: json }\nplugin_path: /opt/x\ngateway: { auth: "
+                                 "\"deny=a+b\" }\ndata: /srv\n");
+    assert_string_equal(c->plugin_path, "/opt/x");
+    assert_string_equal(c->data, "/srv");
+    assert_string_equal(c->gateway.auth, "deny=a+b");
     wr_config_free(&c);
 }
 
@@ -329,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_stream_is_url_or_mapping),
         cmocka_unit_test(test_stream_without_room_gets_one),
         cmocka_unit_test(test_sizes_times_and_lists_are_read_with_units),
+        cmocka_unit_test(test_keys_of_no_section_are_known),
         cmocka_unit_test(test_unknown_keys_are_refused_with_the_nearest),
         cmocka_unit_test(test_wrong_types_are_refused),
         cmocka_unit_test(test_broken_yaml_names_the_line),

@@ -296,7 +296,9 @@ static wr_err top_pair(struct walk *w, void *ctx, const char *path, const char *
             return each_pair(w, name, value, rooms_pair, NULL);
         return each_pair(w, name, value, section_pair, NULL);
     }
-    for (size_t i = 0; i < config__num_keys && !strchr(config__keys[i].key, '.'); i++) {
+    for (size_t i = 0; i < config__num_keys; i++) {
+        if (strchr(config__keys[i].key, '.'))
+            continue; /* of a section */
         if (!strcmp(config__keys[i].key, name))
             return store(w, w->c, &config__keys[i], name, value);
         names[n++] = config__keys[i].key;

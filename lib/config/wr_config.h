@@ -25,6 +25,10 @@ struct wr_config_room {
 struct wr_config {
     char *file; /* "" when there is none */
     char *data; /* data folder; default "./data" */
+    struct {
+        char *level;  /* "debug", "info" (default), "warn", "error" */
+        char *format; /* "text" (default), "json" */
+    } log;
 
     struct {
         char *listen; /* "127.0.0.1:8000" */
@@ -47,6 +51,7 @@ struct wr_config {
         char *hosts;   /* names in Host that are the gateway's, comma-separated; "*" = any */
         char *protocols; /* plugin names, comma-separated; default "text,centrifuge-json" */
         char *muxers;    /* default "fmp4,flv" */
+        char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
     struct {
         char *store;   /* plugin name; default "sqlite" */

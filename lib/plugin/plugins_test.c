@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "wr_blob.h"
+#include "wr_auth.h"
 #include "wr_protocol.h"
 #include "wr_filter.h"
 #include "wr_metrics.h"
@@ -193,7 +194,7 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
     X(SERVICE, service, start)                 \
     X(SERVICE, service, drain)                 \
     X(SERVICE, service, stop)                  \
-    X(PROTOCOL, protocol, path)                \
+    X(PROTOCOL, protocol, endpoints)           \
     X(PROTOCOL, protocol, open)                \
     X(PROTOCOL, protocol, message)             \
     X(PROTOCOL, protocol, result)              \
@@ -223,7 +224,8 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
     X(BLOB, blob, sync)                        \
     X(BLOB, blob, read)                        \
     X(BLOB, blob, cut)                         \
-    X(BLOB, blob, space)
+    X(BLOB, blob, space)                       \
+    X(AUTH, auth, may)
 
 static const struct {
     enum wr_plugin_kind kind;
@@ -240,8 +242,10 @@ static const struct {
 static void test_each_required_slot_of_each_kind_is_missed_by_name(void **state)
 {
     (void)state;
-    static const char here;
-    const void *set = &here, *unset = NULL;
+    /* A slot that is a table is read: this one is whole, and ends for whoever reads it as another. */
+    static const struct wr_protocol_endpoint here[] = {
+        {WR_PROTOCOL_WEBSOCKET, "/x", NULL, 0, 0, NULL}, {0}};
+    const void *set = here, *unset = NULL;
     union {
         struct wr_plugin base;
         unsigned char bytes[1024];
@@ -267,6 +271,69 @@ static void test_each_required_slot_of_each_kind_is_missed_by_name(void **state)
     }
 }
 
+static void answers(const struct wr_protocol_endpoint *endpoints,
+                    const struct wr_protocol_variant *variants, wr_err table, wr_err served,
+                    const char *want)
+{
+    struct wr_errmsg why = {{0}};
+    const struct wr_protocol_plugin p = {
+        .base = {.name = "p"}, .endpoints = endpoints, .variants = variants};
+    assert_int_equal(wr_protocol_check(&p, &why), table);
+    if (table == WR_OK)
+        assert_int_equal(wr_protocol_served(&p, &why), served);
+    if (!strstr(why.text, want))
+        fail_msg("%s", why.text);
+}
+
+static ptrdiff_t split(struct wr_slice bytes)
+{
+    return (ptrdiff_t)bytes.n;
+}
+
+#define ENDPOINTS(...)                    \
+    (const struct wr_protocol_endpoint[]) \
+    {                                     \
+        __VA_ARGS__,                      \
+        {                                 \
+            0                             \
+        }                                 \
+    }
+
+static void test_tables_of_a_protocol_are_whole_and_served(void **state)
+{
+    (void)state;
+    const struct wr_protocol_variant nine[10] = {{"a", false}, {"b", true}, {"c", false},
+                                                 {"d", false}, {"e", true}, {"f", false},
+                                                 {"g", false}, {"h", true}, {"i", false}};
+    const struct wr_protocol_variant two[] = {{"a", false}, {"b", true}, {NULL, false}};
+    const struct wr_protocol_endpoint ws = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/x"},
+                                      sse = {.transport = WR_PROTOCOL_SSE, .at = "/x/sse"},
+                                      tcp = {.transport = WR_PROTOCOL_TCP, .at = "stt"},
+                                      split_tcp = {.transport = WR_PROTOCOL_TCP,
+                                                   .at = "stt",
+                                                   .split = split},
+                                      bare = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "x"},
+                                      nowhere = {.transport = WR_PROTOCOL_WEBSOCKET},
+                                      odd = {.transport = (enum wr_protocol_transport)77,
+                                             .at = "/x"};
+    answers(ENDPOINTS(ws), NULL, WR_OK, WR_OK, "");
+    answers(ENDPOINTS(ws, ws), two, WR_OK, WR_OK, "");
+    answers(ENDPOINTS({0}), NULL, WR_ERR_INVALID, WR_OK, "has no endpoint");
+    answers(ENDPOINTS(ws, bare), NULL, WR_ERR_INVALID, WR_OK, "begins without '/'");
+    answers(ENDPOINTS(nowhere), NULL, WR_ERR_INVALID, WR_OK, "without a place");
+    answers(ENDPOINTS(tcp), NULL, WR_ERR_INVALID, WR_OK, "without split");
+    answers(ENDPOINTS(odd), NULL, WR_ERR_INVALID, WR_OK, "unknown transport");
+    answers(ENDPOINTS(ws), nine, WR_ERR_INVALID, WR_OK, "more than 8 variants");
+    answers(ENDPOINTS(ws, sse), NULL, WR_OK, WR_ERR_UNAVAILABLE, "server-sent events at /x/sse");
+    answers(ENDPOINTS(split_tcp), NULL, WR_OK, WR_ERR_UNAVAILABLE, "TCP at stt");
+    const struct wr_protocol_plugin p = {.variants = two}, plain = {.variants = NULL};
+    assert_int_equal(wr_protocol_num_variants(&p), 2);
+    assert_int_equal(wr_protocol_num_variants(&plain), 1);
+    assert_false(wr_protocol_is_binary(&p, 0));
+    assert_true(wr_protocol_is_binary(&p, 1));
+    assert_false(wr_protocol_is_binary(&plain, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_other_abi_is_refused),
         cmocka_unit_test(test_each_required_slot_of_each_kind_is_missed_by_name),
         cmocka_unit_test(test_table_shorter_than_its_required_slots_is_refused),
+        cmocka_unit_test(test_tables_of_a_protocol_are_whole_and_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,8 +13,9 @@ struct wr_filter_msg {
     uint32_t kind; /* watchroom.v1.EntryKind */
     struct wr_slice user;
     struct wr_slice client;
+    struct wr_slice type; /* media type of data, empty = JSON: let pass what you do not know */
     struct wr_slice
-        data; /* JSON; set it to own bytes to change the message (valid until the next apply on this state) */
+        data; /* set it to own bytes of the same type to change the message (valid until the next apply on this state) */
 };
 
 enum wr_filter_verdict { WR_FILTER_PASS = 0, WR_FILTER_REFUSE };

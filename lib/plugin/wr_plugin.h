@@ -2,7 +2,7 @@
  *
  * What every plugin is: one const table, the only symbol that its shared object exports, named wr_plugin_table. A kind's
  * table begins with struct wr_plugin and goes on with the kind's slots (wr_service.h, wr_store.h, wr_filter.h,
- * wr_protocol.h, wr_muxer.h, wr_blob.h).
+ * wr_protocol.h, wr_muxer.h, wr_blob.h, wr_auth.h).
  *
  *     WR_PLUGIN_EXPORT const struct wr_filter_plugin wr_plugin_table = {
  *         .base = WR_PLUGIN_BASE(struct wr_filter_plugin, WR_KIND_FILTER, "shout", "1.0", "Upper-cases every line"),
@@ -12,7 +12,9 @@
  * The loader accepts the same ABI major and a minor that is not newer than its own. New slots go at the end of a kind's
  * table with a minor bump, and are read only when `size` covers them and they are not NULL (WR_PLUGIN_HAS).
  *
- * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`; what its slots are in 2 is told in wr_protocol.h.
+ * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`, with endpoints, variants, types of entries and calls
+ * (wr_protocol.h tells what its slots were); the kind `auth` has a table (wr_auth.h); entries in wr_store.h and messages in
+ * wr_filter.h have a type.
  * 2.1: a blob plugin may have `fd`. */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
@@ -31,7 +33,7 @@ enum wr_plugin_kind {
     WR_KIND_FILTER,   /* hub: may change or refuse a message */
     WR_KIND_MUXER,    /* gateway: coded frames to one container format */
     WR_KIND_BLOB,     /* filestore: bytes at rest */
-    WR_KIND_AUTH,     /* gateway: token to rights */
+    WR_KIND_AUTH,     /* gateway: who somebody is, and what he may do */
     WR_KIND_COUNT
 };
 

@@ -2,6 +2,7 @@
  *
  * The required slots of each kind, by name, so that a refusal can say which one is missing. */
 #include "wr_plugin_kinds.h"
+#include "wr_auth.h"
 #include "wr_blob.h"
 #include "wr_protocol.h"
 #include "wr_filter.h"
@@ -22,7 +23,7 @@
 static const struct wr_plugin_slot service[] = {SLOT(wr_service_plugin, start),
                                                 SLOT(wr_service_plugin, drain),
                                                 SLOT(wr_service_plugin, stop), END};
-static const struct wr_plugin_slot protocol[] = {SLOT(wr_protocol_plugin, path),
+static const struct wr_plugin_slot protocol[] = {SLOT(wr_protocol_plugin, endpoints),
                                                  SLOT(wr_protocol_plugin, open),
                                                  SLOT(wr_protocol_plugin, message),
                                                  SLOT(wr_protocol_plugin, result),
@@ -55,6 +56,8 @@ static const struct wr_plugin_slot blob[] = {SLOT(wr_blob_plugin, open),
                                              SLOT(wr_blob_plugin, space),
                                              END};
 
+static const struct wr_plugin_slot auth[] = {SLOT(wr_auth_plugin, may), END};
+
 static const struct {
     const char *name;
     const struct wr_plugin_slot *required;
@@ -66,7 +69,7 @@ static const struct {
     [WR_KIND_FILTER] = {"filter", filter},
     [WR_KIND_MUXER] = {"muxer", muxer},
     [WR_KIND_BLOB] = {"blob", blob},
-    [WR_KIND_AUTH] = {"auth", NULL},
+    [WR_KIND_AUTH] = {"auth", auth},
 };
 
 const struct wr_plugin_slot *wr_plugin_required_slots(enum wr_plugin_kind kind)

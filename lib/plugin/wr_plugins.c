@@ -6,6 +6,7 @@
 #include "wr_buf.h"
 #include "wr_log.h"
 #include "wr_plugin_kinds.h"
+#include "wr_protocol.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -86,7 +87,9 @@ wr_err wr_plugin_check(const struct wr_plugin *t, struct wr_errmsg *err)
             return WR_ERR_INVALID;
         }
     }
-    return WR_OK;
+    return t->kind == WR_KIND_PROTOCOL
+               ? wr_protocol_check((const struct wr_protocol_plugin *)(const void *)t, err)
+               : WR_OK;
 }
 
 static wr_err load_one(const struct wr_plugins *p, const char *path, struct loaded *out,

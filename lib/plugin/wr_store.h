@@ -29,7 +29,8 @@ struct wr_store_item {
     int64_t time_ms;
     struct wr_slice key;  /* idempotency key, empty = none */
     struct wr_slice info; /* encoded watchroom.v1.ClientInfo, may be empty */
-    struct wr_slice data; /* JSON */
+    struct wr_slice type; /* media type, empty = JSON */
+    struct wr_slice data; /* any bytes, not empty */
     /* results: */
     wr_err code; /* WR_OK, or why this item alone was refused */
     uint64_t offset;
@@ -43,7 +44,7 @@ struct wr_store_entry {
     uint64_t offset;
     uint32_t kind;
     int64_t time_ms;
-    struct wr_slice key, info, data;
+    struct wr_slice key, info, type, data;
 };
 /* False ends the reading: the caller has enough. */
 typedef bool (*wr_store_entry_fn)(void *ctx, const struct wr_store_entry *e);

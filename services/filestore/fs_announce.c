@@ -12,6 +12,7 @@
 #include "wr_bus.h"
 #include "wr_clock.h"
 #include "wr_id.h"
+#include "wr_json.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
 #include "wr_thread.h"
@@ -35,12 +36,12 @@ static void entry_json(struct wr_buf *b, struct fs_upload *u)
     wr_buf_str(b, "{\"type\":\"file\"");
     if (u->name[0]) {
         wr_buf_str(b, ",\"name\":");
-        wr_buf_json(b, u->name, strlen(u->name));
+        wr_json_put_str(b, u->name);
     }
     wr_buf_fmt(b, ",\"file\":{\"id\":\"%s\",\"name\":", u->id);
-    wr_buf_json(b, u->filename, strlen(u->filename));
+    wr_json_put_str(b, u->filename);
     wr_buf_fmt(b, ",\"size\":%llu,\"type\":", (unsigned long long)u->length);
-    wr_buf_json(b, u->filetype, strlen(u->filetype));
+    wr_json_put_str(b, u->filetype);
     wr_buf_fmt(b, ",\"sha256\":\"%s\",\"url\":\"/files/%s\"}}", hex, u->id);
 }
 

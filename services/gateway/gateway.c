@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The service `gateway`: builds its parts, runs them, takes them down. What the parts do is told where they are:
- * http/ (listening, routes, page files, hand-over), plane/ (every long-lived socket), rooms/ (clients, protocols, order),
- * live/ (viewers), files/ (uploads and downloads). */
+ * access/ (who somebody is, what he may do), http/ (listening, routes, page files, hand-over), plane/ (every long-lived socket),
+ * rooms/ (clients, protocols, order), live/ (viewers), files/ (uploads and downloads). */
 #include "wr_api.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
@@ -195,6 +195,7 @@ static void stop(void *state)
 #ifdef WR_HAS_FILES
     wr_files_stop(&g->files); /* the last read of a download comes back through bus and plane */
 #endif
+    wr_access_close(&g->env.access);
     wr_pages_close(&g->pages);
     free(g->plugins);
     g->plugins = NULL;
@@ -217,6 +218,8 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
     if (e == WR_OK)
         e = start_bus(g, err);
     if (e == WR_OK)
+        e = wr_access_open(c->gateway.auth, env->plugins, &g->env.access, err);
+    if (e == WR_OK)
         e = start_http(g, err);
     if (e == WR_OK)
         e = start_parts(g, err);
@@ -228,11 +231,11 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
         stop(g);
         return e;
     }
-    wr_info("gateway.start", "listen=http://%s/ health=%s page=%s instance=%s",
+    wr_info("gateway.start", "listen=http://%s/ health=%s page=%s auth=%s instance=%s",
             wr_http_address(g->env.http), g->health ? wr_http_address(g->health) : "none",
             wr_pages_folder(g->pages)[0] ? wr_pages_folder(g->pages) : "not-built",
-            wr_bus_instance(g->env.bus));
-    if (!is_loopback(c->gateway.listen))
+            wr_access_policy(g->env.access), wr_bus_instance(g->env.bus));
+    if (!is_loopback(c->gateway.listen) && strcmp(wr_access_policy(g->env.access), "open") == 0)
         wr_warn("gateway.open",
                 "listen=%s: everybody who reaches this address may read and write in every room; "
                 "this version has no tokens",

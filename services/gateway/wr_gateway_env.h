@@ -8,6 +8,7 @@
 #ifndef WR_GATEWAY_WR_GATEWAY_ENV_H
 #define WR_GATEWAY_WR_GATEWAY_ENV_H
 
+#include "wr_access.h"
 #include "wr_bus.h"
 #include "wr_config.h"
 #include "wr_http.h"
@@ -18,6 +19,7 @@
 struct wr_gateway_env {
     const struct wr_config *config;
     const struct wr_plugins *plugins;
+    struct wr_access *access;
     struct wr_bus *bus;
     struct wr_plane *plane;
     struct wr_http *http;

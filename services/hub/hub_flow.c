@@ -8,8 +8,9 @@
 #include "hub_priv.h"
 
 #include "hub_arena.h"
-#include "hub_json.h"
+#include "hub_type.h"
 #include "hub_wire.h"
+#include "wr_json.h"
 #include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_log.h"
@@ -92,12 +93,12 @@ static const struct {
     const char *name;
     void (*run)(struct hub_batch *b);
 } steps[] = {
-    {"take", step_take},         /* everything that is queued, or wait for the first */
-    {"decode", step_decode},     /* calls into items; what is malformed is answered here */
-    {"check", step_check},       /* names, sizes, JSON (made compact) */
-    {"filter", step_filter},     /* plugins, in the order of the configuration */
-    {"append", step_append},     /* ONE transaction, synced; gives each room's next offsets */
-    {"answer", step_answer},     /* each call its results: this is the acknowledgement */
+    {"take", step_take},     /* everything that is queued, or wait for the first */
+    {"decode", step_decode}, /* calls into items; what is malformed is answered here */
+    {"check", step_check},   /* names, sizes, types and what they promise; JSON is made compact */
+    {"filter", step_filter}, /* plugins, in the order of the configuration */
+    {"append", step_append}, /* ONE transaction, synced; gives each room's next offsets */
+    {"answer", step_answer}, /* each call its results: this is the acknowledgement */
     {"announce", step_announce}, /* one event a room to all gateways, in order */
     {"release", step_release},   /* the requests' bytes, which all of the above pointed into */
     {"trim", step_trim},         /* housekeeping of the store, one short step */
@@ -194,26 +195,36 @@ static void refuse(struct entry *e, wr_err code, const char *why)
     e->why = wr_slice_str(why);
 }
 
-/* Data as it will be stored: valid, on one line, not too long. */
-static void check_data(struct hub_batch *b, struct entry *e)
+/* JSON as it will be stored: valid and on one line. */
+static void check_json(struct hub_batch *b, struct entry *e)
 {
     struct wr_slice *data = &e->item.data;
     const char *why = NULL;
-    if (data->n > HUB_MAX_DATA_BYTES) {
-        refuse(e, WR_ERR_TOO_BIG, "data: more than 65536 bytes");
-        return;
-    }
-    enum hub_json json = hub__json_check(*data, &why);
-    if (json == HUB_JSON_BAD) {
+    enum wr_json_form json = wr_json_check(*data, &why);
+    if (json == WR_JSON_BAD) {
         refuse(e, WR_ERR_INVALID, why);
-    } else if (json == HUB_JSON_LOOSE) {
+    } else if (json == WR_JSON_LOOSE) {
         uint8_t *to = hub_arena__take(&b->arena, data->n);
         if (!to) {
             refuse(e, WR_ERR_BUSY, "the hub is out of memory");
             return;
         }
-        *data = wr_slice_of(to, hub__json_compact(*data, to));
+        *data = wr_slice_of(to, wr_json_compact(*data, to));
     }
+}
+
+/* This is where what an entry has is looked at, once: whoever passes it on relies on it. */
+static void check_data(struct hub_batch *b, struct entry *e)
+{
+    const char *why = NULL;
+    if (e->item.data.n > HUB_MAX_DATA_BYTES)
+        refuse(e, WR_ERR_TOO_BIG, "data: more than 65536 bytes");
+    else if (!hub__check_type(&e->item.type, &why))
+        refuse(e, WR_ERR_INVALID, why);
+    else if (e->item.type.n == 0)
+        check_json(b, e);
+    else if (!hub__check_bytes(e->item.type, e->item.data, &why))
+        refuse(e, WR_ERR_INVALID, why);
 }
 
 static void check_entry(struct hub_batch *b, struct entry *e)
@@ -266,6 +277,7 @@ static void filter_entry(struct hub_batch *b, struct entry *e)
                                     .kind = e->item.kind,
                                     .user = e->user,
                                     .client = e->client,
+                                    .type = e->item.type,
                                     .data = e->item.data};
         struct wr_errmsg why = {{0}};
         if (hub_filters__apply(f, i, &msg, &why) != WR_FILTER_PASS) {
@@ -302,6 +314,7 @@ static void collect_items(struct hub_batch *b)
                                                           .time_ms = now,
                                                           .key = e->item.key,
                                                           .info = e->item.info,
+                                                          .type = e->item.type,
                                                           .data = e->item.data};
     }
 }
@@ -440,6 +453,7 @@ static struct hub_publication publication_of(const struct wr_store_item *it)
                                     .kind = it->kind,
                                     .info = it->info,
                                     .key = it->key,
+                                    .type = it->type,
                                     .data = it->data};
 }
 

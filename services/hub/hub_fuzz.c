@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target for what a Publish carries: hub__json_check, hub__json_compact, hub__read_item, hub__read_info, and
+ * Fuzz target for what a Publish carries: wr_json_check, wr_json_compact, hub__read_item, hub__read_info, and
  * filter_words.c on what passed. What is compacted stays valid and never grows; a filter makes JSON of JSON. */
-#include "hub_json.h"
+#include "wr_json.h"
 #include "hub_wire.h"
 #include "wr_filter.h"
 
@@ -27,19 +27,19 @@ static void filter(struct wr_slice json)
     }
     struct wr_filter_msg msg = {.kind = 1, .data = json};
     expect(wr_plugin_table.apply(state, &msg, &why) == WR_FILTER_PASS);
-    expect(hub__json_check(msg.data, NULL) == HUB_JSON_COMPACT);
+    expect(wr_json_check(msg.data, NULL) == WR_JSON_COMPACT);
 }
 
 static void json(struct wr_slice in)
 {
-    enum hub_json what = hub__json_check(in, NULL);
-    if (what == HUB_JSON_BAD)
+    enum wr_json_form what = wr_json_check(in, NULL);
+    if (what == WR_JSON_BAD)
         return;
     uint8_t *out = malloc(in.n); /* exactly: a byte too many is seen */
     expect(out != NULL);
-    size_t n = hub__json_compact(in, out);
-    expect(n <= in.n && hub__json_check(wr_slice_of(out, n), NULL) == HUB_JSON_COMPACT);
-    expect(what == HUB_JSON_LOOSE || (n == in.n && memcmp(out, in.p, n) == 0));
+    size_t n = wr_json_compact(in, out);
+    expect(n <= in.n && wr_json_check(wr_slice_of(out, n), NULL) == WR_JSON_COMPACT);
+    expect(what == WR_JSON_LOOSE || (n == in.n && memcmp(out, in.p, n) == 0));
     filter(wr_slice_of(out, n));
     free(out);
 }

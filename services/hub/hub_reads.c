@@ -55,6 +55,7 @@ static bool add_publication(void *ctx, const struct wr_store_entry *e)
                                       .kind = e->kind,
                                       .info = e->info,
                                       .key = e->key,
+                                      .type = e->type,
                                       .data = e->data};
     size_t n = hub__publication_field_size(&p);
     if (out->n && out->n + n > HUB_MAX_PAGE_BYTES)

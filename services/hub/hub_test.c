@@ -159,6 +159,56 @@ static void test_known_key_is_answered_and_not_told_again(void **state)
     assert_int_equal(kit_next(k, &at, KIT_PUBLICATIONS)->publications[0]->offset, 2);
 }
 
+static struct kit_result publish_typed(struct kit *k, char *type, const void *data, size_t n)
+{
+    Watchroom__V1__PublishItem item = WATCHROOM__V1__PUBLISH_ITEM__INIT;
+    char room[] = "typed";
+    uint8_t copy[16];
+    assert_true(n <= sizeof copy);
+    memcpy(copy, data, n);
+    item.room = room;
+    item.type = type;
+    item.data.data = copy;
+    item.data.len = n;
+    return kit_publish_item(k, &item);
+}
+
+static void test_an_entry_is_bytes_with_a_type(void **state)
+{
+    struct kit *k = *state;
+    size_t at = 0;
+    wr_err code;
+    assert_int_equal(publish_typed(k, (char[]){"image/png"}, "\x89\0\xff\n", 4).offset, 1);
+    assert_int_equal(publish_typed(k, (char[]){"text/plain"}, "a b\n", 4).offset, 2);
+    assert_int_equal(publish_typed(k, (char[]){"application/json"}, "[1, 2]", 6).offset, 3);
+    for (int i = 0; i < 3; i++) {
+        const Watchroom__V1__Publication *p = kit_next(k, &at, KIT_PUBLICATIONS)->publications[0];
+        assert_string_equal(p->type, i == 0 ? "image/png" : i == 1 ? "text/plain" : "");
+    }
+    Watchroom__V1__HistoryRequest req = WATCHROOM__V1__HISTORY_REQUEST__INIT;
+    req.room = (char[]){"typed"};
+    req.limit = 10;
+    Watchroom__V1__HistoryResponse *h = kit_history(k, &req, &code);
+    assert_non_null(h);
+    assert_int_equal(h->n_publications, 3);
+    assert_string_equal(h->publications[0]->type, "image/png");
+    assert_int_equal(h->publications[0]->data.len, 4);
+    assert_memory_equal(h->publications[0]->data.data, "\x89\0\xff\n", 4);
+    assert_string_equal(h->publications[1]->type, "text/plain");
+    assert_memory_equal(h->publications[1]->data.data, "a b\n", 4);
+    assert_string_equal(h->publications[2]->type, "");
+    assert_memory_equal(h->publications[2]->data.data, "[1,2]", 5);
+    watchroom__v1__history_response__free_unpacked(h, NULL);
+    struct kit_result r = publish_typed(k, (char[]){"text/plain"}, "\xff", 1);
+    assert_int_equal(r.code, WR_ERR_INVALID);
+    assert_string_equal(r.message, "data: not UTF-8");
+    r = publish_typed(k, (char[]){"Text"}, "x", 1);
+    assert_int_equal(r.code, WR_ERR_INVALID);
+    assert_non_null(strstr(r.message, "type: "));
+    assert_int_equal(publish_typed(k, (char[]){"image/png"}, "", 0).code, WR_ERR_INVALID);
+    assert_int_equal(publish_typed(k, (char[]){"application/json"}, "{", 1).code, WR_ERR_INVALID);
+}
+
 static void test_a_call_with_many_rooms_makes_one_event_each(void **state)
 {
     struct kit *k = *state;
@@ -667,6 +717,7 @@ int main(void)
         CLAIM(test_known_key_is_answered_and_not_told_again),
         CLAIM(test_large_batches_are_told_in_several_events),
         CLAIM(test_history_pages),
+        CLAIM(test_an_entry_is_bytes_with_a_type),
     };
     static const struct CMUnitTest sqlite[] = {
         CLAIM(test_restarted_hub_goes_on),

@@ -3,7 +3,7 @@
  * Hand-written protobuf of the hot path; field numbers are those of hub.proto. */
 #include "hub_wire.h"
 
-#include "hub_json.h"
+#include "wr_json.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
 
@@ -24,6 +24,8 @@ bool hub__read_item(struct wr_slice bytes, struct hub_item *out)
             out->key = f.bytes;
         else if (f.number == 15 && f.wire == 2)
             out->data = f.bytes;
+        else if (f.number == HUB_TYPE_FIELD && f.wire == 2)
+            out->type = f.bytes;
     }
     return !r.bad;
 }
@@ -54,7 +56,7 @@ bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slic
             wrong = check_text(f.bytes, HUB_MAX_CLIENT_BYTES);
         } else if ((f.number == 3 || f.number == 4) && f.bytes.n) {
             /* Gateways put it into JSON frames as it is: it must not break the line or the frame. */
-            if (hub__json_check(f.bytes, NULL) != HUB_JSON_COMPACT)
+            if (wr_json_check(f.bytes, NULL) != WR_JSON_COMPACT)
                 wrong = "info: conn_info and chan_info must be JSON without space between tokens";
         }
     }
@@ -69,7 +71,8 @@ size_t hub__publication_size(const struct hub_publication *p)
 {
     return hub__uint_size(p->offset) + hub__uint_size((uint64_t)p->time_ms) +
            hub__uint_size(p->kind) + hub__bytes_size(p->info.n) + hub__bytes_size(p->key.n) +
-           hub__bytes_size(p->data.n);
+           hub__bytes_size(p->data.n) + hub__bytes_size(p->type.n) +
+           (p->type.n ? 1 : 0); /* the type's tag has two bytes */
 }
 
 size_t hub__publication_field_size(const struct hub_publication *p)
@@ -86,7 +89,8 @@ uint8_t *hub__write_publication_field(uint8_t *to, uint32_t number, const struct
     to = wr_pb_uint(to, 3, p->kind);
     to = wr_pb_bytes(to, 4, p->info);
     to = wr_pb_bytes(to, 5, p->key);
-    return wr_pb_bytes(to, 15, p->data);
+    to = wr_pb_bytes(to, 15, p->data);
+    return wr_pb_bytes(to, HUB_TYPE_FIELD, p->type);
 }
 
 static size_t result_size(const struct hub_result *r)

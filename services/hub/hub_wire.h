@@ -10,6 +10,7 @@
 #include "wr_msg.h"
 #include "wr_pb.h"
 
+#define HUB_TYPE_FIELD 20u /* of PublishItem and Publication */
 #define HUB_MAX_DATA_BYTES 65536u
 #define HUB_MAX_INFO_BYTES 8192u
 #define HUB_MIN_KEY_BYTES 8u
@@ -19,7 +20,7 @@
 
 /* One item of a PublishRequest; borrowed. */
 struct hub_item {
-    struct wr_slice room, info, key, data;
+    struct wr_slice room, info, key, type, data;
     uint32_t kind;
 };
 /* False when malformed. */
@@ -34,7 +35,7 @@ struct hub_publication {
     uint64_t offset;
     int64_t time_ms;
     uint32_t kind;
-    struct wr_slice info, key, data;
+    struct wr_slice info, key, type, data;
 };
 /* Bytes of the encoded Publication, and of it as a field of another message (numbers up to 15). */
 size_t hub__publication_size(const struct hub_publication *p);

@@ -82,7 +82,11 @@ static void test_event_is_what_the_generated_code_reads(void **state)
          .info = wr_slice_of(info, sizeof info),
          .key = wr_slice_str("key-0001"),
          .data = wr_slice_str("{}")},
-        {.offset = 301, .time_ms = 1, .kind = 2, .data = wr_slice_str("1")},
+        {.offset = 301,
+         .time_ms = 1,
+         .kind = 2,
+         .type = wr_slice_str("text/plain"),
+         .data = wr_slice_str("1")},
     };
     const struct hub_event_head head = {.instance = "hub-1",
                                         .room = wr_slice_str("demo"),
@@ -111,6 +115,8 @@ static void test_event_is_what_the_generated_code_reads(void **state)
     assert_int_equal(e->room->publications[0]->key.len, 8);
     assert_null(e->room->publications[1]->info);
     assert_int_equal(e->room->publications[1]->data.data[0], '1');
+    assert_string_equal(e->room->publications[0]->type, "");
+    assert_string_equal(e->room->publications[1]->type, "text/plain");
     watchroom__v1__event__free_unpacked(e, NULL);
     wr_msg_unref(m);
 }

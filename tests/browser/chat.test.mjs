@@ -63,6 +63,68 @@ test('earlier pages of a long history come on demand', async () => {
   await late.getByRole('button', { name: 'Earlier messages' }).waitFor({ state: 'hidden' })
 })
 
+test('who scrolls up gets the earlier pages without asking, in order, one line each, and stays where he reads', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'endless')
+  await sayMany(ann, 'e', 350)
+  const late = await enter(await person(browser), server, 'endless')
+  const reading = () => late.evaluate(() => {
+    const log = document.querySelector('.log-scroll')
+    const line = [...log.querySelectorAll('.line')].find((one) => one.getBoundingClientRect().top >= log.getBoundingClientRect().top)
+    return line.querySelector('.line-text').textContent
+  })
+  await late.evaluate(() => { document.querySelector('.log-scroll').scrollTop = 300 })
+  await late.waitForFunction(() => window.__watchroom.chat().entries.length === 200)
+  const before = await reading()
+  assert.ok(Number(before.slice(1)) > 240, before)
+  for (const many of [300, 350]) {
+    await late.evaluate(() => { document.querySelector('.log-scroll').scrollTop = 100 })
+    await late.waitForFunction((n) => window.__watchroom.chat().entries.length === n, many)
+  }
+  const shown = await late.locator('.log-list:not(.log-pending) .line-text').allTextContents()
+  assert.deepEqual(shown, Array.from({ length: 350 }, (_, i) => `e${i + 1}`))
+  assert.equal(await late.locator('.log-list .day').count(), 1)
+  assert.equal(await late.locator('.log-list .line.first').count(), 1)
+  clean(ann, late)
+})
+
+test('an own message goes to the end of the log, wherever it was read; others count in the title', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'title')
+  await sayMany(ann, 't', 60)
+  const bob = await enter(await person(browser, { name: 'Bob' }), server, 'title')
+  await bob.evaluate(() => { document.querySelector('.log-scroll').scrollTop = 0 })
+  await bob.waitForFunction(() => document.querySelector('.log-scroll').scrollTop < 10)
+  await say(ann, 'one more')
+  await bob.waitForFunction(() => document.title.startsWith('(1) '))
+  await bob.getByRole('button', { name: '1 new message' }).waitFor()
+  await say(bob, 'mine')
+  await shows(bob, 'mine')
+  await bob.waitForFunction(() => {
+    const log = document.querySelector('.log-scroll')
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2 && !document.title.startsWith('(')
+  })
+  clean(ann, bob)
+})
+
+test('a very long message folds, and opens', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'fold')
+  await say(ann, Array.from({ length: 60 }, (_, i) => `line ${i}`).join('\n'))
+  const text = ann.locator('.line-text.folded')
+  await text.waitFor()
+  const height = () => ann.locator('.log-list .line-text').first().evaluate((one) => one.offsetHeight)
+  const folded = await height()
+  await ann.getByRole('button', { name: 'Show all of it' }).click()
+  assert.ok((await height()) > 4 * folded)
+  await ann.getByRole('button', { name: 'Show less' }).click()
+  assert.equal(await height(), folded)
+})
+
+test('right-to-left text runs from the right', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'rtl')
+  await say(ann, 'שלום לכולם')
+  await shows(ann, 'שלום')
+  assert.equal(await ann.locator('.log-list .line-text').first().evaluate((one) => getComputedStyle(one).direction), 'rtl')
+})
+
 test('a page that stays open keeps the newest lines and every file, and finds the rest again', async () => {
   const ann = await enter(await person(browser, { name: 'Ann' }), server, 'days')
   await ann.locator('#file-picker').setInputFiles({ name: 'first.txt', mimeType: 'text/plain', buffer: Buffer.from('first') })
@@ -77,9 +139,9 @@ test('a page that stays open keeps the newest lines and every file, and finds th
 
   const late = await enter(await person(browser), server, 'days')
   assert.equal(await late.locator('.file').count(), 0)
-  await late.getByRole('button', { name: 'Earlier files' }).click()
+  await late.getByRole('button', { name: 'Look for earlier files' }).click()
   await late.locator('.file', { hasText: 'first.txt' }).waitFor()
-  await late.getByRole('button', { name: 'Earlier files' }).waitFor({ state: 'hidden' })
+  await late.getByRole('button', { name: 'Look for earlier files' }).waitFor({ state: 'hidden' })
   assert.equal((await texts(late)).length, 100)
   clean(ann, late)
 })
@@ -229,7 +291,10 @@ test('the lobby lists rooms with their people and opens any room by name', async
     assert.match(await door.evaluate((input) => input.validationMessage), fault)
     assert.equal(new URL(lobby.url()).pathname, '/')
   }
+  await door.fill('LIST')
+  await lobby.waitForFunction(() => [...document.querySelectorAll('.room-card')].filter((one) => !one.hidden).length === 1)
   await door.fill('brand new')
+  await lobby.getByText('No room here has “brand new” in its name.').waitFor()
   await lobby.getByRole('button', { name: 'Enter' }).click()
   await lobby.waitForURL(/\/room\/brand%20new$/)
   assert.equal(await lobby.getByRole('heading', { level: 1 }).textContent(), 'brand new')

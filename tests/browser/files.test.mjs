@@ -160,7 +160,7 @@ test('a file that is refused says why, in the server’s words', async () => {
   const ann = await enter(await person(browser, { name: 'Ann' }), server, 'refused')
   const big = file('too big.bin', 21 * MB)
   await ann.locator('#file-picker').setInputFiles(big.path)
-  await ann.getByText('The upload stopped: the file is too big: at most 20000000 bytes are taken.').waitFor()
+  await ann.getByText('The upload stopped: the file is too big: at most 20000000 bytes are taken.', { exact: true }).waitFor()
   assert.equal((await uploads(ann))[0].state, 'failed')
   clean(ann)
 })
@@ -176,11 +176,89 @@ test('a disk that is full says so while the upload waits, and is no cut connecti
   await downloads(await listed(ann, small.name), small)
 })
 
-test('on a narrow screen the files come into sight when one goes up', async () => {
+test('three go up at a time, the others wait and say so; the page stays quick meanwhile', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'queue')
+  const fast = await slow(ann, 400_000)
+  const many = Array.from({ length: 30 }, (_, i) => ({ name: `part ${i}.bin`, mimeType: 'application/octet-stream', buffer: randomBytes(200_000) }))
+  await ann.locator('#file-picker').setInputFiles(many)
+  await ann.waitForFunction(() => window.__watchroom.uploads().filter(({ state }) => state === 'sending').length > 0)
+  const states = (await uploads(ann)).map(({ state }) => state)
+  assert.ok(states.filter((state) => state !== 'queued' && state !== 'done').length <= 3, states.join())
+  await ann.getByText('Waits for its turn').first().waitFor()
+  await ann.getByText(/more wait/).waitFor()
+  await fast()
+  await ann.waitForFunction(() => document.querySelectorAll('.file').length === 30, null, { timeout: 60_000 })
+  clean(ann)
+})
+
+test('a dropped folder goes up with all that is in it', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'folder')
+  await ann.evaluate(() => {
+    const one = (name) => ({ isFile: true, isDirectory: false, file: (done) => done(new File([name], name, { type: 'text/plain' })) })
+    const dir = (...inside) => ({ isFile: false, isDirectory: true, createReader: () => { const batches = [inside.slice(0, 1), inside.slice(1), []]; return { readEntries: (done) => done(batches.shift()) } } })
+    const folder = dir(one('a.txt'), dir(one('b.txt'), one('c.txt')), one('d.txt'))
+    const event = new DragEvent('drop', { bubbles: true, cancelable: true })
+    Object.defineProperty(event, 'dataTransfer', { value: { types: ['Files'], files: [], items: [{ kind: 'file', webkitGetAsEntry: () => folder }] } })
+    document.querySelector('.stage').dispatchEvent(event)
+  })
+  for (const name of ['a.txt', 'b.txt', 'c.txt', 'd.txt']) await listed(ann, name)
+  clean(ann)
+})
+
+test('a proxy that takes only small pieces gets small pieces', async () => {
+  const big = file('in pieces.bin', 3 * MB)
+  const context = await person(browser, { name: 'Ann' })
+  const sizes = []
+  await context.route('**/files/*', async (route) => {
+    const request = route.request()
+    const bytes = request.method() === 'PATCH' ? (request.postDataBuffer()?.length ?? 0) : 0
+    if (bytes) sizes.push(bytes)
+    if (bytes > 500_000) await route.fulfill({ status: 413, contentType: 'text/html', body: '<h1>413 Request Entity Too Large</h1>' })
+    else await route.continue()
+  })
+  const ann = await enter(context, server, 'pieces')
+  await ann.locator('#file-picker').setInputFiles(big.path)
+  await downloads(await listed(ann, big.name), big)
+  assert.ok(sizes[0] > 500_000 && sizes.at(-1) <= 500_000, sizes.join())
+})
+
+test('a picture opens large and closes; a pasted one goes up under a name of its own', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann' }), server, 'paste')
+  await ann.evaluate(async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 900, height: 600 })
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'))
+    const data = new DataTransfer()
+    data.items.add(new File([blob], 'image.png', { type: 'image/png' }))
+    document.querySelector('#composer').dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
+  })
+  await listed(ann, 'Pasted ')
+  await ann.locator('.file-preview-button').click()
+  const large = ann.getByRole('dialog', { name: /^Picture Pasted/ })
+  await large.waitFor()
+  await ann.waitForFunction(() => document.querySelector('.lightbox img').naturalWidth === 900)
+  await ann.keyboard.press('Escape')
+  await large.waitFor({ state: 'detached' })
+  clean(ann)
+})
+
+test('a long file name stays inside its chip', async () => {
+  const ann = await enter(await person(browser, { name: 'Ann', viewport: NARROW }), server, 'chip')
+  await ann.locator('#file-picker').setInputFiles({ name: `${'long-name-'.repeat(18)}.txt`, mimeType: 'text/plain', buffer: Buffer.from('x') })
+  const chip = ann.locator('.file-chip')
+  await chip.waitFor()
+  assert.ok(await chip.evaluate((one) => one.getBoundingClientRect().right <= one.closest('.line-body').getBoundingClientRect().right + 1))
+  assert.ok(await ann.evaluate(() => document.querySelector('.log-scroll').scrollWidth <= document.querySelector('.log-scroll').clientWidth))
+})
+
+test('on a narrow screen who shares a file stays in the chat, and sees it go up', async () => {
   const ann = await enter(await person(browser, { name: 'Ann', viewport: NARROW }), server, 'narrow')
   await slow(ann, MB)
   const [chooser] = await Promise.all([ann.waitForEvent('filechooser'), ann.getByRole('button', { name: 'Share a file' }).click()])
   await chooser.setFiles(file('from a phone.bin', 3 * MB).path)
+  const summary = ann.getByRole('button', { name: /1 file on the way/ })
+  await summary.waitFor()
+  assert.equal(await ann.getByRole('tab', { name: 'Chat' }).getAttribute('aria-selected'), 'true')
+  await summary.click()
   await ann.getByRole('progressbar', { name: 'from a phone.bin' }).waitFor()
   assert.equal(await ann.getByRole('tab', { name: 'Files' }).getAttribute('aria-selected'), 'true')
 })

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The executable itself: starting, ending, and a sentence for whatever stands in the way."""
 import concurrent.futures
+import json
 import os
 import pathlib
 import signal
@@ -103,16 +104,45 @@ def test_the_greeting_comes_when_it_accepts(tmp_path):
         first = p.stdout.readline()
         assert first == f"Watchroom is open: http://127.0.0.1:{base}/\n"
         assert requests.get(f"http://127.0.0.1:{base}/api/v1/rooms", timeout=10 * SLOW).status_code == 200
+        assert p.stdout.readline() == f"Messages and files are in {tmp_path / 'data'}\n"
         assert "no tokens" in p.stdout.readline()
     finally:
         assert end(p) == 0
+
+
+def test_a_new_data_folder_beside_one_with_messages_is_told(tmp_path):
+    (tmp_path / "data/hub").mkdir(parents=True)
+    (tmp_path / "data/hub/room.db").touch()
+    (tmp_path / "below").mkdir()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WATCHROOM_")}
+    base = free_port_block(10)
+    p = subprocess.Popen([BINARY, "serve", "hub", "--listen", f"127.0.0.1:{base}"], cwd=tmp_path / "below", env=clean, text=True,
+                         stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        assert "./data is new and empty; there is a folder with messages at ../data: start with --data ../data" in p.stderr.readline()
+        assert any("hub.start" in line for line in p.stderr)  # signals are taken in order from then on
+    finally:
+        assert end(p) == 0
+
+
+def test_the_log_as_json_is_an_object_a_line_with_the_service(tmp_path):
+    base = free_port_block(10)
+    p, _ = start_plain(tmp_path, "hub", "--listen", f"127.0.0.1:{base}", "--health", "off", base=base, env={"WATCHROOM_LOG_FORMAT": "json"})
+    log = tmp_path / "log"
+    try:
+        until(lambda: "hub.start" in log.read_text())
+        assert pathlib.Path(f"/proc/{p.pid}/comm").read_text() == "wr-hub\n"
+    finally:
+        assert end(p) == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"hub"} == {line["service"] for line in lines} and "hub.start" in [line["event"] for line in lines]
 
 
 def test_listening_elsewhere_warns_aloud(tmp_path):
     base = free_port_block(10)
     p, _ = start_plain(tmp_path, "--listen", f"0.0.0.0:{base}", base=base)
     try:
-        text = p.stdout.readline() + p.stdout.readline() + p.stdout.readline()
+        text = "".join(p.stdout.readline() for _ in range(4))
         assert f"http://127.0.0.1:{base}/" in text and "WARNING" in text and "EVERYBODY" in text
     finally:
         assert end(p) == 0

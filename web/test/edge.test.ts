@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EdgeController, PICTURE, SOUND, stretches, TARGET_MAX_S, type Range } from '../src/player/edge'
+import { soundFrame, soundNeed } from '../src/player/sound'
 
 function at(edge: EdgeController, now: number, position: number, ...buffered: Range[]) {
   return edge.step({ now, position, buffered })
@@ -191,4 +192,21 @@ test('a simulated minute of steady frames ends near the target without a jump', 
   }
   assert.equal(jumps, 0)
   assert.ok(edge.margin < 0.11 && edge.margin > 0.02, `margin ${edge.margin}`)
+})
+
+test('what must be ahead grows with the length of a frame of sound', () => {
+  const init = (rate: number): Uint8Array => {
+    const box = new Uint8Array(64)
+    box.set([...'mp4a'].map((c) => c.charCodeAt(0)), 20)
+    box[48] = rate >> 8
+    box[49] = rate & 255
+    return box
+  }
+  assert.equal(soundFrame(init(8000)), 0.128)
+  assert.equal(soundFrame(init(0)), 0)
+  assert.equal(soundFrame(new Uint8Array(10)), 0)
+  assert.equal(soundFrame(init(48_000).slice(0, 45)), 0)
+  assert.deepEqual(soundNeed(soundFrame(init(48_000))), SOUND)
+  assert.deepEqual(soundNeed(0), SOUND)
+  assert.ok(soundNeed(0.128).min > SOUND.min + 0.2 && soundNeed(0.064).min > SOUND.min + 0.08)
 })

@@ -7,7 +7,9 @@ import { DICTIONARY } from '../src/base/dictionary'
 import * as format from '../src/base/format'
 import { format as fillIn, pickLang } from '../src/base/i18n'
 import { REASONS, reasonIn } from '../src/base/reasons'
-import { fingerprint, worthRetrying } from '../src/files/transfer'
+import { isLong } from '../src/chat/fold'
+import { titleWith } from '../src/chat/unseen'
+import { fingerprint, smallerPiece, worthRetrying } from '../src/files/transfer'
 import { snapshotName } from '../src/player/snapshot'
 import { backoff, readState } from '../src/player/live-socket'
 
@@ -149,4 +151,33 @@ test('what the live door tells of its source is read, and nothing else is', () =
   assert.deepEqual(readState('{"state":"retrying","reason":"no route"}'), { state: 'retrying', reason: 'no route' })
   assert.deepEqual(readState('{"state":"live"}'), { state: 'live', reason: '' })
   for (const text of ['{', '{}', 'null', '[]']) assert.equal(readState(text), null, text)
+})
+
+test('a reason ends its sentence with its own mark, or gets one', () => {
+  assert.equal(fillIn('{reason.} The server keeps trying.', { reason: 'is it starting?' }), 'is it starting? The server keeps trying.')
+  assert.equal(fillIn('{reason.} Next.', { reason: 'no route' }), 'no route. Next.')
+  assert.equal(fillIn('{reason。}下一句', { reason: '没有路由' }), '没有路由。下一句')
+  for (const [key, [en, zh]] of entries) {
+    assert.ok(!/\{reason\}[.]/.test(en) && !/\{reason\}。/.test(zh), `${key}: write {reason.}, a reason may bring its own mark`)
+  }
+})
+
+test('a piece that a proxy refuses is halved, down to what makes sense', () => {
+  assert.equal(smallerPiece(Infinity, 1e9), 8 * 1024 * 1024)
+  assert.equal(smallerPiece(Infinity, 1_000_000), 500_000)
+  assert.equal(smallerPiece(1024 * 1024, 1e9), 512 * 1024)
+  assert.equal(smallerPiece(100_000, 1e9), 0)
+})
+
+test('only long messages fold', () => {
+  assert.equal(isLong('short'), false)
+  assert.equal(isLong('x'.repeat(1201)), true)
+  assert.equal(isLong('\n'.repeat(15)), false)
+  assert.equal(isLong('\n'.repeat(16)), true)
+})
+
+test('the title counts what nobody has seen, and no more than a tab can show', () => {
+  assert.equal(titleWith(0, 'hall'), 'hall')
+  assert.equal(titleWith(3, 'hall'), '(3) hall')
+  assert.equal(titleWith(100, 'hall'), '(99+) hall')
 })

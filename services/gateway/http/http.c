@@ -300,6 +300,7 @@ void wr_http_stop(struct wr_http **hp)
     *hp = NULL;
     if (!h)
         return;
+    atomic_store(&h->is_stopping, true);
     if (h->mg)
         mg_stop(h->mg);
     if (h->ahead)

@@ -50,7 +50,8 @@ struct http__names { /* a list of the configuration, cut apart */
 };
 
 struct wr_http {
-    atomic_uint refs; /* its own and one of each ask */
+    atomic_uint refs; /* its own, and one of each ask and of each slot's connection */
+    atomic_bool is_stopping;
     struct mg_context *mg;
     struct wr_plane *plane;
     struct wr_listener *listener;

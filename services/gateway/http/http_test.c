@@ -63,22 +63,39 @@ static void handle_raw(void *ctx, struct wr_http_req *r)
 }
 
 /* Tells what it read of the body, and who asked. */
+struct body_test {
+    struct wr_http_later *later;
+    size_t total;
+    char client[64];
+};
+
+static void on_body_data(struct wr_http_body *b, void *user, struct wr_slice bytes)
+{
+    (void)b;
+    ((struct body_test *)user)->total += bytes.n;
+}
+
+static void on_body_end(struct wr_http_body *b, void *user, enum wr_http_body_end how)
+{
+    (void)b;
+    struct body_test *t = user;
+    char line[300];
+    int n = snprintf(line, sizeof line, "%zu %s", t->total, t->client);
+    if (how == WR_BODY_WHOLE)
+        wr_http_later_reply(&t->later, 200, "text/plain", NULL, wr_slice_of(line, (size_t)n));
+    else
+        wr_http_later_error(&t->later, 400, NULL, "after %zu: %d", t->total, how);
+    free(t);
+}
+
 static void handle_body(void *ctx, struct wr_http_req *r)
 {
     (void)ctx;
-    char buf[1000], line[300];
-    size_t got = 1, total = 0;
-    wr_err e = WR_OK;
-    while (e == WR_OK && got) {
-        e = wr_http_read(r, buf, sizeof buf, &got);
-        total += got;
-    }
-    if (e != WR_OK) {
-        wr_http_error(r, 400, "after %zu: %s", total, wr_err_text(e));
-        return;
-    }
-    int n = snprintf(line, sizeof line, "%zu %s", total, r->client);
-    wr_http_reply(r, 200, "text/plain", NULL, wr_slice_of(line, (size_t)n));
+    static const struct wr_http_body_ops body_ops = {.data = on_body_data, .end = on_body_end};
+    struct body_test *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    (void)snprintf(t->client, sizeof t->client, "%s", r->client);
+    t->later = wr_http_take_body(r, &body_ops, t, NULL);
 }
 
 /* Refuses without reading. */
@@ -439,7 +456,7 @@ static void test_a_port_in_use_is_named(void **state)
     (void)state;
     struct wr_http *second;
     struct wr_errmsg err = {{0}};
-    struct wr_http_opts o = {.listen = wr_http_address(http), .threads = 2};
+    struct wr_http_opts o = {.listen = wr_http_address(http), .threads = 2, .plane = plane};
     assert_int_equal(wr_http_new(&o, &second, &err), WR_OK);
     assert_int_equal(wr_http_start(second, &err), WR_ERR_CONFLICT);
     assert_non_null(strstr(err.text, wr_http_address(http)));
@@ -481,7 +498,9 @@ static int setup(void **state)
     static const struct wr_http_route routes[] = {
         {.path = "/ws", .methods = WR_GET, .upgrade_only = true, .handler = handle_ws},
         {.path = "/raw", .methods = WR_GET, .handler = handle_raw},
-        {.path = "/body", .methods = WR_POST | WR_PUT, .handler = handle_body},
+        {.path = "/body", .methods = WR_POST | WR_PUT,
+         .body = WR_BODY_STREAM,
+         .handler = handle_body},
         {.path = "/refuse", .methods = WR_POST, .handler = handle_refuse},
         {.path = "/rest/", .is_prefix = true, .methods = WR_GET, .handler = handle_rest},
     };
@@ -507,6 +526,7 @@ static int teardown(void **state)
     (void)state;
     static const char *const names[] = {"index.html", "room.html", "assets/a-1234.js", "link.txt"};
     char path[300];
+    wr_plane_cut(plane);
     wr_http_stop(&http);
     wr_plane_close(&plane);
     wr_pages_close(&pages);

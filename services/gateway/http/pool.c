@@ -160,8 +160,9 @@ static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_clo
         wr_count(&http__m_lost, 1);
         fail(ask, 400, "the server could not read this request");
     }
-    if (c && !wr_conn_is_draining(c))
+    if (c && !wr_conn_is_draining(c) && !atomic_load(&s->h->is_stopping))
         (void)dial(s, wr_conn_thread(c)); /* tried again when a request waits */
+    http__unref(s->h);
 }
 
 static const struct wr_conn_ops slot_ops = {
@@ -187,6 +188,7 @@ static wr_err dial(struct http__slot *s, uint32_t thread)
                              .user = s,
                              .is_internal = true,
                              .thread = thread + 1};
+    atomic_fetch_add(&s->h->refs, 1); /* the connection's, until its close */
     return wr_plane_adopt(s->h->plane, fd, (struct wr_slice){0}, &o);
 }
 

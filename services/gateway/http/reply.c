@@ -4,6 +4,7 @@
  * thread. Here they are made, on workers and, for requests that were parked, on any thread. */
 #include "http_priv.h"
 #include "wr_clock.h"
+#include "wr_json.h"
 #include "wr_log.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,7 +129,7 @@ static struct http__verdict *error_build(const struct to *to, int status, const 
 {
     struct wr_buf b = {.n = 0};
     wr_buf_fmt(&b, "{\"error\":{\"code\":%d,\"message\":", status);
-    wr_buf_json(&b, text, strlen(text));
+    wr_json_put_str(&b, text);
     wr_buf_str(&b, "}}\n");
     wr_count(&http__m_errors, 1);
     struct http__verdict *v = reply_build(to, status, "application/json; charset=utf-8", extra,

@@ -4,6 +4,7 @@
  * plane at once, so that no worker of the HTTP server waits for a camera. */
 #include "live_priv.h"
 
+#include "wr_json.h"
 #include "wr_log.h"
 
 #include <errno.h>
@@ -77,6 +78,13 @@ static void answer_options(struct wr_http_req *r)
                   (struct wr_slice){NULL, 0});
 }
 
+/* What is asked for, without its extension: rights are asked before anything is said of it. */
+static struct wr_slice name_of(const struct wr_http_req *r)
+{
+    const char *dot = strrchr(r->rest, '.');
+    return wr_slice_of(r->rest, dot ? (size_t)(dot - r->rest) : strlen(r->rest));
+}
+
 static void handle_live(void *ctx, struct wr_http_req *r)
 {
     struct wr_live *l = ctx;
@@ -84,6 +92,8 @@ static void handle_live(void *ctx, struct wr_http_req *r)
         answer_options(r);
         return;
     }
+    if (!wr_access_admits(l->env.access, r, WR_VERB_SEE, wr_the_stream(name_of(r))))
+        return;
     struct live_output *o = find_door(l, r);
     if (!o)
         return;
@@ -119,9 +129,9 @@ static void put_stream(struct wr_buf *b, struct live_stream *s)
     static const char *const names[] = {"idle", "idle", "starting", "live", "retrying"};
     pthread_mutex_lock(&s->lock);
     wr_buf_str(b, "{\"stream\":");
-    wr_buf_json(b, s->name, strlen(s->name));
+    wr_json_put_str(b, s->name);
     wr_buf_fmt(b, ",\"state\":\"%s\",\"reason\":", names[s->state]);
-    wr_buf_json(b, s->reason, strlen(s->reason));
+    wr_json_put_str(b, s->reason);
     wr_buf_fmt(
         b,
         ",\"viewers\":%zu,\"width\":%u,\"height\":%u,\"fps\":%g,\"video\":\"%s\",\"audio\":\"%s\"}",
@@ -140,6 +150,8 @@ static void handle_streams(void *ctx, struct wr_http_req *r)
     struct wr_live *l = ctx;
     struct wr_buf b = {.n = 0};
     size_t n = 0;
+    if (!wr_access_admits(l->env.access, r, WR_VERB_SEE, wr_the_server()))
+        return;
     struct live_stream **all = live__all(l, &n);
     if (all)
         qsort(all, n, sizeof(*all), by_name);

@@ -5,6 +5,7 @@
 #include "live_priv.h"
 
 #include "wr_clock.h"
+#include "wr_json.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
 
@@ -104,7 +105,7 @@ static void answer_error(struct wr_conn *c, const char *why)
 {
     struct wr_buf body = {.n = 0}, all = {.n = 0};
     wr_buf_str(&body, "{\"error\":{\"code\":503,\"message\":");
-    wr_buf_json(&body, why, strlen(why));
+    wr_json_put_str(&body, why);
     wr_buf_str(&body, "}}");
     wr_buf_fmt(&all,
                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "
@@ -140,7 +141,7 @@ struct wr_frame *viewer__state_frame(const struct live_stream *s)
     static const char *const names[] = {"unknown", "idle", "starting", "live", "retrying"};
     struct wr_buf b = {.n = 0};
     wr_buf_fmt(&b, "{\"state\":\"%s\",\"reason\":", names[s->state]);
-    wr_buf_json(&b, s->reason, strlen(s->reason));
+    wr_json_put_str(&b, s->reason);
     wr_buf_char(&b, '}');
     struct wr_frame *f = b.failed
                              ? NULL

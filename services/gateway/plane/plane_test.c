@@ -113,7 +113,6 @@ static int adopt(struct wr_plane *p, struct seen *s, const struct wr_conn_opts *
         o.policy = WR_QUEUE_CHAT;
     o.ops = &ops;
     o.user = s;
-    assert_int_equal(wr_plane_reserve(p), WR_OK);
     assert_int_equal(wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o), WR_OK);
     AWAIT(s, s->open);
     return pair[1];
@@ -699,21 +698,17 @@ static void test_drain_says_1001_to_all_and_takes_nobody(void **state)
     seen_init(&s);
     seen_init(&late);
     int fd = adopt(p, &s, NULL);
-    assert_int_equal(wr_plane_reserve(p), WR_OK);
     wr_plane_drain(p, "shutting down");
     assert_int_equal(close_get(fd, reason), 1001);
     assert_string_equal(reason, "shutting down");
     close(fd);
-    assert_int_equal(wr_plane_reserve(p), WR_ERR_CLOSED);
 
-    /* Who had its place before is told in the same words; the drain waits for it. */
-    assert_false(wr_plane_wait_empty(p, 0));
+    /* Who comes later finds no place. */
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     struct wr_conn_opts o = {
         .transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &late};
-    assert_int_equal(wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o), WR_OK);
-    assert_int_equal(close_get(pair[1], reason), 1001);
+    assert_int_equal(wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o), WR_ERR_CLOSED);
     close(pair[1]);
     assert_true(wr_plane_wait_empty(p, WAIT_MS));
     assert_true(late.closed);
@@ -726,22 +721,27 @@ static void test_the_limit_of_connections_holds(void **state)
 {
     (void)state;
     struct wr_plane *p = plane_new(); /* 50 */
-    struct seen s[49];
-    int fd[49];
-    for (unsigned i = 0; i < 49; i++) {
+    struct seen s[50];
+    int fd[50];
+    for (unsigned i = 0; i < 50; i++) {
         seen_init(&s[i]);
         fd[i] = adopt(p, &s[i], NULL);
     }
-    assert_int_equal(wr_plane_reserve(p), WR_OK);
-    assert_int_equal(wr_plane_reserve(p), WR_ERR_BUSY);
+    int pair[2];
+    struct seen late;
+    seen_init(&late);
+    struct wr_conn_opts o = {
+        .transport = WR_TRANSPORT_WS, .policy = WR_QUEUE_CHAT, .ops = &ops, .user = &late};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(wr_plane_adopt(p, pair[0], (struct wr_slice){0}, &o), WR_ERR_BUSY);
+    assert_true(late.closed);
+    close(pair[1]);
+    seen_fini(&late);
     assert_int_equal(wr_plane_connections(p), 50);
-    wr_plane_release(p);
-    assert_int_equal(wr_plane_reserve(p), WR_OK);
-    wr_plane_release(p);
     wr_plane_cut(p);
     assert_int_equal(wr_plane_connections(p), 0);
     wr_plane_close(&p);
-    for (unsigned i = 0; i < 49; i++) {
+    for (unsigned i = 0; i < 50; i++) {
         close(fd[i]);
         assert_true(s[i].closed);
         seen_fini(&s[i]);

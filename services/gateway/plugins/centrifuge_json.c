@@ -4,10 +4,12 @@
  * with unmodified SDKs: connect, subscribe (positions, recovery, join and leave), unsubscribe, publish, history,
  * presence, presence_stats, ping and pong. Other commands get the protocol's own error. A channel is a room.
  *
- * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte. Several answers to one
- * frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
-#include "json_read.h"
+ * A frame holds one JSON object a line. Embedded JSON (data, conn_info) passes byte for byte: the hub has checked it. An
+ * entry of another type is shown as JSON: {"type":"text/plain","text":...}, or {"type":"image/png","base64":...} for what
+ * is no text. rpc reaches the gateway's methods. Several answers to one frame go back in one frame. Facts of the protocol: https://centrifugal.dev/docs/transports/client_protocol */
+#include "wr_json.h"
 #include "wr_protocol.h"
+#include "wr_base64.h"
 #include "wr_id.h"
 #include <stdio.h>
 
@@ -86,7 +88,7 @@ static void reply_error(struct cf_conn *t, uint32_t id, enum error_code code, co
 {
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"error\":{\"code\":%u,\"message\":", id, (unsigned)code);
-    wr_buf_json(&b, message, strlen(message));
+    wr_json_put_str(&b, message);
     wr_buf_str(&b, temporary ? ",\"temporary\":true}}" : "}}");
     reply(t, &b);
 }
@@ -131,29 +133,50 @@ static void reply_wr_error(struct cf_conn *t, uint32_t id, enum wr_protocol_op o
 
 static void add_info(struct wr_buf *b, const struct wr_protocol_info *i)
 {
-    struct wr_slice v;
     wr_buf_str(b, "{\"user\":");
-    wr_buf_json(b, (const char *)i->user.p, i->user.n);
+    wr_json_put_slice(b, i->user);
     wr_buf_str(b, ",\"client\":");
-    wr_buf_json(b, (const char *)i->client.p, i->client.n);
-    if (i->conn_info.n && json_whole(i->conn_info, &v)) {
+    wr_json_put_slice(b, i->client);
+    if (i->conn_info.n) {
         wr_buf_str(b, ",\"conn_info\":");
-        wr_buf_slice(b, v);
+        wr_buf_slice(b, i->conn_info);
     }
-    if (i->chan_info.n && json_whole(i->chan_info, &v)) {
+    if (i->chan_info.n) {
         wr_buf_str(b, ",\"chan_info\":");
-        wr_buf_slice(b, v);
+        wr_buf_slice(b, i->chan_info);
     }
     wr_buf_char(b, '}');
 }
 
-/* A publication without its channel. Another service may have stored what is not JSON: it is shown as null. */
+static bool is_text(struct wr_slice type)
+{
+    return type.n > 5 && memcmp(type.p, "text/", 5) == 0;
+}
+
+static void add_data(struct wr_buf *b, const struct wr_protocol_pub *p)
+{
+    if (wr_protocol_is_json(p)) {
+        wr_buf_slice(b, p->data);
+        return;
+    }
+    wr_buf_str(b, "{\"type\":");
+    wr_json_put_slice(b, p->type);
+    if (is_text(p->type)) {
+        wr_buf_str(b, ",\"text\":");
+        wr_json_put_slice(b, p->data);
+    } else {
+        wr_buf_str(b, ",\"base64\":\"");
+        wr_base64_add(b, p->data.p, p->data.n);
+        wr_buf_char(b, '"');
+    }
+    wr_buf_char(b, '}');
+}
+
+/* A publication without its channel. */
 static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
-    struct wr_slice v;
-    bool ok = json_whole(p->data, &v) && !memchr(v.p, '\n', v.n);
     wr_buf_str(b, "{\"data\":");
-    wr_buf_slice(b, ok ? v : wr_slice_str("null"));
+    add_data(b, p);
     if (p->has_info) {
         wr_buf_str(b, ",\"info\":");
         add_info(b, &p->info);
@@ -181,12 +204,13 @@ static void add_pubs(struct wr_buf *b, const struct wr_protocol_pub *pubs, size_
 static void push_begin(struct wr_buf *b, struct wr_slice room)
 {
     wr_buf_str(b, "{\"push\":{\"channel\":");
-    wr_buf_json(b, (const char *)room.p, room.n);
+    wr_json_put_slice(b, room);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
-                                struct wr_buf *out)
+static void encode_publications(uint32_t variant, struct wr_slice room,
+                                const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out)
 {
+    (void)variant;
     for (size_t i = 0; i < n; i++) {
         if (i)
             wr_buf_char(out, '\n');
@@ -208,10 +232,11 @@ static void encode_member(struct wr_slice room, const char *what, const struct w
     wr_buf_str(out, "}}}");
 }
 
-static void encode_members(struct wr_slice room, const struct wr_protocol_info *joined,
-                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
-                           struct wr_buf *out)
+static void encode_members(uint32_t variant, struct wr_slice room,
+                           const struct wr_protocol_info *joined, size_t n_joined,
+                           const struct wr_protocol_info *left, size_t n_left, struct wr_buf *out)
 {
+    (void)variant;
     for (size_t i = 0; i < n_joined; i++)
         encode_member(room, "join", &joined[i], out);
     for (size_t i = 0; i < n_left; i++)
@@ -225,8 +250,8 @@ static void conn_info_of(struct wr_slice request, struct wr_buf *out)
 {
     struct wr_slice data, name;
     struct wr_buf text = {0};
-    if (!json_get(request, "data", &data) || !json_is_object(data) ||
-        !json_get(data, "name", &name) || !json_string(name, &text) || text.failed || !text.n)
+    if (!wr_json_get(request, "data", &data) || !wr_json_is_object(data) ||
+        !wr_json_get(data, "name", &name) || !wr_json_text(name, &text) || text.failed || !text.n)
         goto out;
     size_t n = 0;
     while (n < text.n) { /* whole characters up to the limit, none that moves a cursor */
@@ -239,7 +264,7 @@ static void conn_info_of(struct wr_slice request, struct wr_buf *out)
     }
     if (n) {
         wr_buf_str(out, "{\"name\":");
-        wr_buf_json(out, (const char *)text.p, n);
+        wr_json_put(out, text.p, n);
         wr_buf_char(out, '}');
     }
 out:
@@ -253,6 +278,22 @@ static uint32_t random_below(uint32_t n)
     return v % n;
 }
 
+/* A connect's token, if there is one. False: the connection was closed. */
+static bool sign_in(struct cf_conn *t, const struct command *cmd)
+{
+    struct wr_buf token = {0};
+    struct wr_slice v;
+    struct wr_errmsg why = {{0}};
+    wr_err e = WR_OK;
+    if (wr_json_get(cmd->body, "token", &v) && wr_json_text(v, &token) && token.n)
+        e = t->api->sign_in(t->c, wr_slice_of(token.p, token.n), &why);
+    wr_buf_free(&token);
+    if (e != WR_OK)
+        close_conn(t, e == WR_ERR_DENIED ? 3500 : 3004,
+                   e == WR_ERR_DENIED ? "invalid token" : "out of memory");
+    return e == WR_OK;
+}
+
 static void do_connect(struct cf_conn *t, const struct command *cmd)
 {
     char client[37];
@@ -261,6 +302,8 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
         bad_request(t);
         return;
     }
+    if (!sign_in(t, cmd))
+        return;
     conn_info_of(cmd->body, &info);
     wr_id_uuid(client);
     bool ok = !info.failed && t->api->identify(t->c, wr_slice_str(client), (struct wr_slice){0},
@@ -284,7 +327,7 @@ static void do_connect(struct cf_conn *t, const struct command *cmd)
 static bool channel_of(struct cf_conn *t, const struct command *cmd, struct wr_buf *room)
 {
     struct wr_slice v;
-    if (!json_get(cmd->body, "channel", &v) || !json_string(v, room) || room->failed) {
+    if (!wr_json_get(cmd->body, "channel", &v) || !wr_json_text(v, room) || room->failed) {
         bad_request(t);
         return false;
     }
@@ -299,20 +342,20 @@ static bool flag_of(struct wr_slice o, const char *name)
 {
     struct wr_slice v;
     bool b = false;
-    return json_get(o, name, &v) && json_bool(v, &b) && b;
+    return wr_json_get(o, name, &v) && wr_json_bool(v, &b) && b;
 }
 
 static uint64_t u64_of(struct wr_slice o, const char *name)
 {
     struct wr_slice v;
     uint64_t n = 0;
-    return json_get(o, name, &v) && json_u64(v, &n) ? n : 0;
+    return wr_json_get(o, name, &v) && wr_json_u64(v, &n) ? n : 0;
 }
 
 static bool text_of(struct wr_slice o, const char *name, struct wr_buf *out)
 {
     struct wr_slice v;
-    return json_get(o, name, &v) && json_string(v, out) && out->n;
+    return wr_json_get(o, name, &v) && wr_json_text(v, out) && out->n;
 }
 
 static void do_subscribe(struct cf_conn *t, const struct command *cmd)
@@ -321,12 +364,12 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
     struct wr_slice delta, filter;
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (json_get(cmd->body, "delta", &delta) && !json_string_is(delta, "") &&
-        !json_string_is(delta, "fossil")) {
+    if (wr_json_get(cmd->body, "delta", &delta) && !wr_json_text_is(delta, "") &&
+        !wr_json_text_is(delta, "fossil")) {
         bad_request(t);
         goto out;
     }
-    if (u64_of(cmd->body, "type") || json_get(cmd->body, "tf", &filter)) {
+    if (u64_of(cmd->body, "type") || wr_json_get(cmd->body, "tf", &filter)) {
         reply_not_available(t, cmd->id);
         goto out;
     }
@@ -371,10 +414,11 @@ static void do_publish(struct cf_conn *t, const struct command *cmd)
         wr_buf_free(&room);
         return;
     }
-    if (!json_get(cmd->body, "data", &data) || u64_of(cmd->body, "type")) {
+    if (!wr_json_get(cmd->body, "data", &data) || u64_of(cmd->body, "type")) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request", false);
     } else {
-        wr_err e = t->api->publish(t->c, wr_slice_of(room.p, room.n), data, cmd->id);
+        const struct wr_protocol_publish req = {.room = wr_slice_of(room.p, room.n), .data = data};
+        wr_err e = t->api->publish(t->c, &req, cmd->id);
         if (e != WR_OK)
             reply_wr_error(t, cmd->id, WR_PROTOCOL_PUBLISH, e, NULL);
     }
@@ -389,11 +433,11 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     struct wr_protocol_history q = {.reverse = flag_of(cmd->body, "reverse")};
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (json_get(cmd->body, "limit", &limit) && (!json_i64(limit, &n) || n < -1)) {
+    if (wr_json_get(cmd->body, "limit", &limit) && (!wr_json_i64(limit, &n) || n < -1)) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request: limit", false);
         goto out;
     }
-    if (json_get(cmd->body, "since", &since) && json_is_object(since)) {
+    if (wr_json_get(cmd->body, "since", &since) && wr_json_is_object(since)) {
         q.has_since = true;
         q.since_offset = u64_of(since, "offset");
         (void)text_of(since, "epoch", &epoch);
@@ -434,6 +478,21 @@ static void do_presence_stats(struct cf_conn *t, const struct command *cmd)
     presence_(t, cmd, true);
 }
 
+static void do_rpc(struct cf_conn *t, const struct command *cmd)
+{
+    struct wr_buf method = {0};
+    struct wr_slice args = {0};
+    (void)text_of(cmd->body, "method", &method);
+    (void)wr_json_get(cmd->body, "data", &args);
+    wr_err e = t->api->call(t->c, wr_slice_of(method.p, method.n), args, cmd->id);
+    if (e == WR_ERR_UNKNOWN_METHOD)
+        /* 104 is the protocol's word for it, but a server without methods says 108, which is what SDKs' suites ask for. */
+        reply_not_available(t, cmd->id);
+    else if (e != WR_OK)
+        reply_wr_error(t, cmd->id, WR_PROTOCOL_CALL, e, NULL);
+    wr_buf_free(&method);
+}
+
 static void do_unavailable(struct cf_conn *t, const struct command *cmd)
 {
     reply_not_available(t, cmd->id);
@@ -443,18 +502,23 @@ static const struct {
     const char *name;
     void (*run)(struct cf_conn *t, const struct command *cmd);
 } commands[] = {
-    {"connect", do_connect},         {"subscribe", do_subscribe},
-    {"unsubscribe", do_unsubscribe}, {"publish", do_publish},
-    {"presence", do_presence},       {"presence_stats", do_presence_stats},
-    {"history", do_history},         {"ping", do_unavailable},
-    {"rpc", do_unavailable},         {"refresh", do_unavailable},
+    {"connect", do_connect},
+    {"subscribe", do_subscribe},
+    {"unsubscribe", do_unsubscribe},
+    {"publish", do_publish},
+    {"presence", do_presence},
+    {"presence_stats", do_presence_stats},
+    {"history", do_history},
+    {"ping", do_unavailable},
+    {"rpc", do_rpc},
+    {"refresh", do_unavailable},
     {"sub_refresh", do_unavailable},
 };
 
 static bool id_of(struct wr_slice v, uint32_t *id)
 {
     uint64_t n;
-    if (!json_u64(v, &n) || n > UINT32_MAX)
+    if (!wr_json_u64(v, &n) || n > UINT32_MAX)
         return false;
     *id = (uint32_t)n;
     return true;
@@ -464,23 +528,23 @@ static void run_command(struct cf_conn *t, struct wr_slice object)
 {
     struct command cmd = {0};
     struct wr_slice v;
-    if (json_get(object, "id", &v) && !id_of(v, &cmd.id)) {
+    if (wr_json_get(object, "id", &v) && !id_of(v, &cmd.id)) {
         bad_request(t);
         return;
     }
-    if (json_get(object, "send", &v) && t->is_connected) {
+    if (wr_json_get(object, "send", &v) && t->is_connected) {
         close_conn(t, 3508, "not available: nobody takes messages without a channel here");
         return;
     }
     size_t i = 0;
-    while (i < WR_ARRAY_LEN(commands) && !json_get(object, commands[i].name, &cmd.body))
+    while (i < WR_ARRAY_LEN(commands) && !wr_json_get(object, commands[i].name, &cmd.body))
         i++;
     bool known = i < WR_ARRAY_LEN(commands);
     if (cmd.id == 0 && !known && t->is_connected) { /* {}: a pong */
         t->waits_pong = false;
         return;
     }
-    if (cmd.id == 0 || (known && !json_is_object(cmd.body)) || (!t->is_connected && i != 0)) {
+    if (cmd.id == 0 || (known && !wr_json_is_object(cmd.body)) || (!t->is_connected && i != 0)) {
         bad_request(t);
         return;
     }
@@ -497,7 +561,8 @@ static void run_lines(struct cf_conn *t, struct wr_slice m)
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
         const uint8_t *stop = nl ? nl : end;
         struct wr_slice object;
-        if (!json_whole(wr_slice_of(p, (size_t)(stop - p)), &object) || !json_is_object(object))
+        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &object) ||
+            !wr_json_is_object(object))
             bad_request(t);
         else
             run_command(t, object);
@@ -533,7 +598,7 @@ static void result_subscribe(struct cf_conn *t, uint32_t id, uint64_t bits,
     struct wr_buf b = {0};
     wr_buf_fmt(&b, "{\"id\":%u,\"subscribe\":{", id);
     wr_buf_str(&b, "\"epoch\":");
-    wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
+    wr_json_put_slice(&b, r->epoch);
     wr_buf_str(&b, ",\"offset\":");
     wr_buf_u64(&b, r->offset);
     if (bits & BIT_RECOVERABLE)
@@ -559,11 +624,20 @@ static void result_presence(struct cf_conn *t, uint32_t id, const struct wr_prot
     for (size_t i = 0; i < r->num_members; i++) {
         if (i)
             wr_buf_char(&b, ',');
-        wr_buf_json(&b, (const char *)r->members[i].client.p, r->members[i].client.n);
+        wr_json_put_slice(&b, r->members[i].client);
         wr_buf_char(&b, ':');
         add_info(&b, &r->members[i]);
     }
     wr_buf_str(&b, "}}}");
+    reply(t, &b);
+}
+
+static void result_call(struct cf_conn *t, uint32_t id, const struct wr_protocol_result *r)
+{
+    struct wr_buf b = {0};
+    wr_buf_fmt(&b, "{\"id\":%u,\"rpc\":{\"data\":", id);
+    wr_buf_slice(&b, r->data);
+    wr_buf_str(&b, "}}");
     reply(t, &b);
 }
 
@@ -573,7 +647,7 @@ static void result_history(struct cf_conn *t, uint32_t id, const struct wr_proto
     wr_buf_fmt(&b, "{\"id\":%u,\"history\":{", id);
     add_pubs(&b, r->pubs, r->num_pubs);
     wr_buf_str(&b, ",\"epoch\":");
-    wr_buf_json(&b, (const char *)r->epoch.p, r->epoch.n);
+    wr_json_put_slice(&b, r->epoch);
     wr_buf_str(&b, ",\"offset\":");
     wr_buf_u64(&b, r->offset);
     wr_buf_str(&b, "}}");
@@ -605,6 +679,9 @@ static void result(void *cs, const struct wr_protocol_result *r)
     case WR_PROTOCOL_PRESENCE:
         result_presence(t, id, r);
         break;
+    case WR_PROTOCOL_CALL:
+        result_call(t, id, r);
+        break;
     case WR_PROTOCOL_PRESENCE_STATS:
         wr_buf_fmt(&b, "{\"id\":%u,\"presence_stats\":{\"num_clients\":%u,\"num_users\":%u}}", id,
                    r->num_clients, r->num_users);
@@ -613,12 +690,15 @@ static void result(void *cs, const struct wr_protocol_result *r)
     }
 }
 
-static void unsubscribed(void *cs, struct wr_slice room)
+/* Codes below 2500 are final for an SDK, with the others it subscribes again. */
+static void unsubscribed(void *cs, struct wr_slice room, wr_err why)
 {
     struct cf_conn *t = cs;
     struct wr_buf b = {0};
     push_begin(&b, room);
-    wr_buf_str(&b, ",\"unsubscribe\":{\"code\":2500,\"reason\":\"insufficient state\"}}}");
+    wr_buf_str(&b, why == WR_ERR_DENIED
+                       ? ",\"unsubscribe\":{\"code\":2000,\"reason\":\"permission denied\"}}}"
+                       : ",\"unsubscribe\":{\"code\":2500,\"reason\":\"insufficient state\"}}}");
     reply(t, &b);
 }
 
@@ -657,15 +737,20 @@ static void open_(void *state, const struct wr_protocol_api *api, struct wr_prot
 
 static const char *const subprotocols[] = {"centrifuge-json", NULL};
 
+static const struct wr_protocol_endpoint endpoints[] = {
+    {.transport = WR_PROTOCOL_WEBSOCKET,
+     .at = "/connection/websocket",
+     .subprotocols = subprotocols,
+     .ping_ms = 60000, /* the protocol has its own pings */
+     .pong_ms = 10000},
+    {0}};
+
 WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(struct wr_protocol_plugin, WR_KIND_PROTOCOL, "centrifuge-json",
                            WR_VERSION,
                            "Centrifuge client protocol in JSON at /connection/websocket"),
     .conn_size = sizeof(struct cf_conn),
-    .path = "/connection/websocket",
-    .subprotocols = subprotocols,
-    .ping_ms = 60000, /* the protocol has its own pings */
-    .pong_ms = 10000,
+    .endpoints = endpoints,
     .open = open_,
     .message = message,
     .result = result,

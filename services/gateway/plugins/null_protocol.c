@@ -27,19 +27,23 @@ static void result(void *cs, const struct wr_protocol_result *r)
     (void)r;
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
-                                struct wr_buf *out)
+static void encode_publications(uint32_t variant, struct wr_slice room,
+                                const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out)
 {
+    (void)variant;
     (void)room;
     (void)pubs;
     (void)n;
     (void)out;
 }
 
+static const struct wr_protocol_endpoint endpoints[] = {
+    {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/null"}, {0}};
+
 WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(struct wr_protocol_plugin, WR_KIND_PROTOCOL, "null-protocol", WR_VERSION,
                            "Takes everything, says nothing"),
-    .path = "/null",
+    .endpoints = endpoints,
     .open = open_,
     .message = message,
     .result = result,

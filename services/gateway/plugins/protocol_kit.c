@@ -2,6 +2,7 @@
  *
  * A gateway made of paper (protocol_kit.h). */
 #include "protocol_kit.h"
+#include "wr_json.h"
 #include "wr_plugins.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,15 @@ static void api_close(struct wr_protocol_conn *k, uint16_t code, const char *rea
     (void)snprintf(k->close_reason, sizeof k->close_reason, "%s", reason);
 }
 
+static wr_err api_sign_in(struct wr_protocol_conn *k, struct wr_slice token, struct wr_errmsg *why)
+{
+    must(!k->client[0] && token.n);
+    if (!wr_slice_is(token, "wrong"))
+        return WR_OK;
+    wr_errmsg_set(why, "the token is wrong");
+    return WR_ERR_DENIED;
+}
+
 static bool api_identify(struct wr_protocol_conn *k, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
@@ -43,6 +53,12 @@ static bool api_identify(struct wr_protocol_conn *k, struct wr_slice client, str
 static struct wr_protocol_info api_info(struct wr_protocol_conn *k)
 {
     return (struct wr_protocol_info){.client = wr_slice_str(k->client)};
+}
+
+static void api_pick(struct wr_protocol_conn *k, uint32_t variant)
+{
+    must(!k->nsubscribed && variant < wr_protocol_num_variants(k->plugin));
+    k->variant = variant;
 }
 
 static void api_wake(struct wr_protocol_conn *k, uint32_t ms)
@@ -105,13 +121,13 @@ static bool api_is_subscribed(struct wr_protocol_conn *k, struct wr_slice room)
     return find(k, room) < k->nsubscribed;
 }
 
-static wr_err api_publish(struct wr_protocol_conn *k, struct wr_slice room, struct wr_slice data,
+static wr_err api_publish(struct wr_protocol_conn *k, const struct wr_protocol_publish *req,
                           uint64_t cookie)
 {
-    must(!data.n || !memchr(data.p, '\n', data.n));
-    wr_err e = ask(k, WR_PROTOCOL_PUBLISH, room, cookie);
+    must(req->type.n || !req->data.n || !memchr(req->data.p, '\n', req->data.n));
+    wr_err e = ask(k, WR_PROTOCOL_PUBLISH, req->room, cookie);
     if (e == WR_OK) {
-        wr_buf_slice(&k->published, data);
+        wr_buf_slice(&k->published, req->data);
         wr_buf_char(&k->published, '\n');
     }
     return e;
@@ -130,6 +146,21 @@ static wr_err api_presence(struct wr_protocol_conn *k, struct wr_slice room, boo
     return ask(k, stats ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE, room, cookie);
 }
 
+static wr_err api_call(struct wr_protocol_conn *k, struct wr_slice method, struct wr_slice args,
+                       uint64_t cookie)
+{
+    if (!wr_slice_is(method, "kit.echo"))
+        return WR_ERR_UNKNOWN_METHOD;
+    struct wr_slice v;
+    must(!args.n || wr_json_value(args, &v));
+    wr_err e = ask(k, WR_PROTOCOL_CALL, wr_slice_str("r"), cookie);
+    if (e == WR_OK) {
+        wr_buf_clear(&k->echo);
+        wr_buf_slice(&k->echo, args.n ? args : wr_slice_str("null"));
+    }
+    return e;
+}
+
 static uint32_t api_pending(struct wr_protocol_conn *k)
 {
     return (uint32_t)k->nasks;
@@ -140,10 +171,23 @@ static void api_pause(struct wr_protocol_conn *k, bool pause)
     k->is_paused = pause;
 }
 
-static const struct wr_protocol_api api = {
-    sizeof api,  api_send,      api_close,       api_identify,      api_info,
-    api_wake,    api_subscribe, api_unsubscribe, api_is_subscribed, api_publish,
-    api_history, api_presence,  api_pending,     api_pause};
+static const struct wr_protocol_api api = {.size = sizeof api,
+                                           .send = api_send,
+                                           .close = api_close,
+                                           .sign_in = api_sign_in,
+                                           .identify = api_identify,
+                                           .info = api_info,
+                                           .pick = api_pick,
+                                           .wake = api_wake,
+                                           .subscribe = api_subscribe,
+                                           .unsubscribe = api_unsubscribe,
+                                           .is_subscribed = api_is_subscribed,
+                                           .publish = api_publish,
+                                           .history = api_history,
+                                           .presence = api_presence,
+                                           .call = api_call,
+                                           .pending = api_pending,
+                                           .pause = api_pause};
 
 static bool param(const struct wr_protocol_open *o, const char *name, char *out, size_t n)
 {
@@ -161,7 +205,11 @@ void kit_open(struct wr_protocol_conn *k, const struct wr_protocol_plugin *p, co
     k->state = calloc(1, p->base.state_size + 1);
     k->cs = calloc(1, p->conn_size + 1);
     must(k->state && k->cs);
-    struct wr_protocol_open o = {.query = query, .client = "127.0.0.1", .param = param};
+    struct wr_protocol_open o = {.endpoint = p->endpoints,
+                                 .subprotocol = "",
+                                 .query = query,
+                                 .client = "127.0.0.1",
+                                 .param = param};
     p->open(k->state, &api, k, k->cs, &o);
 }
 
@@ -213,6 +261,8 @@ bool kit_answer(struct wr_protocol_conn *k, wr_err code)
         r.members = &ann;
         r.num_members = 1;
     }
+    if (code == WR_OK && a.op == WR_PROTOCOL_CALL)
+        r.data = wr_slice_of(k->echo.p, k->echo.n);
     r.num_clients = r.num_users = 1;
     if (k->close_code)
         return true;
@@ -238,4 +288,5 @@ void kit_close(struct wr_protocol_conn *k)
     free(k->state);
     wr_buf_free(&k->sent);
     wr_buf_free(&k->published);
+    wr_buf_free(&k->echo);
 }

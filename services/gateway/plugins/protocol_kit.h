@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A gateway made of paper for protocols: carries out what a protocol asks for by writing it down, and lets a test answer. For
+ * A gateway made of paper for protocols: carries out what a protocol asks for by writing it down, and lets a test answer. It has one method, kit.echo. For
  * the conformance suite, the protocols' tests and the fuzz target. One connection at a time. */
 #ifndef WR_GATEWAY_PLUGINS_PROTOCOL_KIT_H
 #define WR_GATEWAY_PLUGINS_PROTOCOL_KIT_H
@@ -22,10 +22,12 @@ struct wr_protocol_conn {
     void *state, *cs;
     struct wr_buf sent;      /* every message, each ended by '\0' */
     struct wr_buf published; /* every published data, each ended by '\0' */
+    struct wr_buf echo;      /* what the call that was asked last is answered */
+    uint32_t variant;        /* picked */
     size_t nsent;
     struct kit_ask asks[KIT_ASKS];
     size_t nasks;
-    wr_err refuse; /* what subscribe, publish, history and presence answer at once */
+    wr_err refuse; /* what subscribe, publish, history, presence and call answer at once */
     uint16_t close_code;
     char close_reason[128];
     char client[64], conn_info[256];

@@ -3,7 +3,7 @@
  * Protocol `text` at /ws: plain lines, as the chat example of gorilla/websocket speaks them, so that its page works
  * unchanged. A message in is one line (newlines become spaces); messages out may hold several lines joined by newline.
  * ?room= names the room, "lobby" without it. What other protocols publish is written as "name: text". */
-#include "json_read.h"
+#include "wr_json.h"
 #include "wr_protocol.h"
 #include "wr_id.h"
 #include <stdio.h>
@@ -69,11 +69,17 @@ static void open_(void *state, const struct wr_protocol_api *api, struct wr_prot
         api->pause(c, t->is_paused = true);
 }
 
+/* One message stays one line. */
+static void add_flat(struct wr_slice text, struct wr_buf *out)
+{
+    for (size_t i = 0; i < text.n; i++)
+        wr_buf_char(out, text.p[i] == '\n' || text.p[i] == '\r' ? ' ' : (char)text.p[i]);
+}
+
 /* The line between its blanks, newlines as spaces, as a JSON message. */
 static void line_to_json(struct wr_slice line, struct wr_buf *flat, struct wr_buf *out)
 {
-    for (size_t i = 0; i < line.n; i++)
-        wr_buf_char(flat, line.p[i] == '\n' || line.p[i] == '\r' ? ' ' : (char)line.p[i]);
+    add_flat(line, flat);
     size_t from = 0, to = flat->n;
     while (from < to && (flat->p[from] == ' ' || flat->p[from] == '\t'))
         from++;
@@ -82,7 +88,7 @@ static void line_to_json(struct wr_slice line, struct wr_buf *flat, struct wr_bu
     if (from == to)
         return;
     wr_buf_str(out, "{\"text\":");
-    wr_buf_json(out, (const char *)flat->p + from, to - from);
+    wr_json_put(out, flat->p + from, to - from);
     wr_buf_char(out, '}');
 }
 
@@ -110,8 +116,9 @@ static void message(void *cs, struct wr_slice m, bool binary)
     }
     line_to_json(m, &flat, &json);
     if (json.n && !json.failed) {
-        wr_err e = t->api->publish(t->c, wr_slice_of(t->room, t->room_len),
-                                   wr_slice_of(json.p, json.n), 0);
+        const struct wr_protocol_publish req = {.room = wr_slice_of(t->room, t->room_len),
+                                                .data = wr_slice_of(json.p, json.n)};
+        wr_err e = t->api->publish(t->c, &req, 0);
         if (e != WR_OK)
             complain(t, "not sent",
                      e == WR_ERR_BUSY ? "too many messages wait; try again in a moment"
@@ -125,19 +132,44 @@ static void message(void *cs, struct wr_slice m, bool binary)
     }
 }
 
+/* As much of a sentence as a close frame holds (RFC 6455 section 5.5), in whole characters. */
+static const char *reason_of(const char *sentence, char out[124])
+{
+    size_t n = strlen(sentence);
+    n = WR_MIN(n, (size_t)123);
+    memcpy(out, sentence, n);
+    while (n && !wr_utf8_valid(out, n))
+        n--;
+    out[n] = 0;
+    return out;
+}
+
 static void result(void *cs, const struct wr_protocol_result *r)
 {
     struct text_conn *t = cs;
+    char reason[124];
     if (t->is_paused && t->api->pending(t->c) < MANY_PENDING / 2) {
         t->is_paused = false;
         t->api->pause(t->c, false);
     }
     if (r->code == WR_OK)
         return;
-    if (r->op == WR_PROTOCOL_SUBSCRIBE)
+    if (r->op == WR_PROTOCOL_SUBSCRIBE && r->code == WR_ERR_DENIED)
+        t->api->close(t->c, 1008, reason_of(r->message, reason));
+    else if (r->op == WR_PROTOCOL_SUBSCRIBE)
         t->api->close(t->c, 1013, "the room is not available now; try again");
     else
         complain(t, what_became(r->code), r->message);
+}
+
+static void unsubscribed(void *cs, struct wr_slice room, wr_err why)
+{
+    struct text_conn *t = cs;
+    (void)room;
+    if (why == WR_ERR_DENIED)
+        t->api->close(t->c, 1008, "you may not look into this room any more");
+    else
+        t->api->close(t->c, 1013, "lines of this room may be missing; come again");
 }
 
 /* ---- out ---- */
@@ -148,7 +180,7 @@ static bool add_member(struct wr_slice object, const char *name, struct wr_buf *
 {
     struct wr_slice v;
     size_t from = out->n;
-    if (!json_get(object, name, &v) || !json_string(v, out) || out->n == from)
+    if (!wr_json_get(object, name, &v) || !wr_json_text(v, out) || out->n == from)
         return false;
     for (size_t i = from; i < out->n; i++)
         if (out->p[i] == '\n' || out->p[i] == '\r')
@@ -161,30 +193,27 @@ static bool add_file(struct wr_slice data, struct wr_buf *out)
 {
     struct wr_slice type, file, size;
     uint64_t n = 0;
-    if (!json_get(data, "type", &type) || !json_string_is(type, "file") ||
-        !json_get(data, "file", &file) || !json_is_object(file))
+    if (!wr_json_get(data, "type", &type) || !wr_json_text_is(type, "file") ||
+        !wr_json_get(data, "file", &file) || !wr_json_is_object(file))
         return false;
     if (!add_member(data, "name", out, " "))
         wr_buf_str(out, "somebody ");
     wr_buf_str(out, "shared ");
     if (!add_member(file, "name", out, " "))
         wr_buf_str(out, "a file ");
-    if (json_get(file, "size", &size) && json_u64(size, &n))
+    if (wr_json_get(file, "size", &size) && wr_json_u64(size, &n))
         wr_buf_fmt(out, "(%llu B) ", (unsigned long long)n);
     if (!add_member(file, "url", out, "") && out->n)
         out->n--; /* the blank */
     return true;
 }
 
-static void add_line(struct wr_slice data, struct wr_buf *out)
+static void add_json(struct wr_slice value, struct wr_buf *out)
 {
-    struct wr_slice text, value;
-    if (!json_whole(data, &value)) { /* the bus is not trusted */
+    struct wr_slice text;
+    if (wr_json_is_object(value) && add_file(value, out))
         return;
-    }
-    if (json_is_object(value) && add_file(value, out))
-        return;
-    if (json_is_object(value) && json_get(value, "text", &text) && json_is_string(text)) {
+    if (wr_json_is_object(value) && wr_json_get(value, "text", &text) && wr_json_is_string(text)) {
         (void)add_member(value, "name", out, ": ");
         (void)add_member(value, "text", out, "");
         return;
@@ -192,28 +221,41 @@ static void add_line(struct wr_slice data, struct wr_buf *out)
     wr_buf_slice(out, value);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
-                                struct wr_buf *out)
+static void add_line(const struct wr_protocol_pub *p, struct wr_buf *out)
 {
+    if (wr_protocol_is_json(p))
+        add_json(p->data, out);
+    else if (p->type.n > 5 && memcmp(p->type.p, "text/", 5) == 0)
+        add_flat(p->data, out);
+    else /* bytes that no terminal shows */
+        wr_buf_fmt(out, "(%zu B of %.*s)", p->data.n, (int)p->type.n, (const char *)p->type.p);
+}
+
+static void encode_publications(uint32_t variant, struct wr_slice room,
+                                const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out)
+{
+    (void)variant;
     (void)room;
     for (size_t i = 0; i < n; i++) {
         if (i)
             wr_buf_char(out, '\n');
-        add_line(pubs[i].data, out);
+        add_line(&pubs[i], out);
     }
 }
+
+static const struct wr_protocol_endpoint endpoints[] = {
+    {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/ws", .ping_ms = 54000, .pong_ms = 10000}, {0}};
 
 WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(
         struct wr_protocol_plugin, WR_KIND_PROTOCOL, "text", WR_VERSION,
         "Plain lines at /ws?room=, as the gorilla/websocket chat page speaks them"),
     .conn_size = sizeof(struct text_conn),
-    .path = "/ws",
-    .ping_ms = 54000,
-    .pong_ms = 10000,
+    .endpoints = endpoints,
     .open = open_,
     .message = message,
     .result = result,
+    .unsubscribed = unsubscribed,
     .encode_publications = encode_publications,
     .check = check,
 };

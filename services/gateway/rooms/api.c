@@ -4,6 +4,7 @@
 #include "wr_api.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
+#include "wr_json.h"
 #include "wr_metrics.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +13,6 @@
 #include <watchroom/v1/node.pb-c.h>
 
 #define CALL_MS 2000u
-
-static void json_text(struct wr_buf *b, const char *s)
-{
-    wr_buf_json(b, s ? s : "", s ? strlen(s) : 0);
-}
 
 static void reply_json(struct wr_http_req *req, struct wr_buf *b)
 {
@@ -49,18 +45,27 @@ static void room_json(struct wr_buf *b, const char *name, const Watchroom__V1__R
                       const char *stream)
 {
     wr_buf_str(b, b->n && b->p[b->n - 1] == '}' ? ",{\"room\":" : "{\"room\":");
-    json_text(b, name);
+    wr_json_put_str(b, name);
     wr_buf_fmt(b, ",\"members\":%u,\"offset\":%llu,\"epoch\":", i ? i->num_clients : 0,
                (unsigned long long)(i ? i->offset : 0));
-    json_text(b, i ? i->epoch : "");
+    wr_json_put_str(b, i ? i->epoch : "");
     wr_buf_str(b, ",\"stream\":");
-    json_text(b, stream);
+    wr_json_put_str(b, stream);
     wr_buf_fmt(b, ",\"last_time\":%lld}", (long long)(i ? i->last_time_ms : 0));
+}
+
+/* The server apart from the clients (gateway.health) is for operators: who reaches it is not asked who he is. */
+static bool admits(struct wr_api *api, struct wr_http_req *req, enum wr_verb verb)
+{
+    return req->http != api->env.http ||
+           wr_access_admits(api->env.access, req, verb, wr_the_server());
 }
 
 static void handle_rooms(void *ctx, struct wr_http_req *req)
 {
     struct wr_api *api = ctx;
+    if (!admits(api, req, WR_VERB_SEE))
+        return;
     const struct wr_config *c = api->env.config;
     struct wr_msg *msg = NULL;
     struct wr_slice body;
@@ -100,19 +105,19 @@ static void service_json(struct wr_buf *b, const char *service, const char *inst
                          double load, const char *const *plugins, size_t nplugins)
 {
     wr_buf_str(b, b->p[b->n - 1] == '}' ? ",{\"service\":" : "{\"service\":");
-    json_text(b, service);
+    wr_json_put_str(b, service);
     wr_buf_str(b, ",\"instance\":");
-    json_text(b, instance);
+    wr_json_put_str(b, instance);
     wr_buf_str(b, ",\"address\":");
-    json_text(b, address);
+    wr_json_put_str(b, address);
     wr_buf_fmt(b, ",\"state\":\"%s\",\"version\":", is_up ? "up" : "down");
-    json_text(b, version);
+    wr_json_put_str(b, version);
     wr_buf_fmt(b, ",\"uptime_s\":%llu,\"load\":%.2f,\"plugins\":[",
                (unsigned long long)(uptime_ms / 1000), load);
     for (size_t i = 0; i < nplugins; i++) {
         if (i)
             wr_buf_char(b, ',');
-        json_text(b, plugins[i]);
+        wr_json_put_str(b, plugins[i]);
     }
     wr_buf_str(b, "]}");
 }
@@ -150,6 +155,8 @@ static void handle_services(void *ctx, struct wr_http_req *req)
 {
     struct wr_api *api = ctx;
     struct wr_buf b = {0};
+    if (!admits(api, req, WR_VERB_ADMIN))
+        return;
     const char **plugins = wr_plugins_names(
         api->env.plugins, 1u << WR_KIND_PROTOCOL | 1u << WR_KIND_MUXER | 1u << WR_KIND_AUTH);
     size_t n = 0;
@@ -170,7 +177,7 @@ static void handle_services(void *ctx, struct wr_http_req *req)
 /* ---- operators ---- */
 
 /* A gateway without a hub can do nothing for a client; one without ingest or filestore still carries the talk, so a
- * load balancer must not take it out: those are only told. */
+ * load balancer must not take it out: those are only told. Anybody may ask: a balancer has no name. */
 static void handle_health(void *ctx, struct wr_http_req *req)
 {
     struct wr_api *api = ctx;
@@ -198,8 +205,10 @@ static void handle_health(void *ctx, struct wr_http_req *req)
 
 static void handle_metrics(void *ctx, struct wr_http_req *req)
 {
-    (void)ctx;
+    struct wr_api *api = ctx;
     struct wr_buf b = {0};
+    if (!admits(api, req, WR_VERB_ADMIN))
+        return;
     wr_metrics_write(&b);
     wr_http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8",
                   "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));

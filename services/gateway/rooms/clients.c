@@ -2,7 +2,7 @@
  *
  * Clients: a connection of the plane, its protocol, and its memberships. What a protocol asks for becomes work for the rooms
  * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
-#include "json_read.h"
+#include "wr_json.h"
 #include "rooms_priv.h"
 #include "wr_buf.h"
 #include "wr_id.h"
@@ -17,13 +17,17 @@
 struct wr_protocol_conn {
     uint32_t magic;
     uint32_t pending;
+    uint32_t form; /* what rooms send to it: an index of the gateway's forms */
     struct rooms__protocol *protocol;
-    struct wr_conn *conn; /* NULL before open */
-    struct rooms__identity *who;
+    const struct rooms__door *door;
+    const char *subprotocol;      /* of the door's; "" = none */
+    struct wr_conn *conn;         /* NULL before open */
+    struct wr_identity *identity; /* what it may do */
+    struct rooms__person *who;    /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
     char *query; /* until open */
-    char *addr;  /* until open */
+    char *addr;  /* until identify */
     uint8_t cs[] __attribute__((aligned(16)));
 };
 
@@ -99,14 +103,59 @@ void rooms__reply_free(struct rooms__reply *p)
     free(p->msgs);
     free(p->pubs);
     free(p->members);
+    wr_buf_free(&p->data);
     free(p);
+}
+
+/* ---- rights ---- */
+
+static wr_err may(const struct wr_protocol_conn *cl, enum wr_verb verb, struct wr_slice room,
+                  struct wr_errmsg *why)
+{
+    return wr_may(cl->identity, verb, wr_the_room(room), why);
+}
+
+/* Ends a subscription and tells the protocol. */
+static void sub_end(struct wr_protocol_conn *cl, struct wr_slice room, wr_err why)
+{
+    struct rooms__sub **at = sub_find(cl, room);
+    if (!at)
+        return;
+    sub_remove(cl, at);
+    if (WR_PLUGIN_HAS(cl->protocol->plugin, unsubscribed))
+        cl->protocol->plugin->unsubscribed(cl->cs, room, why);
+}
+
+void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
+{
+    struct wr_protocol_conn *cl = client_of(c);
+    if (cl)
+        sub_end(cl, wr_msg_slice(room), WR_ERR_POSITION);
+}
+
+void clients__ask_again(struct wr_conn *c, const struct wr_msg *room)
+{
+    struct wr_protocol_conn *cl = client_of(c);
+    if (cl && may(cl, WR_VERB_SEE, wr_msg_slice(room), NULL) != WR_OK)
+        sub_end(cl, wr_msg_slice(room), WR_ERR_DENIED);
+}
+
+/* He may not: an answer like every other, so that it can have the sentence. */
+static wr_err deny(struct wr_protocol_conn *cl, enum wr_protocol_op op, uint64_t cookie,
+                   const struct wr_errmsg *why)
+{
+    struct rooms__reply *p = rooms__reply_new(op, cookie);
+    rooms__reply_fail(p, WR_ERR_DENIED, wr_slice_str(why->text));
+    cl->pending++;
+    rooms__reply_post(cl->protocol->rooms, wr_conn_id(cl->conn), p);
+    return WR_OK;
 }
 
 /* The subscription's answer is told; then the fanout: what the room sends next follows it. */
 static void after_subscribed(struct wr_protocol_conn *cl, struct rooms__reply *p)
 {
     struct rooms__sub *s = p->sub;
-    if (s->gone) /* the protocol gave it back before */
+    if (!s || s->gone) /* refused before there was one; the protocol gave it back before */
         return;
     if (p->r.code != WR_OK) {
         struct rooms__sub **at = sub_find(cl, rooms__sub_room(s));
@@ -119,6 +168,8 @@ static void after_subscribed(struct wr_protocol_conn *cl, struct rooms__reply *p
                        (s->flags & WR_SUB_JOIN_LEAVE ? CLASS_JOIN_LEAVE : 0u);
     if (!wr_fanout_add(s->fanout, cl->conn, classes))
         wr_conn_close(cl->conn, 1011, "out of memory");
+    else if (may(cl, WR_VERB_SEE, rooms__sub_room(s), NULL) != WR_OK) /* not any more */
+        sub_end(cl, rooms__sub_room(s), WR_ERR_DENIED);
 }
 
 static void run_reply(struct wr_conn *c, void *arg)
@@ -129,6 +180,8 @@ static void run_reply(struct wr_conn *c, void *arg)
         cl->pending--;
         p->r.message = p->text;
         p->r.epoch = p->epoch[0] ? wr_slice_str(p->epoch) : p->r.epoch;
+        if (p->finish && p->r.code == WR_OK)
+            p->finish(p);
         cl->protocol->plugin->result(cl->cs, &p->r);
         if (p->r.op == WR_PROTOCOL_SUBSCRIBE)
             after_subscribed(cl, p);
@@ -144,17 +197,6 @@ void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms
         wr_plane_post(rs->env->plane, conn, run_reply, p);
 }
 
-void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
-{
-    struct wr_protocol_conn *cl = client_of(c);
-    struct rooms__sub **at = cl ? sub_find(cl, wr_msg_slice(room)) : NULL;
-    if (!at)
-        return;
-    sub_remove(cl, at);
-    if (WR_PLUGIN_HAS(cl->protocol->plugin, unsubscribed))
-        cl->protocol->plugin->unsubscribed(cl->cs, wr_msg_slice(room));
-}
-
 /* ---- the api ---- */
 
 static void api_send(struct wr_protocol_conn *cl, struct wr_slice message, bool binary)
@@ -167,14 +209,32 @@ static void api_close(struct wr_protocol_conn *cl, uint16_t code, const char *re
     wr_conn_close(cl->conn, code, reason);
 }
 
+static wr_err api_sign_in(struct wr_protocol_conn *cl, struct wr_slice token, struct wr_errmsg *why)
+{
+    const struct wr_auth_request req = {
+        .client = cl->addr ? cl->addr : "", .path = "", .query = "", .token = token};
+    struct wr_identity *identity;
+    why->text[0] = 0;
+    wr_err e = wr_access_identify(cl->protocol->rooms->env->access, &req, &identity, why);
+    if (e != WR_OK)
+        return e;
+    wr_identity_unref(cl->identity);
+    cl->identity = identity;
+    return WR_OK;
+}
+
 static bool api_identify(struct wr_protocol_conn *cl, struct wr_slice client, struct wr_slice user,
                          struct wr_slice conn_info)
 {
-    struct rooms__identity *who = rooms__identity_new(client, user, conn_info);
+    if (!user.n)
+        user = wr_identity_who(cl->identity)->user;
+    struct rooms__person *who = rooms__person_new(client, user, conn_info);
     if (!who)
         return false;
-    rooms__identity_unref(cl->who);
+    rooms__person_unref(cl->who);
     cl->who = who;
+    free(cl->addr); /* he has signed in by now, if he wants to */
+    cl->addr = NULL;
     return true;
 }
 
@@ -183,29 +243,36 @@ static struct wr_protocol_info api_info(struct wr_protocol_conn *cl)
     return cl->who ? cl->who->info : (struct wr_protocol_info){0};
 }
 
+static void api_pick(struct wr_protocol_conn *cl, uint32_t variant)
+{
+    if (!cl->subs && variant < wr_protocol_num_variants(cl->protocol->plugin))
+        cl->form = cl->protocol->first_form + variant;
+}
+
 static void api_wake(struct wr_protocol_conn *cl, uint32_t ms)
 {
     wr_conn_wake(cl->conn, ms);
 }
 
 static struct rooms__sub *sub_new(struct wr_protocol_conn *cl,
-                                  const struct wr_protocol_subscribe *req, uint64_t cookie)
+                                  const struct wr_protocol_subscribe *req, uint64_t cookie,
+                                  bool may_recover)
 {
     struct rooms__sub *s = calloc(1, sizeof *s + req->room.n);
     if (!s)
         return NULL;
     atomic_init(&s->refs, 2); /* the client's and the room's; both go by JOB_UNSUBSCRIBE */
     s->conn = wr_conn_id(cl->conn);
-    s->protocol = cl->protocol->index;
+    s->form = cl->form;
     s->flags = req->flags;
     s->cookie = cookie;
     s->since = req->since_offset;
-    if (req->since_epoch.n < sizeof s->since_epoch)
+    if (req->since_epoch.n < sizeof s->since_epoch && may_recover)
         memcpy(s->since_epoch, req->since_epoch.n ? (const char *)req->since_epoch.p : "",
                req->since_epoch.n);
     else
-        s->since_epoch[0] = '?'; /* none of ours is so long: it matches nothing */
-    s->who = rooms__identity_ref(cl->who);
+        s->since_epoch[0] = '?'; /* none of ours is so: it matches nothing */
+    s->who = rooms__person_ref(cl->who);
     s->name_len = (uint16_t)req->room.n;
     memcpy(s->name, req->room.p, req->room.n);
     s->client_next = cl->subs;
@@ -225,7 +292,13 @@ static wr_err api_subscribe(struct wr_protocol_conn *cl, const struct wr_protoco
         return WR_ERR_TOO_BIG;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
-    struct rooms__sub *s = sub_new(cl, req, cookie);
+    struct wr_errmsg why;
+    if (may(cl, WR_VERB_SEE, req->room, &why) != WR_OK)
+        return deny(cl, WR_PROTOCOL_SUBSCRIBE, cookie, &why);
+    /* What he missed is the past: who may not read it comes in as if it were gone. */
+    bool may_recover = !(req->flags & WR_SUB_RECOVER) ||
+                       may(cl, WR_VERB_HEAR_PAST, req->room, NULL) == WR_OK;
+    struct rooms__sub *s = sub_new(cl, req, cookie, may_recover);
     if (!s)
         return WR_ERR_BUSY;
     cl->pending++;
@@ -265,14 +338,13 @@ static bool outbox_admits(struct wr_rooms *rs, size_t bytes)
 /* What makes a message that is published again the same message: the same bytes with an id in them that is long enough to
  * be meant so ("id" of the data, 8 to 128 bytes), else a key of ours for the gateway's own retries. The id alone would let
  * one client's message stand in the way of another's. */
-static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[16])
+static void publish_key(struct wr_rooms *rs, bool is_json, struct wr_slice data, uint8_t key[16])
 {
-    struct wr_slice value, id;
+    struct wr_slice id;
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (json_whole(data, &value) && json_is_object(value) && json_get(value, "id", &id) &&
-        json_is_string(id) && id.n >= 8 + 2 && id.n <= 128 + 2 &&
-        EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
+    if (is_json && wr_json_get(data, "id", &id) && wr_json_is_string(id) && id.n >= 8 + 2 &&
+        id.n <= 128 + 2 && EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
         memcpy(key, sum, 16);
         return;
     }
@@ -282,33 +354,56 @@ static void publish_key(struct wr_rooms *rs, struct wr_slice data, uint8_t key[1
     memcpy(key + 8, &k, 8);
 }
 
-static wr_err api_publish(struct wr_protocol_conn *cl, struct wr_slice room, struct wr_slice data,
-                          uint64_t cookie)
+wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_publish *req,
+                        uint64_t cookie, rooms__finish_fn finish)
 {
     struct wr_rooms *rs = cl->protocol->rooms;
-    if (!wr_name_valid(room) || !cl->who || !data.n)
+    struct wr_slice room = req->room, type = req->type, data = req->data;
+    if (!wr_name_valid(room) || !cl->who || !data.n || type.n > ROOMS__TYPE_BYTES)
         return WR_ERR_INVALID;
     if (data.n > rs->env->config->gateway.max_message_bytes)
         return WR_ERR_TOO_BIG;
-    if (cl->pending >= ROOMS__PENDING_PER_CLIENT || !outbox_admits(rs, data.n))
+    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
-    struct rooms__publish *p = malloc(sizeof *p + room.n + data.n);
+    struct wr_errmsg why;
+    if (may(cl, WR_VERB_TALK, room, &why) != WR_OK)
+        return deny(cl, finish ? WR_PROTOCOL_CALL : WR_PROTOCOL_PUBLISH, cookie, &why);
+    if (!outbox_admits(rs, data.n))
+        return WR_ERR_BUSY;
+    struct rooms__publish *p = malloc(sizeof *p + room.n + type.n + data.n);
     if (!p)
         abort(); /* it is counted in already */
     *p = (struct rooms__publish){.conn = wr_conn_id(cl->conn),
                                  .cookie = cookie,
                                  .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
-                                 .who = rooms__identity_ref(cl->who)};
-    publish_key(rs, data, p->key);
+                                 .who = rooms__person_ref(cl->who),
+                                 .finish = finish};
+    publish_key(rs, !type.n, data, p->key);
     memcpy(p->bytes, room.p, room.n);
-    memcpy(p->bytes + room.n, data.p, data.n);
+    if (type.n)
+        memcpy(p->bytes + room.n, type.p, type.n);
+    memcpy(p->bytes + room.n + type.n, data.p, data.n);
     p->room = wr_slice_of(p->bytes, room.n);
-    p->data = wr_slice_of(p->bytes + room.n, data.n);
+    p->type = wr_slice_of(p->bytes + room.n, type.n);
+    p->data = wr_slice_of(p->bytes + room.n + type.n, data.n);
     cl->pending++;
     struct rooms__job *j = rooms__job_new(JOB_PUBLISH);
     j->u.publish = p;
     rooms__job_post(rs, j);
     return WR_OK;
+}
+
+static wr_err api_publish(struct wr_protocol_conn *cl, const struct wr_protocol_publish *req,
+                          uint64_t cookie)
+{
+    return clients__publish(cl, req, cookie, NULL);
+}
+
+static wr_err api_call(struct wr_protocol_conn *cl, struct wr_slice method, struct wr_slice args,
+                       uint64_t cookie)
+{
+    const struct rooms__method *m = calls__find(method);
+    return m ? m->run(cl, args, cookie) : WR_ERR_UNKNOWN_METHOD;
 }
 
 /* A bus thread. */
@@ -344,6 +439,9 @@ static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
+    struct wr_errmsg why;
+    if (may(cl, WR_VERB_HEAR_PAST, q->room, &why) != WR_OK)
+        return deny(cl, WR_PROTOCOL_HISTORY, cookie, &why);
     uint32_t limit = q->limit < 0 || q->limit > (int32_t)ROOMS__RECOVER_MAX ? ROOMS__RECOVER_MAX
                                                                             : (uint32_t)q->limit;
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
@@ -376,9 +474,12 @@ static wr_err api_presence(struct wr_protocol_conn *cl, struct wr_slice room, bo
         return WR_ERR_INVALID;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
+    enum wr_protocol_op op = stats_only ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE;
+    struct wr_errmsg why;
+    if (may(cl, WR_VERB_SEE, room, &why) != WR_OK)
+        return deny(cl, op, cookie, &why);
     struct rooms__job *j = rooms__job_new(JOB_PRESENCE);
-    struct rooms__reply *p = rooms__reply_new(
-        stats_only ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE, cookie);
+    struct rooms__reply *p = rooms__reply_new(op, cookie);
     p->rooms = rs;
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, room.p, room.n);
@@ -404,8 +505,10 @@ static const struct wr_protocol_api api = {
     .size = sizeof(struct wr_protocol_api),
     .send = api_send,
     .close = api_close,
+    .sign_in = api_sign_in,
     .identify = api_identify,
     .info = api_info,
+    .pick = api_pick,
     .wake = api_wake,
     .subscribe = api_subscribe,
     .unsubscribe = api_unsubscribe,
@@ -413,6 +516,7 @@ static const struct wr_protocol_api api = {
     .publish = api_publish,
     .history = api_history,
     .presence = api_presence,
+    .call = api_call,
     .pending = api_pending,
     .pause = api_pause,
 };
@@ -428,11 +532,16 @@ static void on_open(struct wr_conn *c, void *user)
 {
     struct wr_protocol_conn *cl = user;
     cl->conn = c;
-    struct wr_protocol_open o = {.query = cl->query, .client = cl->addr, .param = open_param};
+    char addr[64]; /* identify lets go of the other */
+    (void)snprintf(addr, sizeof addr, "%s", cl->addr);
+    struct wr_protocol_open o = {.endpoint = cl->door->endpoint,
+                                 .subprotocol = cl->subprotocol,
+                                 .query = cl->query,
+                                 .client = addr,
+                                 .param = open_param};
     cl->protocol->plugin->open(cl->protocol->state, &api, cl, cl->cs, &o);
     free(cl->query);
-    free(cl->addr);
-    cl->query = cl->addr = NULL;
+    cl->query = NULL;
 }
 
 static void on_message(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes)
@@ -450,6 +559,16 @@ static void on_wake(struct wr_conn *c, void *user)
         cl->protocol->plugin->wake(cl->cs);
 }
 
+static void client_free(struct wr_protocol_conn *cl)
+{
+    wr_identity_unref(cl->identity);
+    rooms__person_unref(cl->who);
+    free(cl->query);
+    free(cl->addr);
+    cl->magic = 0;
+    free(cl);
+}
+
 static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed *why)
 {
     (void)c;
@@ -461,74 +580,104 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
         sub_remove(cl, &cl->subs);
     if (was_open && WR_PLUGIN_HAS(cl->protocol->plugin, close))
         cl->protocol->plugin->close(cl->cs);
-    rooms__identity_unref(cl->who);
-    free(cl->query);
-    free(cl->addr);
-    cl->magic = 0;
-    free(cl);
+    client_free(cl);
 }
 
 static const struct wr_conn_ops ops = {
     .open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
 
-static const char *subprotocol(const struct wr_protocol_plugin *p, const struct wr_http_req *req)
+static const char *subprotocol(const struct wr_protocol_endpoint *e, const struct wr_http_req *req)
 {
-    for (const char *const *s = p->subprotocols; s && *s; s++)
+    for (const char *const *s = e->subprotocols; s && *s; s++)
         if (wr_http_offers(req, *s))
             return *s;
+    return NULL;
+}
+
+/* NULL when memory is out. Moves identity, also then. */
+static struct wr_protocol_conn *client_new(const struct rooms__door *d,
+                                           const struct wr_http_req *req,
+                                           struct wr_identity *identity)
+{
+    struct wr_protocol_conn *cl = calloc(1, sizeof *cl + d->protocol->plugin->conn_size);
+    if (!cl) {
+        wr_identity_unref(identity);
+        return NULL;
+    }
+    cl->magic = CLIENT_MAGIC;
+    cl->identity = identity;
+    cl->protocol = d->protocol;
+    cl->form = d->protocol->first_form;
+    cl->door = d;
+    cl->query = strdup(req->query);
+    cl->addr = strdup(req->client);
+    if (cl->query && cl->addr)
+        return cl;
+    client_free(cl);
     return NULL;
 }
 
 /* An HTTP worker. */
 static void handle_upgrade(void *ctx, struct wr_http_req *req)
 {
-    struct rooms__protocol *protocol = ctx;
-    const struct wr_protocol_plugin *p = protocol->plugin;
-    const struct wr_config *cfg = protocol->rooms->env->config;
+    const struct rooms__door *d = ctx;
+    const struct wr_protocol_plugin *p = d->protocol->plugin;
+    const struct wr_gateway_env *env = d->protocol->rooms->env;
+    const char *agreed = subprotocol(d->endpoint, req);
     struct wr_errmsg why = {{0}};
-    struct wr_protocol_open asked = {
-        .query = req->query, .client = req->client, .param = open_param};
+    struct wr_protocol_open asked = {.endpoint = d->endpoint,
+                                     .subprotocol = agreed ? agreed : "",
+                                     .query = req->query,
+                                     .client = req->client,
+                                     .param = open_param};
     if (WR_PLUGIN_HAS(p, check) && p->check(&asked, &why) != WR_OK) {
         wr_http_error(req, 400, "%s", why.text);
         return;
     }
-    struct wr_protocol_conn *cl = calloc(1, sizeof *cl + p->conn_size);
-    if (cl) {
-        cl->query = strdup(req->query);
-        cl->addr = strdup(req->client);
-    }
-    if (!cl || !cl->query || !cl->addr) {
-        if (cl) {
-            free(cl->query);
-            free(cl->addr);
-        }
-        free(cl);
+    struct wr_identity *identity = wr_access_enter(env->access, req);
+    if (!identity)
+        return;
+    struct wr_protocol_conn *cl = client_new(d, req, identity);
+    if (!cl) {
         wr_http_error(req, 503, "the server is out of memory; try again");
         return;
     }
-    cl->magic = CLIENT_MAGIC;
-    cl->protocol = protocol;
+    cl->subprotocol = asked.subprotocol;
     struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS,
                              .policy = WR_QUEUE_CHAT,
                              .ops = &ops,
                              .user = cl,
-                             .queue_bytes = cfg->gateway.chat_queue_bytes,
-                             .ping_ms = p->ping_ms,
-                             .pong_ms = p->pong_ms,
-                             .max_message = cfg->gateway.max_message_bytes};
-    (void)wr_http_upgrade(req, subprotocol(p, req),
-                          &o); /* on an error the client was told, and on_close ran */
+                             .queue_bytes = env->config->gateway.chat_queue_bytes,
+                             .ping_ms = d->endpoint->ping_ms,
+                             .pong_ms = d->endpoint->pong_ms,
+                             .max_message = env->config->gateway.max_message_bytes};
+    (void)wr_http_upgrade(req, agreed, &o); /* on an error the client was told, and on_close ran */
 }
 
-void clients__route(struct wr_rooms *rs, struct rooms__protocol *protocol, struct wr_errmsg *err,
-                    wr_err *e)
+static wr_err add_door(struct wr_rooms *rs, struct rooms__protocol *protocol,
+                       const struct wr_protocol_endpoint *e, struct wr_errmsg *err)
 {
-    struct wr_http_route r = {.path = protocol->plugin->path,
+    struct rooms__door *d = calloc(1, sizeof *d);
+    if (!d)
+        return WR_ERR_BUSY;
+    *d = (struct rooms__door){.next = rs->doors, .protocol = protocol, .endpoint = e};
+    rs->doors = d;
+    struct wr_http_route r = {.path = e->at,
                               .methods = WR_GET,
                               .upgrade_only = true,
                               .handler = handle_upgrade,
-                              .ctx = protocol};
-    *e = wr_http_add(rs->env->http, &r);
-    if (*e != WR_OK)
-        wr_errmsg_set(err, "gateway.protocols: no room for the route %s", protocol->plugin->path);
+                              .ctx = d};
+    wr_err code = wr_http_add(rs->env->http, &r);
+    if (code != WR_OK)
+        wr_errmsg_set(err, "gateway.protocols: no room for the route %s", e->at);
+    return code;
+}
+
+wr_err clients__routes(struct wr_rooms *rs, struct rooms__protocol *protocol, struct wr_errmsg *err)
+{
+    wr_err code = WR_OK;
+    for (const struct wr_protocol_endpoint *e = protocol->plugin->endpoints;
+         e->transport != WR_PROTOCOL_END && code == WR_OK; e++)
+        code = add_door(rs, protocol, e, err);
+    return code;
 }

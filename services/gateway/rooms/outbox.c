@@ -12,12 +12,19 @@
 #define HOLD_MAX_US 1000
 #define ACKS_MAX_US 500
 
+struct result {
+    wr_err code;
+    struct wr_slice text, epoch;
+    uint64_t offset;
+    int64_t time_ms;
+};
+
 static void publish_free(struct wr_rooms *rs, struct rooms__publish *p)
 {
     atomic_fetch_sub(&rs->outbox_items, 1);
     atomic_fetch_sub(&rs->outbox_bytes, p->data.n);
     wr_gauge_add(&rooms__g_outbox, -1);
-    rooms__identity_unref(p->who);
+    rooms__person_unref(p->who);
     free(p);
 }
 
@@ -60,11 +67,17 @@ void outbox__release(struct wr_rooms *rs, bool event_came)
 }
 
 static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, struct wr_slice text,
-                   uint64_t offset, int64_t time_ms)
+                   const struct result *stored)
 {
-    struct rooms__reply *r = rooms__reply_new(WR_PROTOCOL_PUBLISH, p->cookie);
-    r->r.offset = offset;
-    r->r.time_ms = time_ms;
+    struct rooms__reply *r = rooms__reply_new(p->finish ? WR_PROTOCOL_CALL : WR_PROTOCOL_PUBLISH,
+                                              p->cookie);
+    r->finish = p->finish;
+    if (stored) {
+        r->r.offset = stored->offset;
+        r->r.time_ms = stored->time_ms;
+        if (stored->epoch.n)
+            memcpy(r->epoch, stored->epoch.p, stored->epoch.n);
+    }
     if (code == WR_OK) {
         wr_count(&rooms__m_published, 1);
         wr_observe_us(&rooms__h_publish,
@@ -79,7 +92,7 @@ static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, s
 
 static size_t item_bytes(const struct rooms__publish *p)
 {
-    return p->room.n + p->who->pb.n + sizeof p->key + p->data.n + 40;
+    return p->room.n + p->who->pb.n + sizeof p->key + p->type.n + p->data.n + 40;
 }
 
 static size_t field_size(size_t n) /* tag of one byte, length, bytes */
@@ -90,14 +103,16 @@ static size_t field_size(size_t n) /* tag of one byte, length, bytes */
 static uint8_t *write_item(uint8_t *at, const struct rooms__publish *p)
 {
     struct wr_slice key = wr_slice_of(p->key, sizeof p->key);
+    size_t type = field_size(p->type.n) + (p->type.n ? 1 : 0); /* a tag of two bytes */
     size_t n = field_size(p->room.n) + 2 + field_size(p->who->pb.n) + field_size(key.n) +
-               field_size(p->data.n);
+               field_size(p->data.n) + type;
     at = wr_pb_bytes_head(at, 1, n);
     at = wr_pb_bytes(at, 1, p->room);
     at = wr_pb_uint(at, 2, 1); /* ENTRY_KIND_CHAT */
     at = wr_pb_bytes(at, 3, p->who->pb);
     at = wr_pb_bytes(at, 4, key);
-    return wr_pb_bytes(at, 15, p->data);
+    at = wr_pb_bytes(at, 15, p->data);
+    return wr_pb_bytes(at, 20, p->type);
 }
 
 static struct wr_msg *batch_body(const struct rooms__outbox *o)
@@ -141,7 +156,7 @@ static void finish_all(struct wr_rooms *rs, struct rooms__outbox *o, wr_err code
     while (o->sent) {
         struct rooms__publish *p = o->sent;
         o->sent = p->next;
-        answer(rs, p, code, text, 0, 0);
+        answer(rs, p, code, text, NULL);
         publish_free(rs, p);
     }
     o->nsent = 0;
@@ -159,17 +174,10 @@ static void expire(struct wr_rooms *rs, struct rooms__outbox *o, wr_err code, st
         }
         *at = p->next;
         o->nsent--;
-        answer(rs, p, code, text, 0, 0);
+        answer(rs, p, code, text, NULL);
         publish_free(rs, p);
     }
 }
-
-struct result {
-    wr_err code;
-    struct wr_slice text;
-    uint64_t offset;
-    int64_t time_ms;
-};
 
 static bool parse_result(struct wr_slice body, struct result *out)
 {
@@ -184,10 +192,12 @@ static bool parse_result(struct wr_slice body, struct result *out)
             out->text = f.bytes;
         else if (f.number == 3 && f.wire == 0)
             out->offset = f.value;
+        else if (f.number == 4 && f.wire == 2)
+            out->epoch = f.bytes;
         else if (f.number == 5 && f.wire == 0)
             out->time_ms = (int64_t)f.value;
     }
-    return !r.bad;
+    return !r.bad && out->epoch.n < sizeof((struct rooms__reply *)NULL)->epoch;
 }
 
 static void take_results(struct wr_rooms *rs, struct rooms__outbox *o, struct wr_slice body)
@@ -202,7 +212,7 @@ static void take_results(struct wr_rooms *rs, struct rooms__outbox *o, struct wr
         struct rooms__publish *p = o->sent;
         o->sent = p->next;
         o->nsent--;
-        answer(rs, p, res.code, res.text, res.offset, res.time_ms);
+        answer(rs, p, res.code, res.text, &res);
         publish_free(rs, p);
     }
     if (o->sent) { /* fewer results than messages: a hub that is not ours, or broken */

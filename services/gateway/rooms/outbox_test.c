@@ -78,7 +78,7 @@ void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms
     free(p);
 }
 
-void rooms__identity_unref(struct rooms__identity *i)
+void rooms__person_unref(struct rooms__person *i)
 {
     identities--;
     free(i);
@@ -118,7 +118,7 @@ static int tear_down(void **state)
 static void add_bytes(uint64_t cookie, size_t n)
 {
     struct rooms__publish *p = calloc(1, sizeof *p + 4 + n);
-    struct rooms__identity *who = calloc(1, sizeof *who);
+    struct rooms__person *who = calloc(1, sizeof *who);
     assert_true(p && who);
     identities++;
     p->conn.v = 7;

@@ -15,24 +15,21 @@
 
 /* ---- to the members ---- */
 
-static void send_frame(struct rooms__room *room, uint32_t protocol, struct wr_buf *b,
-                       uint32_t classes)
+static void send_frame(struct rooms__room *room, uint32_t form, struct wr_buf *b, uint32_t classes)
 {
-    const struct wr_protocol_plugin *p = room->rs->protocols[protocol].plugin;
-    struct wr_frame *f = b->failed ? NULL
-                                   : wr_frame_copy(p->binary ? WR_WS_BINARY : WR_WS_TEXT,
-                                                   wr_slice_of(b->p, b->n));
+    enum wr_ws_op op = room->rs->forms[form].is_binary ? WR_WS_BINARY : WR_WS_TEXT;
+    struct wr_frame *f = b->failed ? NULL : wr_frame_copy(op, wr_slice_of(b->p, b->n));
     if (!f)
         abort(); /* a publication may not be left out */
-    while (wr_fanout_send(room->fanouts[protocol], &f, 1, classes) != WR_OK)
+    while (wr_fanout_send(room->fanouts[form], &f, 1, classes) != WR_OK)
         wr_plane_wait_room(room->rs->env->plane);
     wr_frame_unref(f);
 }
 
-/* Of that protocol, now or with what is on its way to their threads. */
-static bool has_members(const struct rooms__room *room, uint32_t protocol)
+/* Who gets that form, now or with what is on its way to their threads. */
+static bool has_members(const struct rooms__room *room, uint32_t form)
 {
-    return room->fanouts[protocol] && !wr_fanout_is_empty(room->fanouts[protocol]);
+    return room->fanouts[form] && !wr_fanout_is_empty(room->fanouts[form]);
 }
 
 static void send_pubs(struct rooms__room *room, const struct wr_protocol_pub *v, size_t n)
@@ -40,18 +37,19 @@ static void send_pubs(struct rooms__room *room, const struct wr_protocol_pub *v,
     struct wr_rooms *rs = room->rs;
     struct wr_buf b = {0};
     wr_count(&rooms__m_pubs, n);
-    for (uint32_t c = 0; c < rs->nprotocols; c++) {
-        if (!has_members(room, c))
+    for (uint32_t i = 0; i < rs->nforms; i++) {
+        const struct rooms__form *form = &rs->forms[i];
+        if (!has_members(room, i))
             continue;
         for (size_t from = 0; from < n;) {
             size_t to = from, bytes = 0;
             while (to < n && (to == from || bytes + v[to].data.n <= MESSAGE_BYTES))
                 bytes += v[to++].data.n;
             wr_buf_clear(&b);
-            rs->protocols[c].plugin->encode_publications(wr_slice_str(room->name), v + from,
-                                                         to - from, &b);
+            form->plugin->encode_publications(form->variant, wr_slice_str(room->name), v + from,
+                                              to - from, &b);
             if (b.n || b.failed)
-                send_frame(room, c, &b, CLASS_PUBS);
+                send_frame(room, i, &b, CLASS_PUBS);
             from = to;
         }
     }
@@ -61,29 +59,43 @@ static void send_pubs(struct rooms__room *room, const struct wr_protocol_pub *v,
 static void send_members(struct rooms__room *room, const struct rooms__pubs *p)
 {
     struct wr_rooms *rs = room->rs;
-    for (uint32_t c = 0; c < rs->nprotocols; c++) {
-        const struct wr_protocol_plugin *plugin = rs->protocols[c].plugin;
+    for (uint32_t i = 0; i < rs->nforms; i++) {
+        const struct rooms__form *form = &rs->forms[i];
         struct wr_buf b = {0};
-        if (!has_members(room, c) || !WR_PLUGIN_HAS(plugin, encode_members))
+        if (!has_members(room, i) || !WR_PLUGIN_HAS(form->plugin, encode_members))
             continue;
-        plugin->encode_members(wr_slice_str(room->name), p->joined, p->n_joined, p->left, p->n_left,
-                               &b);
+        form->plugin->encode_members(form->variant, wr_slice_str(room->name), p->joined,
+                                     p->n_joined, p->left, p->n_left, &b);
         if (b.n)
-            send_frame(room, c, &b, CLASS_JOIN_LEAVE);
+            send_frame(room, i, &b, CLASS_JOIN_LEAVE);
         wr_buf_free(&b);
     }
+}
+
+static void each_member(struct rooms__room *room, uint32_t classes, wr_member_fn fn)
+{
+    struct wr_msg *name = wr_msg_copy(wr_slice_str(room->name));
+    if (!name)
+        abort();
+    for (uint32_t i = 0; i < room->rs->nforms; i++)
+        if (room->fanouts[i])
+            wr_fanout_each(room->fanouts[i], classes, fn, name);
+    wr_msg_unref(name);
 }
 
 /* Positioned subscriptions can no longer trust what they have. */
 static void send_insufficient(struct rooms__room *room)
 {
-    struct wr_msg *name = wr_msg_copy(wr_slice_str(room->name));
-    if (!name)
-        abort();
-    for (uint32_t c = 0; c < room->rs->nprotocols; c++)
-        if (room->fanouts[c])
-            wr_fanout_each(room->fanouts[c], CLASS_POSITIONED, clients__insufficient, name);
-    wr_msg_unref(name);
+    each_member(room, CLASS_POSITIONED, clients__insufficient);
+}
+
+void room__ask_all_again(struct wr_rooms *rs)
+{
+    size_t at = 0;
+    struct wr_slice name;
+    void *room;
+    while (wr_map_next(&rs->rooms, &at, &name, &room))
+        each_member(room, CLASS_PUBS, clients__ask_again);
 }
 
 /* ---- gaps ---- */
@@ -436,7 +448,7 @@ static void room_free(struct rooms__room *room)
 {
     room__drop_held(room);
     room__held_free(room->rs, &room->recent, &room->nrecent);
-    for (uint32_t c = 0; c < ROOMS__PROTOCOLS; c++)
+    for (uint32_t c = 0; c < ROOMS__FORMS; c++)
         wr_fanout_unref(&room->fanouts[c]);
     wr_gauge_add(&rooms__g_rooms, -1);
     free(room);

@@ -25,11 +25,10 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
 {
     struct rooms__room *room = s->room;
     struct wr_rooms *rs = room->rs;
-    if (!room->fanouts[s->protocol] &&
-        !(room->fanouts[s->protocol] = wr_fanout_new(rs->env->plane)))
+    if (!room->fanouts[s->form] && !(room->fanouts[s->form] = wr_fanout_new(rs->env->plane)))
         abort();
     (void)snprintf(p->epoch, sizeof p->epoch, "%s", room->epoch);
-    p->fanout = room->fanouts[s->protocol];
+    p->fanout = room->fanouts[s->form];
     atomic_fetch_add(&s->refs, 1);
     p->sub = s;
     rooms__reply_post(rs, s->conn, p);

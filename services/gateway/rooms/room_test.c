@@ -137,6 +137,12 @@ void clients__insufficient(struct wr_conn *c, const struct wr_msg *room)
     fail_msg("only its address is asked for");
 }
 
+void clients__ask_again(struct wr_conn *c, const struct wr_msg *room)
+{
+    (void)c, (void)room;
+    fail_msg("only its address is asked for");
+}
+
 struct wr_fanout *wr_fanout_new(struct wr_plane *p)
 {
     (void)p;
@@ -152,10 +158,11 @@ void wr_fanout_unref(struct wr_fanout **g)
 void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
 {
     assert_non_null(g);
-    assert_int_equal(classes, CLASS_POSITIONED);
-    assert_ptr_equal(fn, clients__insufficient);
+    bool is_again = fn == clients__ask_again;
+    assert_true(is_again || fn == clients__insufficient);
+    assert_int_equal(classes, is_again ? CLASS_PUBS : CLASS_POSITIONED);
     assert_true(wr_slice_is(wr_msg_slice(arg), "hall"));
-    note("insufficient ");
+    note(is_again ? "again " : "insufficient ");
 }
 
 bool wr_fanout_is_empty(const struct wr_fanout *g)
@@ -186,8 +193,9 @@ struct wr_frame *wr_frame_copy(enum wr_ws_op op, struct wr_slice bytes)
 {
     struct wr_frame *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    assert_int_equal(op, WR_WS_TEXT);
-    (void)snprintf(f->text, sizeof f->text, "%.*s", (int)bytes.n, (const char *)bytes.p);
+    assert_true(op == WR_WS_TEXT || op == WR_WS_BINARY);
+    (void)snprintf(f->text, sizeof f->text, op == WR_WS_TEXT ? "%.*s" : "<%.*s>", (int)bytes.n,
+                   (const char *)bytes.p);
     return f;
 }
 
@@ -196,21 +204,22 @@ void wr_frame_unref(struct wr_frame *f)
     free(f);
 }
 
-static void encode_publications(struct wr_slice room, const struct wr_protocol_pub *pubs, size_t n,
-                                struct wr_buf *b)
+static void encode_publications(uint32_t variant, struct wr_slice room,
+                                const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *b)
 {
     assert_true(wr_slice_is(room, "hall"));
     for (size_t i = 0; i < n; i++) {
         char text[32];
-        (void)snprintf(text, sizeof text, "%u ", (unsigned)pubs[i].offset);
+        (void)snprintf(text, sizeof text, variant ? "v%u " : "%u ", (unsigned)pubs[i].offset);
         wr_buf_str(b, text);
     }
 }
 
-static void encode_members(struct wr_slice room, const struct wr_protocol_info *joined,
-                           size_t n_joined, const struct wr_protocol_info *left, size_t n_left,
-                           struct wr_buf *b)
+static void encode_members(uint32_t variant, struct wr_slice room,
+                           const struct wr_protocol_info *joined, size_t n_joined,
+                           const struct wr_protocol_info *left, size_t n_left, struct wr_buf *b)
 {
+    (void)variant;
     (void)room;
     for (size_t i = 0; i < n_joined; i++)
         wr_buf_str(b, "+"), wr_buf_slice(b, joined[i].client), wr_buf_char(b, ' ');
@@ -331,6 +340,8 @@ static void history(uint64_t since, uint64_t first, size_t n, uint64_t top)
 
 /* ---- members ---- */
 
+static uint32_t form; /* that the next one gets */
+
 static struct rooms__sub *subscribe(uint64_t cookie, uint32_t flags, uint64_t since,
                                     const char *epoch)
 {
@@ -340,6 +351,7 @@ static struct rooms__sub *subscribe(uint64_t cookie, uint32_t flags, uint64_t si
     atomic_init(&s->refs, 2);
     s->conn.v = s->cookie = cookie;
     s->flags = flags;
+    s->form = form;
     s->since = since;
     (void)snprintf(s->since_epoch, sizeof s->since_epoch, "%s", epoch);
     s->name_len = 4;
@@ -371,8 +383,10 @@ static int set_up_empty(void **state)
     rs = calloc(1, sizeof *rs);
     assert_non_null(rs);
     rs->env = &rs->env_copy;
-    rs->protocols[0].plugin = &protocol;
-    rs->nprotocols = 1;
+    rs->forms[0] = (struct rooms__form){&protocol, 0, false};
+    rs->forms[1] = (struct rooms__form){&protocol, 1, true};
+    rs->nforms = 2;
+    form = 0;
     rs->check_ms = now_ms + ROOMS__CHECK_MS;
     return 0;
 }
@@ -416,6 +430,29 @@ static void test_the_next_offset_is_delivered_and_a_lower_one_not_again(void **s
     expect("13 14 ");
     assert_int_equal(rooms__m_duplicates.value - doubles, 4);
     assert_int_equal(num_calls, 0);
+}
+
+static void test_each_form_in_use_is_encoded_once(void **state)
+{
+    (void)state;
+    form = 1;
+    struct rooms__sub *binary = subscribe(2, 0, 0, ""), *another = subscribe(3, 0, 0, "");
+    expect("[2: at 10][3: at 10]");
+    event(11, 2);
+    expect("11 12 <v11 v12 >");
+    unsubscribe(binary);
+    unsubscribe(another);
+}
+
+static void test_when_rights_change_every_member_is_asked_about(void **state)
+{
+    (void)state;
+    form = 1;
+    struct rooms__sub *binary = subscribe(2, 0, 0, "");
+    expect("[2: at 10]");
+    room__ask_all_again(rs);
+    expect("again again ");
+    unsubscribe(binary);
 }
 
 static void test_a_full_plane_is_waited_for_and_loses_nothing(void **state)
@@ -865,6 +902,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_the_next_offset_is_delivered_and_a_lower_one_not_again),
+        T(test_each_form_in_use_is_encoded_once),
+        T(test_when_rights_change_every_member_is_asked_about),
         T(test_a_full_plane_is_waited_for_and_loses_nothing),
         T(test_a_hole_is_read_from_the_log_and_what_is_newer_waits),
         T(test_what_the_log_and_an_event_both_have_is_delivered_once),

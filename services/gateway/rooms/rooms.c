@@ -15,11 +15,11 @@
 
 /* ---- small shared objects ---- */
 
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
-                                            struct wr_slice conn_info)
+struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice user,
+                                        struct wr_slice conn_info)
 {
     size_t n = client.n + user.n + conn_info.n;
-    struct rooms__identity *i = calloc(1, sizeof *i + n + 40);
+    struct rooms__person *i = calloc(1, sizeof *i + n + 40);
     if (!i)
         return NULL;
     atomic_init(&i->refs, 1);
@@ -34,13 +34,13 @@ struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_sl
     return i;
 }
 
-struct rooms__identity *rooms__identity_ref(struct rooms__identity *i)
+struct rooms__person *rooms__person_ref(struct rooms__person *i)
 {
     atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
     return i;
 }
 
-void rooms__identity_unref(struct rooms__identity *i)
+void rooms__person_unref(struct rooms__person *i)
 {
     if (i && atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) == 1)
         free(i);
@@ -50,7 +50,7 @@ void rooms__sub_unref(struct rooms__sub *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    rooms__identity_unref(s->who);
+    rooms__person_unref(s->who);
     free(s);
 }
 
@@ -189,6 +189,9 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
         presence__beat_now(rs);
         room__check_soon(rs);
         break;
+    case JOB_RIGHTS:
+        room__ask_all_again(rs);
+        break;
     }
     free(j);
 }
@@ -244,6 +247,32 @@ static void *rooms_main(void *arg)
 
 /* ---- life ---- */
 
+/* Takes a protocol in, with a form for each of its variants. */
+static wr_err protocol_open(struct wr_rooms *rs, const struct wr_protocol_plugin *p,
+                            struct wr_errmsg *err)
+{
+    uint32_t n = wr_protocol_num_variants(p);
+    struct wr_errmsg why = {{0}};
+    if (rs->nprotocols == ROOMS__PROTOCOLS || rs->nforms + n > ROOMS__FORMS) {
+        wr_errmsg_set(err, "gateway.protocols: at most %u protocols with %u variants in all",
+                      ROOMS__PROTOCOLS, ROOMS__FORMS);
+        return WR_ERR_INVALID;
+    }
+    if (wr_protocol_served(p, &why) != WR_OK) {
+        wr_errmsg_set(err, "gateway.protocols: %.200s", why.text);
+        return WR_ERR_INVALID;
+    }
+    struct rooms__protocol *c = &rs->protocols[rs->nprotocols];
+    *c = (struct rooms__protocol){
+        .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .first_form = rs->nforms};
+    if (!c->state)
+        return WR_ERR_BUSY;
+    rs->nprotocols++;
+    for (uint32_t v = 0; v < n; v++)
+        rs->forms[rs->nforms++] = (struct rooms__form){p, v, wr_protocol_is_binary(p, v)};
+    return clients__routes(rs, c, err);
+}
+
 static wr_err protocols_open(struct wr_rooms *rs, struct wr_errmsg *err)
 {
     char names[256];
@@ -260,22 +289,17 @@ static wr_err protocols_open(struct wr_rooms *rs, struct wr_errmsg *err)
                 name);
             return WR_ERR_NOT_FOUND;
         }
-        if (rs->nprotocols == ROOMS__PROTOCOLS) {
-            wr_errmsg_set(err, "gateway.protocols: at most %u protocols", ROOMS__PROTOCOLS);
-            return WR_ERR_INVALID;
-        }
-        struct rooms__protocol *c = &rs->protocols[rs->nprotocols];
-        *c = (struct rooms__protocol){
-            .plugin = p, .state = wr_plugin_state(&p->base), .rooms = rs, .index = rs->nprotocols};
-        if (!c->state)
-            return WR_ERR_BUSY;
-        rs->nprotocols++;
-        wr_err e = WR_OK;
-        clients__route(rs, c, err, &e);
+        wr_err e = protocol_open(rs, p, err);
         if (e != WR_OK)
             return e;
     }
     return WR_OK;
+}
+
+/* Whoever changed them. */
+static void on_rights(void *ctx)
+{
+    rooms__job_post(ctx, rooms__job_new(JOB_RIGHTS));
 }
 
 wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
@@ -296,6 +320,8 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     wr_cond_init(&rs->wake);
     wr_random(rs->boot, sizeof rs->boot);
     wr_err e = protocols_open(rs, err);
+    if (e == WR_OK)
+        e = wr_access_on_change(env->access, on_rights, rs);
     if (e == WR_OK) {
         wr_bus_service_on_change(env->hub, on_change, rs);
         e = wr_bus_subscribe_service(env->hub, prefixes, on_event, rs, &rs->events);
@@ -323,6 +349,7 @@ void wr_rooms_stop(struct wr_rooms **rp)
     *rp = NULL;
     if (!rs)
         return;
+    wr_access_off_change(rs->env->access, on_rights, rs);
     wr_bus_service_on_change(rs->env->hub, NULL, NULL);
     wr_bus_sub_close(&rs->events);
     if (rs->has_thread) {
@@ -345,6 +372,11 @@ void wr_rooms_stop(struct wr_rooms **rp)
     room__free_all(rs);
     for (uint32_t i = 0; i < rs->nprotocols; i++)
         free(rs->protocols[i].state);
+    while (rs->doors) {
+        struct rooms__door *d = rs->doors;
+        rs->doors = d->next;
+        free(d);
+    }
     pthread_mutex_destroy(&rs->lock);
     pthread_cond_destroy(&rs->wake);
     free(rs);

@@ -4,6 +4,7 @@
 #ifndef WR_GATEWAY_ROOMS_ROOMS_PRIV_H
 #define WR_GATEWAY_ROOMS_ROOMS_PRIV_H
 
+#include "wr_buf.h"
 #include "wr_clock.h"
 #include "wr_protocol.h"
 #include "wr_map.h"
@@ -13,9 +14,11 @@
 #include <stdatomic.h>
 
 #define ROOMS__PROTOCOLS 8u
+#define ROOMS__FORMS 16u        /* variants of all protocols */
 #define ROOMS__RECOVER_MAX 300u /* publications in a recovery or a history answer */
 #define ROOMS__RECOVER_TRIES \
     5u /* of one recovery, when fills go out between the log and its answer */
+#define ROOMS__TYPE_BYTES 127u /* of a media type */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
 #define ROOMS__OUTBOX_ITEMS 20000u
@@ -35,17 +38,17 @@
 
 enum rooms__class { CLASS_PUBS = 1u << 0, CLASS_POSITIONED = 1u << 1, CLASS_JOIN_LEAVE = 1u << 2 };
 
-/* ---- who a client is: immutable, shared ---- */
-struct rooms__identity {
+/* ---- what others see of a client: immutable, shared ---- */
+struct rooms__person {
     atomic_uint refs;
     struct wr_protocol_info info;
     struct wr_slice pb; /* encoded watchroom.v1.ClientInfo */
     uint8_t bytes[];
 };
-struct rooms__identity *rooms__identity_new(struct wr_slice client, struct wr_slice user,
-                                            struct wr_slice conn_info);
-struct rooms__identity *rooms__identity_ref(struct rooms__identity *i);
-void rooms__identity_unref(struct rooms__identity *i);
+struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice user,
+                                        struct wr_slice conn_info);
+struct rooms__person *rooms__person_ref(struct rooms__person *i);
+void rooms__person_unref(struct rooms__person *i);
 
 /* ---- a membership: shared by the client and the room ---- */
 enum rooms__sub_state { SUB_WAITING = 1, SUB_RECOVERING, SUB_LIVE, SUB_LEFT };
@@ -53,10 +56,10 @@ struct rooms__sub {
     atomic_uint refs;
     /* constant: */
     struct wr_conn_id conn;
-    uint32_t protocol, flags;
+    uint32_t form, flags;
     uint64_t cookie, since;
     char since_epoch[32];
-    struct rooms__identity *who;
+    struct rooms__person *who;
     /* the client's: [plane] */
     struct rooms__sub *client_next;
     struct wr_fanout *fanout; /* set when live */
@@ -100,11 +103,13 @@ struct rooms__reply {
     struct wr_protocol_result r;
     char text[200];
     char epoch[32];
-    struct rooms__sub *sub;           /* of a subscribe */
-    struct wr_fanout *fanout;         /* to enter */
-    struct wr_protocol_pub *pubs;     /* owned array */
-    struct wr_protocol_info *members; /* owned array */
-    struct wr_msg **msgs;             /* what the slices point into */
+    void (*finish)(struct rooms__reply *p); /* of a call: makes r.data of the rest [plane] */
+    struct wr_buf data;                     /* what r.data is in, for finish */
+    struct rooms__sub *sub;                 /* of a subscribe */
+    struct wr_fanout *fanout;               /* to enter */
+    struct wr_protocol_pub *pubs;           /* owned array */
+    struct wr_protocol_info *members;       /* owned array */
+    struct wr_msg **msgs;                   /* what the slices point into */
     size_t nmsgs;
     struct wr_rooms *rooms;
     struct wr_conn_id conn;
@@ -126,7 +131,8 @@ enum rooms__job_kind {
     JOB_PRESENCE,
     JOB_EVENT,
     JOB_ANSWER,
-    JOB_INSTANCE
+    JOB_INSTANCE,
+    JOB_RIGHTS
 };
 typedef void (*rooms__answer_fn)(struct wr_rooms *rs, void *ctx,
                                  const struct wr_answer *a); /* [rooms] */
@@ -135,9 +141,10 @@ struct rooms__publish {
     struct wr_conn_id conn;
     uint64_t cookie;
     int64_t deadline_us;
-    struct rooms__identity *who;
+    struct rooms__person *who;
+    void (*finish)(struct rooms__reply *p); /* NULL: a plain publish, no call */
     uint8_t key[16];
-    struct wr_slice room, data;
+    struct wr_slice room, type, data;
     uint8_t bytes[];
 };
 struct rooms__job {
@@ -188,9 +195,9 @@ struct rooms__room {
     uint64_t target; /* newest offset known to exist */
     struct rooms__sub *subs;
     size_t nsubs;
-    int64_t empty_ms; /* since when it has no members */
-    struct wr_fanout *fanouts[ROOMS__PROTOCOLS];
-    struct rooms__held *held, **held_last; /* events that wait for tops or a fill */
+    int64_t empty_ms;                        /* since when it has no members */
+    struct wr_fanout *fanouts[ROOMS__FORMS]; /* members by the form that they get */
+    struct rooms__held *held, **held_last;   /* events that wait for tops or a fill */
     size_t nheld;
     size_t recovering;                         /* subscriptions that read the log */
     struct rooms__held *recent, **recent_last; /* events delivered meanwhile */
@@ -205,6 +212,8 @@ void room__unsubscribe(struct wr_rooms *rs, struct rooms__sub *s);
 void room__timer(struct wr_rooms *rs, int64_t now_ms);
 /* Asks for the newest offsets of all rooms with the next timer: events may have been missed. */
 void room__check_soon(struct wr_rooms *rs);
+/* Rights changed: every member of every room is asked about again. */
+void room__ask_all_again(struct wr_rooms *rs);
 void room__free_all(struct wr_rooms *rs);
 
 /* ---- outbox ---- */
@@ -271,13 +280,28 @@ struct rooms__protocol {
     const struct wr_protocol_plugin *plugin;
     void *state;
     struct wr_rooms *rooms;
-    uint32_t index;
+    uint32_t first_form; /* of its variants, which follow one another */
+};
+/* One encoded form of what a room sends: a variant of a protocol. */
+struct rooms__form {
+    const struct wr_protocol_plugin *plugin;
+    uint32_t variant;
+    bool is_binary;
+};
+/* An endpoint of a protocol: what its route is given. */
+struct rooms__door {
+    struct rooms__door *next;
+    struct rooms__protocol *protocol;
+    const struct wr_protocol_endpoint *endpoint;
 };
 struct wr_rooms {
     const struct wr_gateway_env *env;
     struct wr_gateway_env env_copy;
     struct rooms__protocol protocols[ROOMS__PROTOCOLS];
     uint32_t nprotocols;
+    struct rooms__form forms[ROOMS__FORMS];
+    uint32_t nforms;
+    struct rooms__door *doors;
     uint8_t boot[8]; /* with a counter: idempotency keys */
     atomic_uint_fast64_t next_key;
     atomic_uint outbox_items;
@@ -308,10 +332,22 @@ struct wr_rooms {
 };
 
 /* clients.c */
-void clients__route(struct wr_rooms *rs, struct rooms__protocol *protocol, struct wr_errmsg *err,
-                    wr_err *e);
-void clients__insufficient(struct wr_conn *c,
-                           const struct wr_msg *room); /* [plane], a wr_member_fn */
+/* Adds a route for each of the protocol's endpoints. Errors with text. */
+wr_err clients__routes(struct wr_rooms *rs, struct rooms__protocol *protocol,
+                       struct wr_errmsg *err);
+/* [plane], wr_member_fn: a positioned member can no longer trust what it has; a member is asked about again. */
+void clients__insufficient(struct wr_conn *c, const struct wr_msg *room);
+void clients__ask_again(struct wr_conn *c, const struct wr_msg *room);
+/* calls.c: the methods of `call`. */
+struct rooms__method {
+    const char *name;
+    wr_err (*run)(struct wr_protocol_conn *cl, struct wr_slice args, uint64_t cookie);
+};
+const struct rooms__method *calls__find(struct wr_slice name);
+/* clients.c, for methods: publishes, and answers as a call with what finish makes of the result. */
+typedef void (*rooms__finish_fn)(struct rooms__reply *p);
+wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_publish *req,
+                        uint64_t cookie, rooms__finish_fn finish);
 
 extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held;
 extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped,

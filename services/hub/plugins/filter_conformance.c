@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "filter_conformance.h"
-#include "hub_json.h"
+#include "wr_json.h"
 #include "wr_plugins.h"
 
 #include <dlfcn.h>
@@ -102,7 +102,7 @@ static void test_verdicts_are_whole(void **state)
         struct wr_errmsg why = {{0}};
         assert_non_null(copy);
         if (test_filter_apply(under_test, *state, &data, &why) == WR_FILTER_PASS)
-            assert_int_equal(hub__json_check(data, NULL), HUB_JSON_COMPACT);
+            assert_int_equal(wr_json_check(data, NULL), WR_JSON_COMPACT);
         else
             assert_int_not_equal(strlen(why.text), 0);
         assert_string_equal(copy, messages[i]);
@@ -120,7 +120,7 @@ static void test_large_messages_are_taken(void **state)
     struct wr_slice data = wr_slice_of(big, N);
     struct wr_errmsg why = {{0}};
     if (test_filter_apply(under_test, *state, &data, &why) == WR_FILTER_PASS)
-        assert_int_equal(hub__json_check(data, NULL), HUB_JSON_COMPACT);
+        assert_int_equal(wr_json_check(data, NULL), WR_JSON_COMPACT);
     free(big);
 }
 

@@ -5,11 +5,12 @@
  *     hub: { filters: "words=foo|bar" }            foo becomes ***
  *     hub: { filters: "words=refuse:foo|bar" }     the sender is told
  *
- * It looks into every string of the message but ids, links, hashes and types; what it does not change stays as it was,
- * byte for byte. ASCII letters match in both cases, and a word that begins or ends with one must begin or end there in
+ * It looks into plain text (text/...), and of JSON into every string but ids, links, hashes and types; what it does not change
+ * stays as it was, byte for byte. ASCII letters match in both cases, and a word that begins or ends with one must begin or end there in
  * the text as well, so that `ass` is not found in `class`; words of other scripts are found anywhere. */
 #include "wr_buf.h"
 #include "wr_filter.h"
+#include "wr_json.h"
 
 #include <stdlib.h>
 
@@ -85,52 +86,6 @@ static bool mask(const struct words *w, struct wr_buf *text)
 
 /* ---- JSON strings; the hub has checked that the message is JSON ------------------------------------------------- */
 
-static unsigned hex4(const uint8_t *p)
-{
-    unsigned v = 0;
-    for (int i = 0; i < 4; i++)
-        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : lower(p[i]) - 'a' + 10);
-    return v;
-}
-
-static void add_utf8(struct wr_buf *out, unsigned c)
-{
-    if (c < 0x80) {
-        wr_buf_char(out, (char)c);
-        return;
-    }
-    if (c < 0x800) {
-        wr_buf_char(out, (char)(0xc0 | c >> 6));
-    } else {
-        if (c < 0x10000) {
-            wr_buf_char(out, (char)(0xe0 | c >> 12));
-        } else {
-            wr_buf_char(out, (char)(0xf0 | c >> 18));
-            wr_buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
-        }
-        wr_buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
-    }
-    wr_buf_char(out, (char)(0x80 | (c & 0x3f)));
-}
-
-/* From the backslash on; bytes read. */
-static size_t decode_escape(const uint8_t *p, struct wr_buf *out)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    if (p[1] != 'u') {
-        const char *at = strchr(from, p[1]);
-        wr_buf_char(out, at ? to[at - from] : '?');
-        return 2;
-    }
-    unsigned c = hex4(p + 2);
-    if (c < 0xd800 || c > 0xdbff) {
-        add_utf8(out, c);
-        return 6;
-    }
-    add_utf8(out, 0x10000 + ((c - 0xd800) << 10) + (hex4(p + 8) - 0xdc00));
-    return 12;
-}
-
 /* The bytes of a string from its quote to behind its closing one. */
 static size_t string_size(struct wr_slice s, size_t at)
 {
@@ -138,19 +93,6 @@ static size_t string_size(struct wr_slice s, size_t at)
     while (s.p[end] != '"')
         end += s.p[end] == '\\' ? 2 : 1;
     return end + 1 - at;
-}
-
-static void decode(struct wr_slice quoted, struct wr_buf *out)
-{
-    wr_buf_clear(out);
-    for (size_t i = 1; i + 1 < quoted.n;) {
-        if (quoted.p[i] == '\\') {
-            i += decode_escape(quoted.p + i, out);
-            continue;
-        }
-        wr_buf_add(out, quoted.p + i, 1);
-        i++;
-    }
 }
 
 static bool is_exempt(struct wr_slice key)
@@ -162,8 +104,16 @@ static bool is_exempt(struct wr_slice key)
     return false;
 }
 
-/* Copies the message to w->out with its strings masked; true when one was. */
-static bool mask_message(struct words *w, struct wr_slice data)
+/* Copies plain text to w->out, masked; true when it was. */
+static bool mask_text(struct words *w, struct wr_slice data)
+{
+    wr_buf_clear(&w->out);
+    wr_buf_slice(&w->out, data);
+    return !w->out.failed && mask(w, &w->out);
+}
+
+/* Copies JSON to w->out with its strings masked; true when one was. */
+static bool mask_json(struct words *w, struct wr_slice data)
 {
     struct wr_slice key = {0};
     bool found = false;
@@ -182,11 +132,11 @@ static bool mask_message(struct words *w, struct wr_slice data)
         if (is_key)
             key = quoted;
         else if (!is_exempt(key)) {
-            decode(quoted, &w->text);
-            masked = mask(w, &w->text);
+            wr_buf_clear(&w->text);
+            masked = wr_json_text(quoted, &w->text) && mask(w, &w->text);
         }
         if (masked)
-            wr_buf_json(&w->out, (const char *)w->text.p, w->text.n);
+            wr_json_put(&w->out, w->text.p, w->text.n);
         else
             wr_buf_slice(&w->out, quoted);
         found |= masked;
@@ -248,7 +198,10 @@ static wr_err open_filter(void *state, const char *args, struct wr_errmsg *err)
 static enum wr_filter_verdict apply(void *state, struct wr_filter_msg *msg, struct wr_errmsg *why)
 {
     struct words *w = state;
-    bool found = mask_message(w, msg->data);
+    bool is_text = msg->type.n > 5 && memcmp(msg->type.p, "text/", 5) == 0;
+    if (msg->type.n && !is_text)
+        return WR_FILTER_PASS; /* a picture has no words */
+    bool found = is_text ? mask_text(w, msg->data) : mask_json(w, msg->data);
     if (found && w->refuse) {
         wr_errmsg_set(why, "the message has a word that is not used in this room");
         return WR_FILTER_REFUSE;

@@ -60,6 +60,25 @@ static void test_the_rest_stays_byte_for_byte(void **state)
     expect("foo", "{\"id\":\"1\",\"x\":[\"foo\"]}", "{\"id\":\"1\",\"x\":[\"***\"]}");
 }
 
+static void applied(const char *type, const char *in, const char *out)
+{
+    void *state = test_filter_open(words, "foo");
+    struct wr_filter_msg msg = {
+        .room = wr_slice_str("r"), .type = wr_slice_str(type), .data = wr_slice_str(in)};
+    struct wr_errmsg why = {{0}};
+    assert_int_equal(words->apply(state, &msg, &why), WR_FILTER_PASS);
+    assert_true(wr_slice_is(msg.data, out));
+    test_filter_close(words, state);
+}
+
+static void test_plain_text_is_masked_and_other_bytes_pass(void **state)
+{
+    (void)state;
+    applied("text/plain", "a foo, \"foo\\u0066oo", "a ***, \"***\\u0066oo");
+    applied("text/plain", "\"", "\"");
+    applied("image/png", "\"foo", "\"foo");
+}
+
 static void test_refusal_says_why(void **state)
 {
     void *s = test_filter_open(words, "refuse:foo|bar");
@@ -94,6 +113,7 @@ int main(void)
         cmocka_unit_test(test_escapes_do_not_hide_a_word),
         cmocka_unit_test(test_other_scripts_are_found_anywhere),
         cmocka_unit_test(test_the_rest_stays_byte_for_byte),
+        cmocka_unit_test(test_plain_text_is_masked_and_other_bytes_pass),
         cmocka_unit_test(test_refusal_says_why),
         cmocka_unit_test(test_no_words_is_an_error_that_shows_how),
     };

@@ -325,6 +325,7 @@ static bool compare(void *ctx, const struct wr_store_entry *e)
     assert_int_equal(e->time_ms, w->want->time_ms);
     assert_true(wr_slice_eq(e->key, w->want->key));
     assert_true(wr_slice_eq(e->info, w->want->info));
+    assert_true(wr_slice_eq(e->type, w->want->type));
     assert_true(wr_slice_eq(e->data, w->want->data));
     w->seen = true;
     return true;
@@ -361,6 +362,13 @@ static void test_bytes_come_back_as_they_were(void **state)
         .room = wr_slice_str("bare"), .kind = 1, .time_ms = 1, .data = wr_slice_str("0")};
     append_ok(*state, &bare, 1);
     read_back(*state, &bare);
+    struct wr_store_item typed = {.room = wr_slice_str("bare"),
+                                  .kind = 1,
+                                  .time_ms = 2,
+                                  .type = wr_slice_str("image/png"),
+                                  .data = wr_slice_of("\x89\0\xff\n\0", 5)};
+    append_ok(*state, &typed, 1);
+    read_back(*state, &typed);
     free(big);
 }
 

@@ -14,8 +14,8 @@ struct entry {
     uint64_t offset;
     uint32_t kind;
     int64_t time_ms;
-    size_t key_n, info_n, data_n;
-    uint8_t bytes[]; /* key, info, data */
+    size_t key_n, info_n, type_n, data_n;
+    uint8_t bytes[]; /* key, info, type, data */
 };
 
 struct room {
@@ -111,15 +111,16 @@ static bool grow(struct room *r)
 
 static struct entry *new_entry(const struct wr_store_item *it)
 {
-    struct entry *e = malloc(sizeof *e + it->key.n + it->info.n + it->data.n);
+    struct entry *e = malloc(sizeof *e + it->key.n + it->info.n + it->type.n + it->data.n);
     if (!e)
         return NULL;
     *e = (struct entry){.kind = it->kind,
                         .time_ms = it->time_ms,
                         .key_n = it->key.n,
                         .info_n = it->info.n,
+                        .type_n = it->type.n,
                         .data_n = it->data.n};
-    const struct wr_slice parts[] = {it->key, it->info, it->data};
+    const struct wr_slice parts[] = {it->key, it->info, it->type, it->data};
     uint8_t *p = e->bytes;
     for (size_t i = 0; i < WR_ARRAY_LEN(parts); i++) {
         if (parts[i].n)
@@ -196,7 +197,8 @@ static bool give(const struct entry *e, wr_store_entry_fn fn, void *ctx)
         .time_ms = e->time_ms,
         .key = key_of(e),
         .info = wr_slice_of(e->bytes + e->key_n, e->info_n),
-        .data = wr_slice_of(e->bytes + e->key_n + e->info_n, e->data_n),
+        .type = wr_slice_of(e->bytes + e->key_n + e->info_n, e->type_n),
+        .data = wr_slice_of(e->bytes + e->key_n + e->info_n + e->type_n, e->data_n),
     };
     return fn(ctx, &out);
 }

@@ -20,7 +20,7 @@
 
 enum {
     MAGIC = 0x57525351,
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
     /* "WRm1": file(1) and a person can tell whose file it is. */
     APPLICATION_ID = 0x57526d31,
 };
@@ -39,7 +39,8 @@ static const char schema[] =
     " id INTEGER PRIMARY KEY,"             /* what is appended to one room fills one page after the other */
     " room INTEGER AS (id >> " STRING(OFFSET_BITS) "),"
     " offset INTEGER AS (id & (1 << " STRING(OFFSET_BITS) ") - 1),"
-    " kind INTEGER NOT NULL, time_ms INTEGER NOT NULL, key BLOB, info BLOB, data BLOB NOT NULL);"
+    " kind INTEGER NOT NULL, time_ms INTEGER NOT NULL, key BLOB, info BLOB, data BLOB NOT NULL,"
+    " type TEXT);"                         /* media type of data, NULL = JSON */
     "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(room, key) WHERE key IS NOT NULL;";
 
 /* Version 1 had (room, offset) as its primary key, of a table without row numbers: appending there moves rows between the
@@ -52,7 +53,14 @@ static const char from_version_1_end[] =
     "INSERT INTO entries(id, kind, time_ms, key, info, data)"
     " SELECT room << " STRING(OFFSET_BITS) " | offset, kind, time_ms, key, info, data FROM entries_1 ORDER BY 1;"
     "DROP TABLE entries_1;"
-    "PRAGMA user_version = 2;"
+    "PRAGMA user_version = 3;"
+    "COMMIT";
+
+/* Version 2 had JSON alone. */
+static const char from_version_2[] =
+    "BEGIN IMMEDIATE;"
+    "ALTER TABLE entries ADD COLUMN type TEXT;"
+    "PRAGMA user_version = 3;"
     "COMMIT";
 /* clang-format on */
 
@@ -176,6 +184,8 @@ static int make_tables(sqlite3 *db, int version)
     }
     if (version == 1)
         rc = sqlite3_exec(db, from_version_1, NULL, NULL, NULL);
+    if (version == 2)
+        rc = sqlite3_exec(db, from_version_2, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
     if (rc == SQLITE_OK && version == 1)

@@ -13,8 +13,13 @@ static int insert(struct sqlite_store *s, const struct room *r, const struct wr_
     sqlite3_bind_int64(st, 3, it->time_ms);
     sqlite__bind_blob(st, 4, it->key);
     sqlite__bind_blob(st, 5, it->info);
-    sqlite3_bind_text(st, 6, (const char *)it->data.p, (int)it->data.n,
-                      SQLITE_STATIC); /* readable in the shell */
+    if (it->type.n) {
+        sqlite__bind_blob(st, 6, it->data);
+        sqlite__bind_text(st, 7, it->type);
+    } else {
+        sqlite__bind_text(st, 6, it->data); /* readable in the shell */
+        sqlite3_bind_null(st, 7);
+    }
     return sqlite__run(st);
 }
 

@@ -27,7 +27,7 @@ enum {
     X(W_ROOM, "SELECT id, epoch, top, first, last_ms FROM rooms WHERE name = ?1")                                      \
     X(W_ROOM_NEW, "INSERT INTO rooms(name, epoch) VALUES(?1, ?2)")                                                     \
     X(W_ROOM_TOP, "UPDATE rooms SET top = ?2, last_ms = ?3 WHERE id = ?1")                                             \
-    X(W_INSERT, "INSERT INTO entries(id, kind, time_ms, key, info, data) VALUES(?1,?2,?3,?4,?5,?6)"                    \
+    X(W_INSERT, "INSERT INTO entries(id, kind, time_ms, key, info, data, type) VALUES(?1,?2,?3,?4,?5,?6,?7)"           \
                 " ON CONFLICT(room, key) WHERE key IS NOT NULL DO NOTHING")                                            \
     X(W_BY_KEY, "SELECT offset, time_ms FROM entries WHERE room = ?1 AND key = ?2")                                    \
     X(W_NEXT_ROOM, "SELECT id, name, first, top FROM rooms WHERE id > ?1 AND top >= first ORDER BY id LIMIT 1")        \
@@ -38,9 +38,9 @@ enum {
 #define READER_SQL(X)                                                                                                  \
     X(R_ROOM, "SELECT id, epoch, top, last_ms FROM rooms WHERE name = ?1")                                             \
     X(R_ROOMS, "SELECT name, epoch, top, last_ms FROM rooms WHERE top > 0")                                            \
-    X(R_FORWARD, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
+    X(R_FORWARD, "SELECT offset, kind, time_ms, key, info, data, type FROM entries"                                    \
                  " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")                                                   \
-    X(R_REVERSE, "SELECT offset, kind, time_ms, key, info, data FROM entries"                                          \
+    X(R_REVERSE, "SELECT offset, kind, time_ms, key, info, data, type FROM entries"                                    \
                  " WHERE id < ?1 AND id > ?2 ORDER BY id DESC LIMIT ?3")
 /* clang-format on */
 

@@ -55,6 +55,7 @@ static int read_entries(sqlite3_stmt *st, wr_store_entry_fn fn, void *ctx)
             .key = sqlite__column(st, 3),
             .info = sqlite__column(st, 4),
             .data = sqlite__column(st, 5),
+            .type = sqlite__column(st, 6),
         };
         if (!fn(ctx, &e)) {
             rc = SQLITE_DONE;

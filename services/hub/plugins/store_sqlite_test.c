@@ -195,9 +195,30 @@ static void test_a_log_of_version_1_goes_on(void **state)
     assert_true(again.duplicate && again.offset == 301);
     assert_int_equal(test_append(t, "r", "", "1"), 302);
     test_store_close(t);
-    assert_int_equal(sql(t, "PRAGMA user_version"), 2);
+    assert_int_equal(sql(t, "PRAGMA user_version"), 3);
     assert_int_equal(sql(t, "SELECT count(*) FROM entries"), 602);
     assert_int_equal(sql(t, "SELECT max(offset) FROM entries WHERE room=1"), 302);
+}
+
+/* What version 2 of the schema did not have. */
+static void test_a_log_of_version_2_goes_on(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_store_range all = {.limit = 10};
+    struct wr_errmsg err;
+    test_store_open(t);
+    assert_int_equal(test_append(t, "r", "key-0001", "{\"text\":\"before\"}"), 1);
+    test_store_close(t);
+    sql(t, "ALTER TABLE entries DROP COLUMN type; PRAGMA user_version=2;");
+    test_store_open(t);
+    struct wr_store_item it = test_item("r", "", "after");
+    it.type = wr_slice_str("text/plain");
+    assert_int_equal(try_append(t, &it, 1, &err), WR_OK);
+    assert_int_equal(test_page(t, "r", &all, NULL, NULL), 2);
+    test_store_close(t);
+    assert_int_equal(sql(t, "PRAGMA user_version"), 3);
+    assert_int_equal(sql(t, "SELECT count(*) FROM entries WHERE type IS NULL"), 1);
+    assert_int_equal(sql(t, "SELECT count(*) FROM entries WHERE type = 'text/plain'"), 1);
 }
 
 static void test_torn_log_loses_only_its_torn_end(void **state)
@@ -491,6 +512,7 @@ int main(void)
         CLAIM(test_foreign_database_is_left_alone),
         CLAIM(test_later_schema_is_refused),
         CLAIM(test_a_log_of_version_1_goes_on),
+        CLAIM(test_a_log_of_version_2_goes_on),
         CLAIM(test_torn_log_loses_only_its_torn_end),
         CLAIM(test_file_size_limit_is_a_full_disk),
         cmocka_unit_test_setup_teardown(test_full_file_system_recovers, setup, unmount),

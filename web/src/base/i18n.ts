@@ -14,11 +14,15 @@ export function pickLang(query: string, chosen: string | null, browser: readonly
   return 'en'
 }
 
-/** `{name}` is replaced by the parameter; `{n:one|many}` by the first form when n is 1, else by the second. */
+/**
+ * `{name}` is replaced by the parameter; `{n:one|many}` by the first form when n is 1, else by the second; `{name.}` by the
+ * parameter as the end of a sentence: the mark is left out where it brings its own.
+ */
 export function format(text: string, params: Params = {}): string {
-  return text.replace(/\{(\w+)(?::([^|}]*)\|([^}]*))?\}/g, (_whole, key: string, one?: string, many?: string) => {
+  return text.replace(/\{(\w+)(?::([^|}]*)\|([^}]*)|([.。]))?\}/g, (_whole, key: string, one?: string, many?: string, mark?: string) => {
     if (one !== undefined) return Number(params[key]) === 1 ? one : (many ?? '')
-    return String(params[key] ?? '')
+    const value = String(params[key] ?? '')
+    return mark && !/[.!?…。！？]$/.test(value) ? value + mark : value
   })
 }
 

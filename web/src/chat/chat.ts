@@ -8,9 +8,12 @@ import { LogView } from './log-view'
 import { NameChip, myName } from './name'
 import { People } from './people'
 import { ChatSession } from './session'
+import { titleWith, Unseen } from './unseen'
 
 export interface ChatHooks {
   attach(): void
+  /** Pictures or files were pasted into the message. */
+  paste(files: File[]): void
   /** The session's files changed. */
   filesChanged(session: ChatSession): void
 }
@@ -18,6 +21,8 @@ export interface ChatHooks {
 export class Chat {
   readonly element: HTMLElement
   readonly session: ChatSession
+  /** Above the box: what is on its way up, where the list of files is out of sight. */
+  readonly tray = h('div', { class: 'chat-tray' })
 
   constructor(room: string, hooks: ChatHooks) {
     const session: ChatSession = new ChatSession(room, myName(), {
@@ -27,11 +32,12 @@ export class Chat {
       members: () => people.update(),
       pending: () => log.updatePending(),
     })
-    const log = new LogView(session)
+    const title = document.title
+    const log = new LogView(session, new Unseen((count) => (document.title = titleWith(count, title))))
     const people = new People(session)
     const connection = new ConnectionView(session)
     const composer = new Composer(
-      { say: (text) => session.say(text), attach: hooks.attach },
+      { say: (text) => (session.say(text), log.toEnd()), attach: hooks.attach, paste: hooks.paste },
       new NameChip(myName(), (name) => session.rename(name)).element,
     )
     this.session = session
@@ -42,6 +48,7 @@ export class Chat {
       people.panel,
       connection.banner,
       log.element,
+      this.tray,
       composer.element,
     )
     log.update(true)

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
-// The log on the page: grouped by sender, parted by day, following the newest line only while the reader is at the end.
+// The log on the page: grouped by sender, parted by day, following the newest line only while the reader is at the end. Earlier
+// lines are put in front of those that are there, so that reading back costs the same whatever is loaded.
 import { h, fill, setAttr, setText } from '../base/dom'
 import * as format from '../base/format'
 import { lang, t } from '../base/i18n'
 import { icon } from '../base/icons'
 import { fileLine } from './file-line'
+import { folded } from './fold'
 import type { Entry } from './entry'
 import type { Pending } from './outbox'
 import type { ChatSession } from './session'
+import type { Unseen } from './unseen'
 
 const GROUP_MS = 5 * 60_000
 const SHOWN_MAX = 600
 const AT_END_PX = 48
+/** Earlier lines are asked for this far before the reader comes to the first one. */
+const AHEAD_PX = 600
 const HUES = 8
 
 export class LogView {
@@ -24,14 +29,20 @@ export class LogView {
   private readonly empty = h('p', { class: 'log-empty' })
   private readonly scroller: HTMLElement
   private readonly jump: HTMLButtonElement
+  private first: Entry | null = null
   private last: Entry | null = null
   private atEnd = true
-  private unread = 0
+  private lastTop = 0
+  private loading = false
   private scheduled = false
   private rebuild = true
   private pendingChanged = false
 
-  constructor(private readonly session: ChatSession) {
+  constructor(
+    private readonly session: ChatSession,
+    /** How many lines came that nobody can have seen: below what is in sight, or while the page was hidden. */
+    private readonly unseen: Unseen,
+  ) {
     this.scroller = h(
       'div',
       { class: 'log-scroll', role: 'log', tabindex: 0, 'aria-live': 'polite', 'aria-label': t('chatLog'), 'aria-busy': 'true', on: { scroll: () => this.scrolled() } },
@@ -44,6 +55,7 @@ export class LogView {
     this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.toEnd() } })
     this.element = h('div', { class: 'log' }, this.scroller, this.jump)
     this.older.hidden = true
+    document.addEventListener('visibilitychange', () => this.seen())
     // The list grows also by itself, when a picture in it has been fetched.
     const observer = new ResizeObserver(() => this.atEnd && this.toEnd())
     observer.observe(this.scroller)
@@ -75,7 +87,7 @@ export class LogView {
 
   private render(): void {
     const { log, outbox, historyError, historyLoaded } = this.session
-    if (this.rebuild || log.all.length === 0) this.renderAll(log.all)
+    if (this.rebuild || log.all.length === 0) this.renderRead(log.all)
     else this.renderNew(log.all)
     this.rebuild = false
     if (this.pendingChanged) this.renderPending()
@@ -86,16 +98,48 @@ export class LogView {
     setText(this.empty, historyLoaded ? t('logEmpty') : t('loading'))
   }
 
-  private renderAll(all: readonly Entry[]): void {
+  /** A page of history came: either the log begins anew, or it goes in front of what is there. */
+  private renderRead(all: readonly Entry[]): void {
     // Lines that were there already must not be read out again.
     this.scroller.setAttribute('aria-busy', 'true')
     nextFrame(() => setAttr(this.scroller, 'aria-busy', this.session.historyLoaded || this.session.historyError ? 'false' : 'true'))
     const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop
-    this.list.replaceChildren()
-    this.last = null
-    for (const entry of all) this.append(entry)
+    const known = this.first
+    const at = known && all.indexOf(known)
+    if (typeof at === 'number' && at >= 0 && this.follows(all)) this.prepend(all.slice(0, at))
+    else this.renderAll(all)
     if (this.atEnd) this.toEnd()
-    else this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd
+    else this.scroller.scrollTop = this.lastTop = this.scroller.scrollHeight - fromEnd
+    this.lookAhead()
+  }
+
+  /** True when nothing but earlier entries came: what is shown is the end of the log still. */
+  private follows(all: readonly Entry[]): boolean {
+    return this.last !== null && all[all.length - 1] === this.last
+  }
+
+  private renderAll(all: readonly Entry[]): void {
+    this.list.replaceChildren()
+    this.first = this.last = null
+    for (const entry of all) this.append(entry)
+  }
+
+  private prepend(earlier: readonly Entry[]): void {
+    const next = this.first
+    const newest = earlier[earlier.length - 1]
+    if (!next || !newest) return
+    const lines = new DocumentFragment()
+    let before: Entry | null = null
+    for (const entry of earlier) {
+      lines.append(...this.lines(entry, before))
+      before = entry
+    }
+    // The line that stood first had its day and its sender above it; now the one before it may have said both.
+    this.list.firstElementChild?.remove()
+    if (this.list.firstElementChild?.getAttribute('data-offset') === String(next.offset)) this.list.firstElementChild.remove()
+    lines.append(...this.lines(next, newest))
+    this.list.prepend(lines)
+    this.first = earlier[0] as Entry
   }
 
   private renderNew(all: readonly Entry[]): void {
@@ -106,7 +150,9 @@ export class LogView {
     if (this.atEnd) {
       this.cut()
       this.toEnd()
-    } else this.countUnread(fresh.length)
+    }
+    if (!this.atEnd || document.hidden) this.unseen.more(fresh.length)
+    this.showJump()
   }
 
   /** A page that stays open for days keeps the newest lines; who reads farther up keeps what is there. */
@@ -118,15 +164,21 @@ export class LogView {
       first.remove()
       first = this.list.firstElementChild
     }
+    this.first = this.session.log.all[0] ?? null
   }
 
   private append(entry: Entry): void {
-    const newDay = !this.last || format.dayKey(this.last.time) !== format.dayKey(entry.time)
-    if (newDay) this.list.append(h('li', { class: 'day' }, h('span', null, format.day(entry.time, lang))))
-    const joined =
-      !newDay && this.last !== null && this.last.name === entry.name && this.last.client === entry.client && entry.time - this.last.time < GROUP_MS
-    this.list.append(line(entry, joined, entry.client !== '' && entry.client === this.session.client))
+    this.list.append(...this.lines(entry, this.last))
+    this.first ??= entry
     this.last = entry
+  }
+
+  /** A line, behind the name of its day where that begins. */
+  private lines(entry: Entry, before: Entry | null): HTMLElement[] {
+    const newDay = !before || format.dayKey(before.time) !== format.dayKey(entry.time)
+    const joined = !newDay && before !== null && before.name === entry.name && before.client === entry.client && entry.time - before.time < GROUP_MS
+    const one = line(entry, joined, entry.client !== '' && entry.client === this.session.client)
+    return newDay ? [h('li', { class: 'day' }, h('span', null, format.day(entry.time, lang))), one] : [one]
   }
 
   private pendingLine(item: Pending, joined: boolean): HTMLElement {
@@ -139,8 +191,8 @@ export class LogView {
       h(
         'div',
         { class: 'line-body' },
-        !joined && h('p', { class: 'line-head' }, h('b', { class: hue }, item.name)),
-        h('p', { class: 'line-text' }, ...rich(item.text)),
+        !joined && h('p', { class: 'line-head' }, h('b', { class: hue, dir: 'auto' }, item.name)),
+        h('p', { class: 'line-text', dir: 'auto' }, ...rich(item.text)),
         h(
           'p',
           { class: 'pending-state' },
@@ -153,26 +205,45 @@ export class LogView {
   }
 
   private async loadOlder(): Promise<void> {
-    this.older.disabled = true
+    if (this.loading) return
+    this.loading = this.older.disabled = true
     await this.session.loadOlder()
-    this.older.disabled = false
+    this.loading = this.older.disabled = false
   }
 
+  /** Reading back goes on by itself; the button is for the keyboard, and for another try. */
+  private lookAhead(): void {
+    if (this.atEnd || this.scroller.scrollTop > AHEAD_PX || !this.session.hasOlder || this.session.historyError) return
+    void this.loadOlder()
+  }
+
+  /** Only who scrolls up leaves the end: a picture that grows above it moves nobody. */
   private scrolled(): void {
-    this.atEnd = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < AT_END_PX
-    if (this.atEnd) this.countUnread(-this.unread)
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller
+    if (scrollHeight - scrollTop - clientHeight < AT_END_PX) this.atEnd = true
+    else if (scrollTop < this.lastTop) this.atEnd = false
+    this.lastTop = scrollTop
+    this.seen()
+    this.lookAhead()
   }
 
-  private countUnread(more: number): void {
-    this.unread += more
-    this.jump.hidden = this.unread === 0
-    if (this.unread > 0) fill(this.jump, icon('down'), t('newMessages', { n: this.unread }))
+  private seen(): void {
+    if (this.atEnd && !document.hidden) this.unseen.none()
+    this.showJump()
   }
 
-  private toEnd(): void {
+  private showJump(): void {
+    const { count } = this.unseen
+    this.jump.hidden = this.atEnd || count === 0
+    if (!this.jump.hidden) fill(this.jump, icon('down'), t('newMessages', { n: count }))
+  }
+
+  /** To the newest line, and from now on with it. */
+  toEnd(): void {
     this.scroller.scrollTop = this.scroller.scrollHeight
+    this.lastTop = this.scroller.scrollTop
     this.atEnd = true
-    this.countUnread(-this.unread)
+    this.seen()
   }
 }
 
@@ -188,7 +259,7 @@ function line(entry: Entry, joined: boolean, own: boolean): HTMLElement {
   const body =
     entry.kind === 'file' && entry.file
       ? fileLine(entry.file)
-      : h('p', { class: entry.kind === 'other' ? 'line-text line-data' : 'line-text' }, ...rich(entry.text))
+      : folded(entry.text, h('p', { class: entry.kind === 'other' ? 'line-text line-data' : 'line-text', dir: 'auto' }, ...rich(entry.text)))
   return h(
     'li',
     { class: `line ${joined ? 'joined' : 'first'}${own ? ' own' : ''}`, 'data-offset': entry.offset },
@@ -197,7 +268,7 @@ function line(entry: Entry, joined: boolean, own: boolean): HTMLElement {
       'div',
       { class: 'line-body' },
       // Joined lines keep the sender for screen readers, which hear each line on its own.
-      h('p', { class: joined ? 'line-head sr-only' : 'line-head' }, h('b', { class: hue }, name), stamp),
+      h('p', { class: joined ? 'line-head sr-only' : 'line-head' }, h('b', { class: hue, dir: 'auto' }, name), stamp),
       body,
     ),
   )

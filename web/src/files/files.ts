@@ -14,12 +14,13 @@ export class Files {
   private readonly count = h('span', { class: 'count' })
   private readonly empty = h('p', { class: 'drop-hint' })
   private readonly older: HTMLButtonElement
+  private readonly noOlder = h('p', { class: 'files-none', role: 'status' })
   private shown = ''
 
-  constructor(room: string, sender: () => string, loadOlder: () => Promise<void>, added: () => void) {
+  constructor(room: string, sender: () => string, loadOlder: () => Promise<void>, show: () => void) {
     this.older = h('button', { class: 'button quiet older', type: 'button', hidden: true }, t('olderFiles'))
     this.older.addEventListener('click', () => void this.whileBusy(loadOlder))
-    this.uploads = new Uploads(room, sender, added)
+    this.uploads = new Uploads(room, sender, show)
     fill(this.empty, icon('upload'), h('span', null, t('dropHint')))
     this.element = h(
       'section',
@@ -36,6 +37,7 @@ export class Files {
       this.uploads.element,
       this.list,
       this.older,
+      this.noOlder,
       this.empty,
       h('div', { class: 'drop-veil', 'aria-hidden': 'true' }, icon('upload'), t('dropHere')),
     )
@@ -55,8 +57,10 @@ export class Files {
 
   private async whileBusy(act: () => Promise<void>): Promise<void> {
     this.older.disabled = true
+    const before = this.shown
     await act().catch(() => undefined) // the connection's banner says why; the button is there to try again
     this.older.disabled = false
+    setText(this.noOlder, this.shown === before && this.older.hidden ? t('noOlderFiles') : '')
   }
 }
 
@@ -70,7 +74,7 @@ function row(entry: Entry): HTMLElement {
     h(
       'div',
       { class: 'file-what' },
-      h('a', { class: 'file-name', href: file.url, download: file.name }, file.name),
+      h('a', { class: 'file-name', href: file.url, download: file.name, dir: 'auto' }, file.name),
       h(
         'p',
         { class: 'file-facts' },

@@ -4,7 +4,7 @@
 import { Upload, defaultOptions, type DetailedError, type PreviousUpload } from 'tus-js-client'
 import { claim, elsewhere } from './elsewhere'
 
-export type TransferState = 'starting' | 'sending' | 'paused' | 'waiting' | 'done' | 'failed'
+export type TransferState = 'queued' | 'starting' | 'sending' | 'paused' | 'waiting' | 'done' | 'failed'
 
 const ENDPOINT = '/files/'
 /** A server that restarts is back in seconds, a network in minutes; after these it is the person's turn. */
@@ -13,6 +13,16 @@ const RETRY_MS = [0, 500, 1000, 2000, 3000, 5000, 5000, 10_000, 10_000, 15_000, 
 /** Names the file within the room, so that the same file may go to two rooms. */
 export function fingerprint(file: Pick<File, 'name' | 'size' | 'type' | 'lastModified'>, room: string): string {
   return ['watchroom', room, file.name, file.type, file.size, file.lastModified].map((part) => encodeURIComponent(String(part))).join('/')
+}
+
+/** A piece of an upload that a proxy in front found too large is sent in halves, down to this. */
+const PIECE_MIN = 64 * 1024
+const PIECE_FIRST = 8 * 1024 * 1024
+
+/** The next size of a piece to try, or 0 when smaller ones make no sense. */
+export function smallerPiece(piece: number, left: number): number {
+  const half = Math.floor(Math.min(piece, left, 2 * PIECE_FIRST) / 2)
+  return half >= PIECE_MIN ? half : 0
 }
 
 /** The server's own sentence; empty when it gave no answer at all. */
@@ -34,7 +44,7 @@ export function worthRetrying(status: number): boolean {
 }
 
 export class Transfer {
-  state: TransferState = 'starting'
+  state: TransferState = 'queued'
   sent = 0
   /** Why it waits or failed, in the server's words; empty when the server does not answer. */
   reason = ''
@@ -64,6 +74,7 @@ export class Transfer {
   }
 
   async start(): Promise<void> {
+    this.set('starting')
     claim(fingerprint(this.file, this.room), true)
     const earlier = await this.upload.findPreviousUploads()
     const known = earlier.find((one) => one.uploadUrl)
@@ -76,10 +87,10 @@ export class Transfer {
     void this.upload.abort()
   }
 
+  /** Has its turn again, as soon as one is free. */
   resume(): void {
     this.marks = []
-    this.set('starting')
-    this.upload.start()
+    this.set('queued')
   }
 
   async cancel(): Promise<void> {
@@ -89,10 +100,21 @@ export class Transfer {
   }
 
   private shouldRetry(error: DetailedError): boolean {
+    if (this.refusedByProxy(error)) return true
     const again = worthRetrying(error.originalResponse?.getStatus() ?? 0)
     if (!again || this.state === 'paused') return again
     this.reason = failureText(error)
     this.set('waiting')
+    return true
+  }
+
+  /** 413 for bytes, and not in the server's own words: a proxy's limit for one request. The server has none for a piece. */
+  private refusedByProxy(error: DetailedError): boolean {
+    const { originalRequest: request, originalResponse: response } = error
+    if (response?.getStatus() !== 413 || request?.getMethod() !== 'PATCH' || response.getHeader('Tus-Resumable')) return false
+    const piece = smallerPiece(this.upload.options.chunkSize ?? Infinity, this.file.size)
+    if (piece === 0) return false
+    this.upload.options.chunkSize = piece
     return true
   }
 

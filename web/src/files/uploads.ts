@@ -4,21 +4,32 @@ import { h, setAttr, setText } from '../base/dom'
 import { percent, size } from '../base/format'
 import { t } from '../base/i18n'
 import { icon } from '../base/icons'
+import { droppedFiles } from './dropped'
 import { forget, Transfer, unfinished } from './transfer'
 
+/** As many as go on at once: more would keep the page's own requests waiting behind them on a slow line. */
+const AT_ONCE = 3
+/** Lines of files that wait for their turn; the others are a number. */
+const QUEUED_SHOWN = 20
 /** A finished line stays a moment, so that its end is seen; the file itself then stands in the list. */
 const DONE_MS = 2500
 
 export class Uploads {
   readonly element = h('ul', { class: 'uploads', 'aria-label': t('uploads'), 'aria-busy': 'true' })
   readonly picker = h('input', { type: 'file', multiple: true, class: 'sr-only', tabindex: -1, 'aria-hidden': 'true', id: 'file-picker' })
+  /** One line about all of them, for where the list is out of sight. */
+  readonly summary: HTMLButtonElement
+  private readonly more = h('li', { class: 'upload upload-more', role: 'status' })
+  private readonly all = new Set<Transfer>()
   private readonly lines = new Map<Transfer, TransferLine>()
+  private pumping = false
 
   constructor(
     private readonly room: string,
     private readonly sender: () => string,
-    private readonly added: () => void,
+    show: () => void,
   ) {
+    this.summary = h('button', { class: 'upload-summary', type: 'button', hidden: true, on: { click: show } })
     this.picker.addEventListener('change', () => {
       this.add([...(this.picker.files ?? [])])
       this.picker.value = ''
@@ -28,7 +39,7 @@ export class Uploads {
 
   /** For tests. */
   get transfers(): Transfer[] {
-    return [...this.lines.keys()]
+    return [...this.all]
   }
 
   choose(): void {
@@ -37,14 +48,10 @@ export class Uploads {
 
   add(files: File[]): void {
     for (const file of files) {
-      const transfer = new Transfer(file, this.room, this.sender(), (one) => this.changed(one))
-      const line = new TransferLine(transfer, () => void this.cancel(transfer))
-      this.lines.set(transfer, line)
+      this.all.add(new Transfer(file, this.room, this.sender(), (one) => this.changed(one)))
       this.removeUnfinished(file)
-      this.element.append(line.element)
-      void transfer.start()
     }
-    if (files.length) this.added()
+    this.pump()
   }
 
   /** Accepts files dropped anywhere on the page; `zone` shows where they go. */
@@ -60,13 +67,59 @@ export class Uploads {
       event.preventDefault()
       depth = 0
       mark(false)
-      this.add([...(event.dataTransfer?.files ?? [])])
+      void droppedFiles(event.dataTransfer).then((files) => this.add(files))
     })
   }
 
   private changed(transfer: Transfer): void {
     this.lines.get(transfer)?.update()
     if (transfer.state === 'done') setTimeout(() => this.remove(transfer), DONE_MS)
+    this.pump()
+  }
+
+  /** Starts those whose turn it is, and shows who waits. */
+  private pump(): void {
+    if (this.pumping) return
+    this.pumping = true
+    let free = AT_ONCE
+    const queued: Transfer[] = []
+    for (const one of this.all) {
+      if (one.state === 'queued') queued.push(one)
+      else if (['starting', 'sending', 'waiting'].includes(one.state)) free -= 1
+    }
+    const next = queued.splice(0, Math.max(0, free))
+    for (const one of next) {
+      this.showLine(one)
+      void one.start()
+    }
+    for (const one of queued.slice(0, QUEUED_SHOWN)) this.showLine(one)
+    this.showRest(Math.max(0, queued.length - QUEUED_SHOWN))
+    this.summarize()
+    this.pumping = false
+  }
+
+  private showLine(transfer: Transfer): void {
+    if (this.lines.has(transfer)) return
+    const line = new TransferLine(transfer, () => void this.cancel(transfer))
+    this.lines.set(transfer, line)
+    this.element.insertBefore(line.element, this.more.parentNode === this.element ? this.more : null)
+  }
+
+  private showRest(count: number): void {
+    if (count > 0) setText(this.more, t('uploadMore', { n: count }))
+    if (count > 0 && this.more.parentNode !== this.element) this.element.append(this.more)
+    if (count === 0) this.more.remove()
+  }
+
+  private summarize(): void {
+    let [sent, whole, open] = [0, 0, 0]
+    for (const one of this.all) {
+      sent += one.sent
+      whole += one.file.size
+      if (one.state !== 'done') open += 1
+    }
+    this.summary.hidden = open === 0
+    setText(this.summary, t('uploadSummary', { n: open, percent: percent(sent, whole) }))
   }
 
   private async cancel(transfer: Transfer): Promise<void> {
@@ -77,6 +130,8 @@ export class Uploads {
   private remove(transfer: Transfer): void {
     this.lines.get(transfer)?.element.remove()
     this.lines.delete(transfer)
+    this.all.delete(transfer)
+    this.pump()
   }
 
   private async showUnfinished(): Promise<void> {
@@ -127,7 +182,7 @@ class TransferLine {
     this.element = h(
       'li',
       { class: 'upload' },
-      h('div', { class: 'upload-head' }, icon('file'), h('span', { class: 'upload-name' }, name), this.numbers, this.toggle, this.cancelButton),
+      h('div', { class: 'upload-head' }, icon('file'), h('span', { class: 'upload-name', dir: 'auto' }, name), this.numbers, this.toggle, this.cancelButton),
       this.bar,
       h('p', { class: 'upload-state' }, this.state, this.speed),
     )
@@ -162,6 +217,8 @@ class TransferLine {
   private words(): string {
     const { state, reason, resumedAt } = this.transfer
     switch (state) {
+      case 'queued':
+        return t('uploadQueued')
       case 'starting':
         return t('uploadStarting')
       case 'sending':
@@ -173,7 +230,7 @@ class TransferLine {
       case 'done':
         return t('uploadDone')
       case 'failed':
-        return t('uploadFailed', { reason: reason || t('serverAway') })
+        return t(this.transfer.sent > 0 ? 'uploadFailed' : 'uploadRefused', { reason: reason || t('serverAway') })
     }
   }
 }

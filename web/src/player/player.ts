@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The live player without its looks: socket to feed to video element, kept at the edge, rebuilt when the timeline changes or
 // breaks. It states what it is doing; the view puts that in words.
-import { EdgeController, PICTURE, SOUND, stretches } from './edge'
+import { EdgeController, PICTURE, stretches } from './edge'
 import { Feed, canPlay, mediaSourceClass, undecoded } from './feed'
 import { LiveSocket, backoff, type SourceState } from './live-socket'
+import { soundFrame, soundNeed } from './sound'
 
 export type PlayerState = 'connecting' | 'buffering' | 'playing' | 'down' | 'broken' | 'paused' | 'unsupported'
 
@@ -54,6 +55,7 @@ export class Player {
   private readonly socket: LiveSocket
   private feed: Feed | null = null
   private mime = ''
+  private awaitsInit = false
   private timer: ReturnType<typeof setInterval> | undefined
   private lastData = 0
   private begun = 0
@@ -164,7 +166,8 @@ export class Player {
       this.events.hold()
       this.closeFeed()
     }
-    this.edge.rejoin(mime.includes('mp4a') ? SOUND : PICTURE)
+    this.edge.rejoin(mime.includes('mp4a') ? soundNeed(0) : PICTURE)
+    this.awaitsInit = mime.includes('mp4a')
     this.feed ??= this.newFeed()
     this.feed.begin(mime)
     this.mime = mime
@@ -179,8 +182,16 @@ export class Player {
 
   private media(data: ArrayBuffer): void {
     this.lastData = performance.now()
+    if (this.awaitsInit) this.readInit(new Uint8Array(data))
     this.step() // the low point of what is ahead is the moment before more comes
     this.feed?.push(data)
+  }
+
+  /** The first bytes of a timeline say how long its frames of sound are. */
+  private readInit(init: Uint8Array): void {
+    this.awaitsInit = false
+    const frame = soundFrame(init)
+    if (frame > 0) this.edge.rejoin(soundNeed(frame))
   }
 
   private appended(): void {

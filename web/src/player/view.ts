@@ -5,6 +5,7 @@ import { fill, h, setAttr, setText } from '../base/dom'
 import { t } from '../base/i18n'
 import { icon, type IconName } from '../base/icons'
 import { recall, remember } from '../base/prefs'
+import { showKeys } from './keys'
 import { reasonText } from '../base/reasons'
 import { Player } from './player'
 import type { SourceState } from './live-socket'
@@ -31,6 +32,7 @@ export class PlayerView {
   private readonly playButton = control('pause', () => this.togglePlay())
   private readonly soundButton = control('muted', () => this.toggleSound())
   private readonly fullButton = control('expand', () => void this.toggleFull())
+  private readonly theatreButton = control('theatre', () => this.toggleTheatre(), t('theatre'), 'T')
   private readonly volume = h('input', { class: 'volume', type: 'range', min: 0, max: 100, step: 5, 'aria-label': t('volume') })
   private readonly facts = h('p', { class: 'player-facts' })
   private readonly toast = h('p', { class: 'player-toast', role: 'status' })
@@ -53,10 +55,14 @@ export class PlayerView {
       this.badge,
       h('span', { class: 'spacer' }),
       control('camera', () => void this.snap(), t('snapshot'), 'S'),
+      document.pictureInPictureEnabled && control('pip', () => void this.togglePip(), t('pip'), 'P'),
+      this.theatreButton,
+      control('keys', showKeys, t('keys'), '?'),
       this.fullButton,
     )
     this.element = h('div', { class: 'player', role: 'region', 'aria-label': t('player') }, this.video, this.still, this.veil, this.soundHint, bar, this.toast)
     this.restoreSound()
+    this.toggleTheatre(recall('theatre') === 'on')
     this.player = new Player(this.video, stream, { state: () => this.update(), source: (source) => this.told(source), silent: () => void this.ask(POLL_SILENT_MS), hold: () => this.hold(), frame: () => this.release() })
     this.listen()
   }
@@ -86,15 +92,37 @@ export class PlayerView {
     this.wake()
   }
 
-  /** M, F, S and K as on other players, wherever the focus is, except where letters are being written. */
+  /** M, F, S, K, P and T as on other players (keys.ts has the list), wherever the focus is, except where letters are being written. */
   private key(event: KeyboardEvent): void {
     const target = event.target as HTMLElement
     if (event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select, dialog, [contenteditable]')) return
-    const act = { m: () => this.toggleSound(), f: () => void this.toggleFull(), s: () => void this.snap(), k: () => this.togglePlay() }[event.key.toLowerCase()]
+    const act = { m: () => this.toggleSound(), f: () => void this.toggleFull(), s: () => void this.snap(), k: () => this.togglePlay(), p: () => void this.togglePip(), t: () => this.toggleTheatre(), '?': showKeys }[event.key.toLowerCase()]
     if (!act) return
     event.preventDefault()
     this.wake()
     act()
+  }
+
+  private say(words: string): void {
+    setText(this.toast, words)
+    setTimeout(() => setText(this.toast, ''), 3500)
+  }
+
+  /** The picture as large as the window has room beside the chat; kept for the next visit. */
+  private toggleTheatre(on = !document.body.classList.contains('theatre')): void {
+    document.body.classList.toggle('theatre', on)
+    setAttr(this.theatreButton, 'aria-pressed', on ? 'true' : 'false')
+    remember('theatre', on ? 'on' : null)
+  }
+
+  private async togglePip(): Promise<void> {
+    if (!document.pictureInPictureEnabled) return
+    try {
+      if (document.pictureInPictureElement) await document.exitPictureInPicture()
+      else await this.video.requestPictureInPicture()
+    } catch {
+      this.say(t('snapshotNone')) // there is no picture yet, or the browser has reasons of its own
+    }
   }
 
   private wake(): void {
@@ -137,8 +165,7 @@ export class PlayerView {
 
   private async snap(): Promise<void> {
     const name = await snapshot(this.video, this.stream)
-    setText(this.toast, name ? t('snapshotSaved', { name }) : t('snapshotNone'))
-    setTimeout(() => setText(this.toast, ''), 3500)
+    this.say(name ? t('snapshotSaved', { name }) : t('snapshotNone'))
   }
 
   /** The last picture stays in sight while there is no new one. */

@@ -18,7 +18,7 @@ const RETRY_MS = 2000
 function build(room: string): void {
   document.title = `${room} · Watchroom`
   const files: Files = new Files(room, myName, () => chat.session.loadOlderFiles(), () => views.show('files'))
-  const chat = new Chat(room, { attach: () => files.uploads.choose(), filesChanged: ({ files: shared, hasOlderFiles }) => files.update(shared.all, hasOlderFiles) })
+  const chat = new Chat(room, { attach: () => files.uploads.choose(), paste: (pasted) => files.uploads.add(pasted), filesChanged: ({ files: shared, hasOlderFiles }) => files.update(shared.all, hasOlderFiles) })
   const stage = h('div', { class: 'stage' })
   const facts = h('div', { class: 'stage-facts' }, h('h1', { class: 'room-name' }, room))
   const main = h('main', { class: 'room' }, h('div', { class: 'room-left' }, h('section', { class: 'watch', 'aria-label': t('picture') }, stage, facts), files.element), chat.element)
@@ -28,6 +28,7 @@ function build(room: string): void {
     { id: 'files', label: t('files'), panel: files.element },
   ])
   main.insertBefore(views.bar, chat.element)
+  chat.tray.append(files.uploads.summary)
   files.uploads.acceptDrops(files.element)
   files.update([], false)
   expose({ session: chat.session, uploads: files.uploads })

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A JSON checker by recursive descent (RFC 8259), and the copy without insignificant bytes. */
-#include "hub_json.h"
-
-#include "wr_buf.h"
+ * The checker, by recursive descent, and the copy without insignificant bytes. */
+#include "json_priv.h"
 
 struct scan {
     const uint8_t *p, *end;
@@ -21,10 +19,15 @@ static bool bad(struct scan *s, const char *why)
     return false;
 }
 
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void space(struct scan *s)
 {
     const uint8_t *from = s->p;
-    while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
+    while (s->p < s->end && is_space(*s->p))
         s->p++;
     if (s->p != from)
         s->loose = true;
@@ -46,35 +49,7 @@ static bool literal(struct scan *s, const char *word, size_t n)
     return true;
 }
 
-static int hex4(const uint8_t *p, const uint8_t *end)
-{
-    int v = 0;
-    if (end - p < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        uint8_t c = p[i];
-        int d = c >= '0' && c <= '9'   ? c - '0'
-                : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                       : -1;
-        if (d < 0)
-            return -1;
-        v = v * 16 + d;
-    }
-    return v;
-}
-
-/* p stands behind "\u": bytes of a whole surrogate pair (10), of any other character (4), 0 for half a pair. */
-static size_t unicode_escape(const uint8_t *p, const uint8_t *end, int code)
-{
-    if (code < 0xd800 || code > 0xdfff)
-        return 4;
-    if (code > 0xdbff || end - p < 10 || p[4] != '\\' || p[5] != 'u')
-        return 0;
-    int low = hex4(p + 6, end);
-    return low >= 0xdc00 && low <= 0xdfff ? 10 : 0;
-}
-
+/* Behind the backslash. */
 static bool escape(struct scan *s)
 {
     if (s->p == s->end)
@@ -82,19 +57,20 @@ static bool escape(struct scan *s)
     uint8_t c = *s->p++;
     if (c != 'u')
         return strchr("\"\\/bfnrt", c) && c ? true : bad(s, "not JSON: a wrong escape in a string");
-    int code = hex4(s->p, s->end);
-    if (code < 0)
+    size_t n;
+    bool half;
+    if (json__unicode(s->p, s->end, &n, &half) < 0)
         return bad(s, "not JSON: a wrong escape in a string");
-    size_t n = unicode_escape(s->p, s->end, code);
-    if (n == 0)
+    if (half)
         s->loose = true;
-    s->p += n ? n : 4;
+    s->p += n;
     return true;
 }
 
 /* Behind the opening quote. */
 static bool string(struct scan *s)
 {
+    s->p = json__skip_plain(s->p, s->end);
     while (s->p < s->end) {
         uint8_t c = *s->p;
         if (c == '"') {
@@ -105,6 +81,7 @@ static bool string(struct scan *s)
             s->p++;
             if (!escape(s))
                 return false;
+            s->p = json__skip_plain(s->p, s->end);
         } else if (c < 0x20) {
             return bad(s, "not JSON: a control character in a string");
         } else if (c < 0x80) {
@@ -129,14 +106,14 @@ static bool digits(struct scan *s)
 
 static bool number(struct scan *s)
 {
-    eat(s, '-');
+    (void)eat(s, '-');
     if (!eat(s, '0') && !digits(s))
         return false;
     if (eat(s, '.') && !digits(s))
         return false;
     if (eat(s, 'e') || eat(s, 'E')) {
         if (!eat(s, '+'))
-            eat(s, '-');
+            (void)eat(s, '-');
         return digits(s);
     }
     return true;
@@ -158,7 +135,7 @@ static bool member(struct scan *s)
 /* Behind the opening bracket. */
 static bool members(struct scan *s, char close, bool (*one)(struct scan *s))
 {
-    if (++s->depth > HUB_JSON_MAX_DEPTH)
+    if (++s->depth > WR_JSON_MAX_DEPTH)
         return bad(s, "JSON that is nested more than 64 deep");
     space(s);
     if (!eat(s, close)) {
@@ -221,36 +198,45 @@ static bool value(struct scan *s)
     return ok;
 }
 
-enum hub_json hub__json_check(struct wr_slice in, const char **why)
+enum wr_json_form wr_json_check(struct wr_slice text, const char **why)
 {
-    struct scan s = {.p = in.p, .end = in.n ? in.p + in.n : in.p};
-    bool ok = in.n ? value(&s) : bad(&s, "empty: a JSON value is expected");
+    struct scan s = {.p = text.p, .end = text.n ? text.p + text.n : text.p};
+    bool ok = text.n ? value(&s) : bad(&s, "empty: a JSON value is expected");
     if (ok && s.p != s.end)
         ok = bad(&s, "not JSON: something follows the value");
     if (why)
         *why = ok ? NULL : s.why;
-    return !ok ? HUB_JSON_BAD : s.loose ? HUB_JSON_LOOSE : HUB_JSON_COMPACT;
+    return !ok ? WR_JSON_BAD : s.loose ? WR_JSON_LOOSE : WR_JSON_COMPACT;
+}
+
+bool wr_json_value(struct wr_slice text, struct wr_slice *out)
+{
+    if (wr_json_check(text, NULL) == WR_JSON_BAD)
+        return false;
+    while (is_space(text.p[0])) {
+        text.p++;
+        text.n--;
+    }
+    while (is_space(text.p[text.n - 1]))
+        text.n--;
+    *out = text;
+    return true;
 }
 
 /* From the backslash on; returns the bytes that were read. */
 static size_t copy_escape(const uint8_t *p, const uint8_t *end, uint8_t **out)
 {
-    size_t n = 2;
-    if (p[1] == 'u') {
-        size_t whole = unicode_escape(p + 2, end, hex4(p + 2, end));
-        if (whole == 0) {
-            memcpy(*out, "\\ufffd", 6);
-            *out += 6;
-            return 6;
-        }
-        n += whole;
-    }
-    memcpy(*out, p, n);
+    size_t n = 0;
+    bool half = false;
+    if (p[1] == 'u')
+        (void)json__unicode(p + 2, end, &n, &half);
+    n += 2;
+    memcpy(*out, half ? (const uint8_t *)"\\ufffd" : p, n);
     *out += n;
     return n;
 }
 
-size_t hub__json_compact(struct wr_slice in, uint8_t *out)
+size_t wr_json_compact(struct wr_slice in, uint8_t *out)
 {
     const uint8_t *p = in.p, *end = in.p + in.n;
     uint8_t *at = out;
@@ -262,7 +248,7 @@ size_t hub__json_compact(struct wr_slice in, uint8_t *out)
         }
         if (*p == '"')
             inside = !inside;
-        if (inside || !(*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        if (inside || !is_space(*p))
             *at++ = *p;
         p++;
     }
