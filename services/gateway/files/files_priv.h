@@ -34,9 +34,8 @@ struct wr_files {
     atomic_bool draining;
 };
 
-/* Header lines that every answer under /files/ carries. */
+/* Header lines that every answer under /files/ carries: what a page of an allowed origin may read of it. */
 #define CORS_LINES                                                                             \
-    "Access-Control-Allow-Origin: *\r\n"                                                       \
     "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, " \
     "Tus-Version, "                                                                            \
     "Tus-Resumable, Tus-Max-Size, Tus-Extension, Content-Disposition, Content-Range, ETag, "   \

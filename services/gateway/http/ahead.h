@@ -11,7 +11,7 @@
 
 struct http__ahead;
 
-/* Threads begin with the first file that needs them. NULL: no memory. */
+/* Threads begin with the first file that needs them. NULL: no memory, no descriptor. */
 struct http__ahead *http__ahead_new(void);
 /* Takes no more, waits for what is being read, and tells what is queued at once. May be called twice. */
 void http__ahead_end(struct http__ahead *a);
@@ -21,7 +21,7 @@ void http__ahead_free(struct http__ahead **a);
 /* The n (at least 1) bytes at offset are in memory, or nothing is known of it: sending them does not wait for a disk, as far
  * as can be told. Does not wait itself. Any thread. */
 bool http__ahead_is_here(int fd, uint64_t offset, size_t n);
-/* Reads n bytes at offset into memory, and begins with as many behind them. Then runs done(ctx) on a thread of its own,
+/* Reads n bytes at offset into memory. Then runs done(ctx) on a thread of its own,
  * exactly once, also when they cannot be read: sending will tell. fd stays the caller's and may be closed meanwhile. False:
  * no memory, no thread, no descriptor: done does not run. Any thread. */
 WR_MUST_USE bool http__ahead_read(struct http__ahead *a, int fd, uint64_t offset, size_t n,

@@ -14,7 +14,8 @@
 
 #define SIZE (4u << 20)
 
-static char path[] = "ahead-test-XXXXXX"; /* beside the build: /tmp may be memory, whose pages are always here */
+static char path[] =
+    "ahead-test-XXXXXX"; /* beside the build: /tmp may be memory, whose pages are always here */
 
 static int make_file(void **s)
 {

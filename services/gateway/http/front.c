@@ -89,9 +89,16 @@ void http__ask_unref(struct http__ask *a)
 /* Those of the connection, which the plane has dealt with, and copies of our own. */
 static bool is_passed_on(struct wr_slice name)
 {
-    static const char *const own[] = {"Connection", "Keep-Alive", "Proxy-Connection",
-                                      "Transfer-Encoding", "Content-Length", "Expect",
-                                      "TE", "Trailer", "Host", HTTP__ASK_HEADER};
+    static const char *const own[] = {"Connection",
+                                      "Keep-Alive",
+                                      "Proxy-Connection",
+                                      "Transfer-Encoding",
+                                      "Content-Length",
+                                      "Expect",
+                                      "TE",
+                                      "Trailer",
+                                      "Host",
+                                      HTTP__ASK_HEADER};
     for (size_t i = 0; i < WR_ARRAY_LEN(own); i++)
         if (name.n == strlen(own[i]) && strncasecmp((const char *)name.p, own[i], name.n) == 0)
             return false;
@@ -286,9 +293,9 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     }
     *f->out = (struct sending){.fd = v->fd,
                                .offset = v->offset,
-                               .left = v->kind == HTTP__FILE  ? v->n
-                                       : v->length >= 0       ? (uint64_t)v->length
-                                                              : 0,
+                               .left = v->kind == HTTP__FILE ? v->n
+                                       : v->length >= 0      ? (uint64_t)v->length
+                                                             : 0,
                                .source = v->source,
                                .user = v->user,
                                .chunked = v->chunked,
@@ -772,8 +779,8 @@ void http__front_failed(struct wr_conn *c, struct http__ask *ask, int status, co
 static bool is_known_method(struct wr_slice m)
 {
     /* Those that civetweb reads; what a path does not take is answered 405 by the route. */
-    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                        "OPTIONS", "PROPFIND", "MKCOL"};
+    static const char *const names[] = {"GET",    "HEAD",    "POST",     "PUT",  "PATCH",
+                                        "DELETE", "OPTIONS", "PROPFIND", "MKCOL"};
     for (size_t i = 0; i < WR_ARRAY_LEN(names); i++)
         if (wr_slice_is(m, names[i]))
             return true;
@@ -1056,10 +1063,8 @@ static bool on_accept(void *ctx, const struct wr_addr *peer, struct wr_conn_opts
         return false;
     f->h = ctx;
     f->state = FRONT_HEAD;
-    *o = (struct wr_conn_opts){.transport = WR_TRANSPORT_STREAM,
-                               .policy = WR_QUEUE_OWN,
-                               .ops = &front_ops,
-                               .user = f};
+    *o = (struct wr_conn_opts){
+        .transport = WR_TRANSPORT_STREAM, .policy = WR_QUEUE_OWN, .ops = &front_ops, .user = f};
     return true;
 }
 

@@ -22,11 +22,12 @@ struct http__head {
     struct wr_slice method;
     enum http__form form;
     struct wr_slice target; /* path and query; empty: "/" (an absolute form without a path) */
-    struct wr_slice host;   /* authority: of an absolute target, else of Host (RFC 9112, 3.2.2); may be empty in 1.0 */
-    bool is_11;             /* HTTP/1.1 and later minors; else 1.0 */
-    bool keep_alive;        /* the connection may go on after the answer (RFC 9112, 9.3) */
-    bool wants_upgrade;     /* "upgrade" is among the Connection options */
-    bool expects_continue;  /* Expect: 100-continue */
+    struct wr_slice
+        host; /* authority: of an absolute target, else of Host (RFC 9112, 3.2.2); may be empty in 1.0 */
+    bool is_11;            /* HTTP/1.1 and later minors; else 1.0 */
+    bool keep_alive;       /* the connection may go on after the answer (RFC 9112, 9.3) */
+    bool wants_upgrade;    /* "upgrade" is among the Connection options */
+    bool expects_continue; /* Expect: 100-continue */
     bool is_chunked;
     int64_t content_length; /* -1: none */
     uint32_t num_fields;
@@ -62,9 +63,9 @@ enum http__chunk_state {
 };
 struct http__chunked { /* zeroed: before the first byte */
     enum http__chunk_state state;
-    uint32_t digits;  /* of the size */
-    uint32_t line;    /* bytes of the extensions, or of all trailers */
-    uint64_t left;    /* of the chunk */
+    uint32_t digits; /* of the size */
+    uint32_t line;   /* bytes of the extensions, or of all trailers */
+    uint64_t left;   /* of the chunk */
 };
 /* Takes bytes up to the end of the first run of data in them: how many it took; *data (within p, may be empty) is what they
  * hold of the body. Nothing is taken any more when the state is DONE or BAD. */

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
-#define ACCEPTS 64u         /* in one turn */
-#define BUCKETS 1024u       /* of the table of addresses */
-#define PAUSE_MS 250        /* without descriptors */
+#define ACCEPTS 64u          /* in one turn */
+#define BUCKETS 1024u        /* of the table of addresses */
+#define PAUSE_MS 250         /* without descriptors */
 #define STARVED_SAY_MS 60000 /* a starvation that comes back within so long is the same one */
 #define STARVED_REFUSALS 16u
 
@@ -307,8 +307,10 @@ static wr_err open_socket(struct wr_listener *l, const char *address, struct wr_
     socklen_t n;
     char host[64];
     if (!parse_address(address, &a, &n, host)) {
-        wr_errmsg_set(err, "\"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000 or "
-                           "[::1]:8000", address);
+        wr_errmsg_set(err,
+                      "\"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000 or "
+                      "[::1]:8000",
+                      address);
         return WR_ERR_INVALID;
     }
     l->fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
