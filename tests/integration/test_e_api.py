@@ -115,7 +115,7 @@ def test_a_plain_request_on_a_websocket_is_426(room, path):
 @pytest.mark.parametrize("version", ["", "Sec-WebSocket-Version: 12\r\n", "Sec-WebSocket-Version: abc\r\n"])
 def test_a_handshake_of_another_version_is_told_ours(room, version):
     with room.gateway.raw() as s:
-        s.sendall(f"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        s.sendall(f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                   f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{version}\r\n".encode())
         status = s.makefile("rb").readline()
         assert status.split()[1] == b"426", status

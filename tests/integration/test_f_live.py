@@ -237,7 +237,7 @@ def test_1000_viewers_leave_at_once(room):
         for _ in range(1000):
             s = socket.create_connection(("127.0.0.1", g.port), timeout=20 * SLOW)
             sockets.append(s)
-            s.sendall(b"GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.sendall(b"GET /live/demo.flv HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with concurrent.futures.ThreadPoolExecutor(32) as pool:
             firsts = list(pool.map(lambda s: s.recv(12), sockets))
         assert sum(f.startswith(b"HTTP/1.1 200") for f in firsts) == 1000

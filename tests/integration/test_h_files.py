@@ -264,7 +264,7 @@ def test_a_body_that_is_cut_is_kept_so_far_and_never_complete(room):
     url = url_of(room.gateway, create(room.gateway, len(data)))
     path = url[len(room.gateway.http):]
     with room.gateway.raw() as s:
-        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
                    f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(data)}\r\n\r\n").encode())
         s.sendall(data[:250_000])
     offset = until(lambda: int(head(url).headers["Upload-Offset"]), 30)
@@ -307,7 +307,7 @@ def test_a_half_open_upload_is_taken_over(room):
     url = url_of(room.gateway, create(room.gateway, len(data)))
     path = url[len(room.gateway.http):]
     with room.gateway.raw() as s:
-        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        s.sendall((f"PATCH {path} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
                    f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(data)}\r\n\r\n").encode())
         s.sendall(data[:90_000])
         began = time.monotonic()
@@ -345,7 +345,7 @@ def test_two_that_send_the_same_upload_do_not_mix(room):
                                   "/../../etc/passwd", "/live/../../etc/passwd.mp4", "/live/%2e%2e%2fx.mp4"])
 def test_no_path_leads_out(room, path):
     with room.gateway.raw() as s:
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while chunk := s.recv(65536):
             answer += chunk

@@ -25,7 +25,7 @@ def path_of(gateway, url):
 
 
 def request(method, path, body=b"", **headers):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x"] + [f"{k}: {v}" for k, v in headers.items()]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"] + [f"{k}: {v}" for k, v in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

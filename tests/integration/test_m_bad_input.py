@@ -14,7 +14,7 @@ from test_c_centrifuge import Json
 from test_h_files import create, head, patch, url_of
 from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWebSocket, frame
 
-UPLOAD = b"POST /files/ HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n"
+UPLOAD = b"POST /files/ HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n"
 DOORS = ["/ws?room=bad", "/connection/websocket"]
 
 
@@ -174,12 +174,12 @@ def test_half_a_handshake_held_open_is_ended(fresh):
     r = fresh(config="gateway: { http_threads: 16 }\n")
     held = [r.gateway.raw() for _ in range(16)]
     for s in held:
-        s.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgr")
+        s.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgr")
     assert r.gateway.healthy()
     began = time.monotonic()
     s = r.gateway.raw()
     s.settimeout(45 * SLOW)
-    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert s.recv(100).startswith(b"HTTP/1.1 200"), "the next client is served once the silent ones were cut"
     assert time.monotonic() - began < 40 * SLOW
     for x in [*held, s]:
@@ -192,7 +192,7 @@ def test_10000_handshakes_that_vanish(room):
     pid = room.process_of("gateway").pid
     before = len(os.listdir(f"/proc/{pid}/fd"))
     rss = memory_kb(pid)
-    request = b"GET /ws?room=v HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
+    request = b"GET /ws?room=v HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
               b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     reset = bytes([1, 0, 0, 0, 0, 0, 0, 0])  # linger on, 0 s: RST
     for i in range(10000):
@@ -213,14 +213,14 @@ def test_10000_handshakes_that_vanish(room):
 
 @pytest.mark.parametrize("code, request_bytes", [
     (400, b"\x00\x01\x02\x03\r\n\r\n"), (400, b"GET\r\n\r\n"), (505, b"GET / HTTP/9.9\r\n\r\n"),
-    (400, b"GARBAGE / HTTP/1.1\r\nHost: x\r\n\r\n"), (400, b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n"),
+    (400, b"GARBAGE / HTTP/1.1\r\nHost: localhost\r\n\r\n"), (400, b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n"),
     # A head of more than 16 KiB is not read to its end; one of 64 lines or more is, and told so.
-    (400, b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (400, b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     (400, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(5000)) + b"\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"z" * 100000 + b"\r\n\r\n"),
+    (400, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"z" * 100000 + b"\r\n\r\n"),
     (431, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(500)) + b"\r\n"),
-    (400, b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n"),
-    (400, b"POST /files/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+    (400, b"POST /files/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n"),
+    (400, b"POST /files/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"),
     (400, UPLOAD + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\nhello"),
     (400, UPLOAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     (400, UPLOAD + b"Transfer-Encoding: gzip\r\n\r\n"),
@@ -254,7 +254,7 @@ def test_what_follows_a_body_is_no_part_of_it(room, surplus):
     rest = os.urandom(100_000)
     url = url_of(g, create(g, 5 + len(rest)))
     with g.raw() as s:
-        s.sendall(f"PATCH {url[len(g.http):]} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        s.sendall(f"PATCH {url[len(g.http):]} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
                   f"Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\nhello".encode() + surplus)
         first, second = to_the_end(s).split(b"HTTP/1.1 ")[1:]
     assert first.startswith(b"204 ") and b"\r\nUpload-Offset: 5\r\n" in first
@@ -268,7 +268,7 @@ def test_64_headers_do_not_hide_one(room):
     """civetweb keeps 64 headers and drops the rest in silence: a request with as many is refused."""
     for n, status in ((62, b"200"), (63, b"431"), (70, b"431")):
         with room.gateway.raw() as s:
-            s.sendall(b"GET /api/v1/rooms HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(n)) + b"\r\n")
+            s.sendall(b"GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(n)) + b"\r\n")
             assert s.recv(100).split()[1] == status, n
 
 

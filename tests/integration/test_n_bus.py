@@ -186,7 +186,7 @@ def drained(s):
 
 def test_handshake_garbage_closes_that_connection_alone(split, viewer):
     rng = random.Random(4)
-    greetings = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 8, b"\xff" * 64, HELLO + b"\xff\xff\0\0", b"\0SP\1\0\x30\0\0",
+    greetings = [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\0" * 8, b"\xff" * 64, HELLO + b"\xff\xff\0\0", b"\0SP\1\0\x30\0\0",
                  HELLO + struct.pack(">HH", PUB, 0), HELLO, b"\x16\x03\x01\x02\0\x01\0", rng.randbytes(4096)]
     for _, p, _ in doors(split):
         for g in greetings:

@@ -95,7 +95,7 @@ def glance(gateway):
         s = gateway.raw()
         s.settimeout(0.3)
         with s:
-            s.sendall(b"GET /live/demo.mp4 HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.sendall(b"GET /live/demo.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             for _ in range(8):
                 if not s.recv(65536):
                     break

@@ -206,6 +206,16 @@ static void use_bytes(struct http__front *f, size_t n)
     }
 }
 
+/* Ends a connection that owes nothing: there is nothing to linger for. */
+static void leave(struct http__front *f, uint16_t code, const char *why)
+{
+    f->is_closing = true;
+    if (wr_conn_queued(f->c))
+        wr_conn_close(f->c, code, why);
+    else
+        wr_conn_cut(f->c);
+}
+
 /* ---- answering ---- */
 
 static void forget_request(struct http__front *f)
@@ -910,10 +920,8 @@ static void read_head(struct http__front *f)
     uint8_t *to = wr_conn_scratch(f->c, &room);
     bool had = f->n_in != 0;
     ptrdiff_t n = wr_conn_recv(f->c, to, room);
-    if (n == 0) { /* a half-closed client was answered; there is nothing more to say */
-        wr_conn_close(f->c, 1000, "closed by the client");
-        f->is_closing = true;
-    }
+    if (n == 0) /* a half-closed client was answered; there is nothing more to say */
+        leave(f, 1000, "closed by the client");
     if (n <= 0)
         return;
     size_t skip = had ? 0 : empty_lines(to, (size_t)n);
@@ -972,7 +980,7 @@ static void look_at_head(struct http__front *f)
     if (f->n_in)
         refuse(f, 408, NULL, "the request's head did not come whole in time");
     else
-        wr_conn_close(f->c, 1000, "idle");
+        leave(f, 1000, "idle");
 }
 
 static void look_at_parked(struct http__front *f)
@@ -1013,10 +1021,11 @@ static void handle_wake(struct wr_conn *c, void *user)
 
 static void handle_drain(struct wr_conn *c, void *user)
 {
+    (void)c;
     struct http__front *f = user;
     f->is_draining = true;
     if (f->state == FRONT_HEAD) {
-        wr_conn_close(c, 1001, "shutting down");
+        leave(f, 1001, "shutting down");
     } else if (f->body) {
         body_over(f, WR_BODY_DRAINING);
     } else if (f->state == FRONT_PARKED) {

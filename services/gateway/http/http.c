@@ -112,13 +112,15 @@ static int on_request(struct mg_connection *conn)
     atomic_fetch_add(&h->busy, 1);
     wr_gauge_add(&http__g_busy, 1);
     int status = http__parse(h, conn, ask, &req, why, sizeof why);
-    if (status)
+    if (status) {
+        req.close_after = true; /* who asks so has little to say that could be answered */
         wr_http_error_with(&req, status,
                            status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                                          : NULL,
                            "%s", why);
-    else
+    } else {
         dispatch(h, &req);
+    }
     wr_gauge_add(&http__g_busy, -1);
     atomic_fetch_sub(&h->busy, 1);
     http__finish(&req, slot);

@@ -30,7 +30,7 @@ static bool read_tracks(struct wr_http_req *r, bool *picture_only)
     *picture_only = wr_http_query(r, "tracks", tracks, sizeof tracks);
     if (!*picture_only || strcmp(tracks, "video") == 0)
         return true;
-    wr_http_error_with(r, 400, LIVE_CORS_LINES,
+    wr_http_error_with(r, 400, NULL,
                        "tracks: \"%s\" is not offered: video, or no tracks= for all", tracks);
     return false;
 }
@@ -52,17 +52,17 @@ static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
     pthread_mutex_unlock(&l->lock);
     if (s)
         wr_http_error_with(
-            r, 404, LIVE_CORS_LINES,
+            r, 404, NULL,
             "stream %s has no format .%s here: see gateway.muxers in the configuration", s->name,
             dot + 1);
     else if (was_told)
         wr_http_error_with(
-            r, 404, LIVE_CORS_LINES,
+            r, 404, NULL,
             "there is no stream at %s: GET /api/v1/streams lists them, streams: in the "
             "configuration adds them",
             r->path);
     else
-        wr_http_error_with(r, 503, LIVE_CORS_LINES "Retry-After: 2\r\n",
+        wr_http_error_with(r, 503, "Retry-After: 2\r\n",
                            "the ingest service has not answered yet: is it running?");
     return NULL;
 }
@@ -71,7 +71,7 @@ static struct live_output *find_door(struct wr_live *l, struct wr_http_req *r)
 static void answer_options(struct wr_http_req *r)
 {
     wr_http_reply(r, 204, NULL,
-                  LIVE_CORS_LINES "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+                  "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
                                   "Access-Control-Allow-Headers: Authorization, Range\r\n"
                                   "Access-Control-Max-Age: 86400\r\n"
                                   "Allow: GET, HEAD, OPTIONS\r\n",
@@ -99,16 +99,17 @@ static void handle_live(void *ctx, struct wr_http_req *r)
         return;
     if (r->method == WR_HEAD) {
         wr_http_reply(r, 200, o->plugin->content_type,
-                      LIVE_CORS_LINES "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
+                      "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
         return;
     }
     struct viewer *v = calloc(1, sizeof *v);
     if (!v) {
-        wr_http_error_with(r, 503, LIVE_CORS_LINES, "out of memory");
+        wr_http_error_with(r, 503, NULL, "out of memory");
         return;
     }
     v->out = o;
     v->transport = r->is_upgrade ? LIVE_WS : LIVE_RAW;
+    v->cors = wr_http_cors(r)[0] ? strdup(wr_http_cors(r)) : NULL;
     const struct wr_conn_opts opts = {.policy = WR_QUEUE_MEDIA,
                                       .ops = &viewer__ops,
                                       .user = v,
@@ -119,7 +120,7 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     if (r->is_upgrade)
         (void)wr_http_upgrade(r, NULL, &opts);
     else
-        (void)wr_http_hand_over(r, LIVE_CORS_LINES, &opts);
+        (void)wr_http_hand_over(r, NULL, &opts);
 }
 
 /* ---- /api/v1/streams ---------------------------------------------------------------------------------------------- */

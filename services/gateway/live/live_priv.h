@@ -34,9 +34,6 @@
 #define LIVE_HELD_FRAMES 512u
 #define LIVE_SOUND_US (120 * 1000) /* sound waits at most so long for a picture to ride with */
 
-/* Header lines of every answer under /live/: a player in a page of another origin may read it. */
-#define LIVE_CORS_LINES "Access-Control-Allow-Origin: *\r\n"
-
 /* Classes of the members of a group. */
 enum live_class { LIVE_WS = 1, LIVE_RAW = 2 };
 
@@ -130,6 +127,7 @@ struct viewer {
     struct live_output *out;
     struct wr_conn_id id;
     enum live_class transport;
+    char *cors; /* head lines for a page of an allowed foreign origin (wr_http_cors), or NULL */
     /* the stream's lock: */
     enum viewer_place place;
     struct viewer *next, **at; /* in out->waiting */

@@ -63,12 +63,12 @@ static void send_keep(struct wr_conn *c, struct wr_slice bytes)
 
 static void send_head(struct wr_conn *c, const struct viewer *v)
 {
-    char head[400];
+    char head[700];
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
-                     "no-store\r\nX-Content-Type-Options: nosniff\r\n" LIVE_CORS_LINES
+                     "no-store\r\nX-Content-Type-Options: nosniff\r\n%s"
                      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
-                     v->out->plugin->content_type);
+                     v->out->plugin->content_type, v->cors ? v->cors : "");
     send_keep(c, wr_slice_of(head, (size_t)n));
 }
 
@@ -103,15 +103,16 @@ void viewer__join(struct viewer *v, struct live_burst *b)
 
 static void answer_error(struct wr_conn *c, const char *why)
 {
+    const struct viewer *v = wr_conn_user(c);
     struct wr_buf body = {.n = 0}, all = {.n = 0};
     wr_buf_str(&body, "{\"error\":{\"code\":503,\"message\":");
     wr_json_put_str(&body, why);
     wr_buf_str(&body, "}}");
     wr_buf_fmt(&all,
                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "
-               "application/json\r\nContent-Length: %zu\r\n" LIVE_CORS_LINES
+               "application/json\r\nContent-Length: %zu\r\n%s"
                "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n",
-               body.n);
+               body.n, v->cors ? v->cors : "");
     wr_buf_add(&all, body.p, body.n);
     if (!all.failed && !body.failed)
         send_keep(c, wr_slice_of(all.p, all.n));
@@ -239,6 +240,7 @@ static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_clo
         pthread_mutex_unlock(&s->lock);
         wr_gauge_add(&viewers, -1);
     }
+    free(v->cors);
     free(v);
 }
 
