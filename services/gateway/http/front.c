@@ -85,9 +85,16 @@ void http__ask_unref(struct http__ask *a)
 /* Those of the connection, which the plane has dealt with, and copies of our own. */
 static bool is_passed_on(struct wr_slice name)
 {
-    static const char *const own[] = {"Connection", "Keep-Alive", "Proxy-Connection",
-                                      "Transfer-Encoding", "Content-Length", "Expect",
-                                      "TE", "Trailer", "Host", HTTP__ASK_HEADER};
+    static const char *const own[] = {"Connection",
+                                      "Keep-Alive",
+                                      "Proxy-Connection",
+                                      "Transfer-Encoding",
+                                      "Content-Length",
+                                      "Expect",
+                                      "TE",
+                                      "Trailer",
+                                      "Host",
+                                      HTTP__ASK_HEADER};
     for (size_t i = 0; i < WR_ARRAY_LEN(own); i++)
         if (name.n == strlen(own[i]) && strncasecmp((const char *)name.p, own[i], name.n) == 0)
             return false;
@@ -292,9 +299,9 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     }
     *f->out = (struct sending){.fd = v->fd,
                                .offset = v->offset,
-                               .left = v->kind == HTTP__FILE  ? v->n
-                                       : v->length >= 0       ? (uint64_t)v->length
-                                                              : 0,
+                               .left = v->kind == HTTP__FILE ? v->n
+                                       : v->length >= 0      ? (uint64_t)v->length
+                                                             : 0,
                                .source = v->source,
                                .user = v->user,
                                .chunked = v->chunked,
@@ -725,8 +732,8 @@ void http__front_failed(struct wr_conn *c, struct http__ask *ask, int status, co
 static bool is_known_method(struct wr_slice m)
 {
     /* Those that civetweb reads; what a path does not take is answered 405 by the route. */
-    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                        "OPTIONS", "PROPFIND", "MKCOL"};
+    static const char *const names[] = {"GET",    "HEAD",    "POST",     "PUT",  "PATCH",
+                                        "DELETE", "OPTIONS", "PROPFIND", "MKCOL"};
     for (size_t i = 0; i < WR_ARRAY_LEN(names); i++)
         if (wr_slice_is(m, names[i]))
             return true;
@@ -1008,10 +1015,8 @@ static bool on_accept(void *ctx, const struct wr_addr *peer, struct wr_conn_opts
         return false;
     f->h = ctx;
     f->state = FRONT_HEAD;
-    *o = (struct wr_conn_opts){.transport = WR_TRANSPORT_STREAM,
-                               .policy = WR_QUEUE_OWN,
-                               .ops = &front_ops,
-                               .user = f};
+    *o = (struct wr_conn_opts){
+        .transport = WR_TRANSPORT_STREAM, .policy = WR_QUEUE_OWN, .ops = &front_ops, .user = f};
     return true;
 }
 
@@ -1020,19 +1025,24 @@ static bool is_exempt(void *ctx, const struct wr_addr *peer)
     return http__is_proxy(ctx, peer);
 }
 
+#define REFUSAL(length, text)                                                               \
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n" \
+    "Content-Length: " length "\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"             \
+    "{\"error\":{\"code\":503,\"message\":\"" text "\"}}\n"
+
 wr_err http__front_listen(struct wr_http *h, struct wr_errmsg *err)
 {
-    static const char refusal[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-        "Content-Length: 104\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"
-        "{\"error\":{\"code\":503,\"message\":\"the gateway has as many connections as it may; try "
-        "again in a moment\"}}\n";
+    static const char refusal[] = REFUSAL(
+        "104", "the gateway has as many connections as it may; try again in a moment");
+    static const char farewell[] = REFUSAL("87",
+                                           "the gateway is shutting down; try again in a moment");
     struct wr_listen_opts o = {.address = h->listen,
                                .accept = on_accept,
                                .ctx = h,
                                .per_address = h->per_address,
                                .is_exempt = is_exempt,
-                               .refusal = wr_slice_of(refusal, sizeof refusal - 1)};
+                               .refusal = wr_slice_of(refusal, sizeof refusal - 1),
+                               .farewell = wr_slice_of(farewell, sizeof farewell - 1)};
     struct wr_errmsg why = {{0}};
     wr_err e = wr_plane_listen(h->plane, &o, &h->listener, &why);
     if (e != WR_OK)

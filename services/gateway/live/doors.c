@@ -30,8 +30,8 @@ static bool read_tracks(struct wr_http_req *r, bool *picture_only)
     *picture_only = wr_http_query(r, "tracks", tracks, sizeof tracks);
     if (!*picture_only || strcmp(tracks, "video") == 0)
         return true;
-    wr_http_error_with(r, 400, NULL,
-                       "tracks: \"%s\" is not offered: video, or no tracks= for all", tracks);
+    wr_http_error_with(r, 400, NULL, "tracks: \"%s\" is not offered: video, or no tracks= for all",
+                       tracks);
     return false;
 }
 
@@ -72,9 +72,9 @@ static void answer_options(struct wr_http_req *r)
 {
     wr_http_reply(r, 204, NULL,
                   "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
-                                  "Access-Control-Allow-Headers: Authorization, Range\r\n"
-                                  "Access-Control-Max-Age: 86400\r\n"
-                                  "Allow: GET, HEAD, OPTIONS\r\n",
+                  "Access-Control-Allow-Headers: Authorization, Range\r\n"
+                  "Access-Control-Max-Age: 86400\r\n"
+                  "Allow: GET, HEAD, OPTIONS\r\n",
                   (struct wr_slice){NULL, 0});
 }
 
@@ -98,8 +98,8 @@ static void handle_live(void *ctx, struct wr_http_req *r)
     if (!o)
         return;
     if (r->method == WR_HEAD) {
-        wr_http_reply(r, 200, o->plugin->content_type,
-                      "Cache-Control: no-store\r\n", (struct wr_slice){NULL, 0});
+        wr_http_reply(r, 200, o->plugin->content_type, "Cache-Control: no-store\r\n",
+                      (struct wr_slice){NULL, 0});
         return;
     }
     struct viewer *v = calloc(1, sizeof *v);
