@@ -495,9 +495,14 @@ void wr_http_give_up(struct wr_http_to to)
 
 /* ---- bodies ---- */
 
+/* Only when the body is about to be read: who pauses it at first may still refuse it unsent. */
 static void say_continue(struct http__front *f)
 {
-    if (f->ask->expects_continue && !f->n_in)
+    bool owes = f->body->owes_continue && !f->body->is_paused;
+    if (!owes)
+        return;
+    f->body->owes_continue = false;
+    if (!f->n_in)
         say(f, wr_frame_plain(wr_slice_str("HTTP/1.1 100 Continue\r\n\r\n")));
 }
 
@@ -574,6 +579,7 @@ static bool is_too_long(const struct http__front *f)
 static void flow(struct http__front *f)
 {
     enum wr_http_body_end how = 0;
+    say_continue(f);
     if (f->n_in && !f->body->is_paused) {
         uint8_t *in = f->in; /* a callback does not change it, but the memory is given back below */
         size_t used = http__body_feed(f->body, in, f->n_in, &how);
@@ -614,7 +620,7 @@ static bool begin_body(struct http__front *f, const struct wr_http_body_ops *ops
         wr_conn_cut(f->c);
         return false;
     }
-    say_continue(f);
+    f->body->owes_continue = f->ask->expects_continue;
     wr_conn_wake(f->c, LOOK_MS);
     pause_reading(f, false);
     return true;
@@ -909,7 +915,8 @@ static void handle_drained(struct wr_conn *c, void *user)
         file_turn(f);
     } else if (f->state == FRONT_PIECES) {
         pieces_turn(f);
-    } else if (f->body && !f->body->is_paused && f->n_in) {
+    } else if (f->body && !f->body->is_paused &&
+               (f->n_in || f->body->owes_continue)) {
         flow(f);
     } else if (f->state == FRONT_HEAD) {
         pause_reading(f, false);
