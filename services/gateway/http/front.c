@@ -34,7 +34,6 @@ struct http__front {
     enum state state;
     uint32_t no;
     bool keep, is_paused, is_draining, is_closing;
-    bool owes_continue; /* the client waits for 100, and the body was not wanted yet */
     /* bytes that were read and not used */
     uint8_t *in;
     size_t n_in, cap_in, scanned;
@@ -546,11 +545,15 @@ void wr_http_give_up(struct wr_http_to to)
 
 /* ---- bodies ---- */
 
+/* Only when the body is about to be read: who pauses it at first may still refuse it unsent. */
 static void say_continue(struct http__front *f)
 {
-    if (f->owes_continue)
+    bool owes = f->body->owes_continue && !f->body->is_paused;
+    if (!owes)
+        return;
+    f->body->owes_continue = false;
+    if (!f->n_in)
         say(f, wr_frame_plain(wr_slice_str("HTTP/1.1 100 Continue\r\n\r\n")));
-    f->owes_continue = false;
 }
 
 static void submit(struct http__front *f)
@@ -626,8 +629,7 @@ static bool is_too_long(const struct http__front *f)
 static void flow(struct http__front *f)
 {
     enum wr_http_body_end how = 0;
-    if (!f->body->is_paused)
-        say_continue(f);
+    say_continue(f);
     if (f->n_in && !f->body->is_paused) {
         uint8_t *in = f->in; /* a callback does not change it, but the memory is given back below */
         size_t used = http__body_feed(f->body, in, f->n_in, &how);
@@ -650,8 +652,6 @@ static void flow(struct http__front *f)
 void http__front_body_paused(struct http__front *f, bool pause)
 {
     pause_reading(f, pause);
-    if (!pause)
-        say_continue(f);
     if (!pause) /* what was read already waits in `in`: looked at in the next turn */
         wr_conn_again(f->c);
 }
@@ -670,8 +670,7 @@ static bool begin_body(struct http__front *f, const struct wr_http_body_ops *ops
         wr_conn_cut(f->c);
         return false;
     }
-    /* Who takes it may want to refuse it first: it is said when it is not paused any more. */
-    f->owes_continue = f->ask->expects_continue && !f->n_in;
+    f->body->owes_continue = f->ask->expects_continue;
     wr_conn_wake(f->c, LOOK_MS);
     pause_reading(f, false);
     return true;
@@ -966,7 +965,8 @@ static void handle_drained(struct wr_conn *c, void *user)
         file_turn(f);
     } else if (f->state == FRONT_PIECES) {
         pieces_turn(f);
-    } else if (f->body && !f->body->is_paused && f->n_in) {
+    } else if (f->body && !f->body->is_paused &&
+               (f->n_in || f->body->owes_continue)) {
         flow(f);
     } else if (f->state == FRONT_HEAD) {
         pause_reading(f, false);
@@ -1082,19 +1082,24 @@ static bool is_exempt(void *ctx, const struct wr_addr *peer)
     return http__is_proxy(ctx, peer);
 }
 
+#define REFUSAL(length, text)                                                               \
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n" \
+    "Content-Length: " length "\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"             \
+    "{\"error\":{\"code\":503,\"message\":\"" text "\"}}\n"
+
 wr_err http__front_listen(struct wr_http *h, struct wr_errmsg *err)
 {
-    static const char refusal[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-        "Content-Length: 104\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"
-        "{\"error\":{\"code\":503,\"message\":\"the gateway has as many connections as it may; try "
-        "again in a moment\"}}\n";
+    static const char refusal[] = REFUSAL(
+        "104", "the gateway has as many connections as it may; try again in a moment");
+    static const char farewell[] = REFUSAL("87",
+                                           "the gateway is shutting down; try again in a moment");
     struct wr_listen_opts o = {.address = h->listen,
                                .accept = on_accept,
                                .ctx = h,
                                .per_address = h->per_address,
                                .is_exempt = is_exempt,
-                               .refusal = wr_slice_of(refusal, sizeof refusal - 1)};
+                               .refusal = wr_slice_of(refusal, sizeof refusal - 1),
+                               .farewell = wr_slice_of(farewell, sizeof farewell - 1)};
     struct wr_errmsg why = {{0}};
     wr_err e = wr_plane_listen(h->plane, &o, &h->listener, &why);
     if (e != WR_OK)

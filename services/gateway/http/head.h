@@ -9,7 +9,8 @@
 #include "wr_base.h"
 
 #define HTTP__HEAD_BYTES (64u << 10) /* of a whole head */
-#define HTTP__FIELDS 60u             /* civetweb keeps 64 and drops the rest without a word */
+#define HTTP__FIELDS \
+    63u /* civetweb keeps 64, one of them ours, and drops the rest without a word */
 
 struct http__field {
     struct wr_slice name, value; /* the value without blanks around it */

@@ -128,9 +128,9 @@ static void test_heads_are_bounded(void **state)
     assert_int_equal(parse(big, &h), -431);
     big[HTTP__HEAD_BYTES - 1] = 0;
     assert_int_equal(parse(big, &h), 0);
-    int n = sprintf(big, "GET / HTTP/1.1\r\n" HOST);
+    int n = snprintf(big, HTTP__HEAD_BYTES, "GET / HTTP/1.1\r\n" HOST);
     for (unsigned i = 1; i < HTTP__FIELDS; i++)
-        n += sprintf(big + n, "X-%u: y\r\n", i);
+        n += snprintf(big + n, 100, "X-%u: y\r\n", i);
     strcpy(big + n, "\r\n");
     assert_true(parse(big, &h) > 0);
     strcpy(big + n, "One: more\r\n\r\n");
