@@ -34,20 +34,21 @@ struct wr_config {
         char *listen; /* "127.0.0.1:8000" */
         char *health; /* "127.0.0.1:8001"; "" = none */
         char *web;    /* folder of the built page; "" = found beside the executable or installed */
-        uint32_t plane_threads;     /* 0 = one a core */
-        uint32_t http_threads;      /* civetweb workers, default 16 */
-        uint32_t max_connections;   /* default 100,000 */
+        uint32_t plane_threads;           /* 0 = one a core */
+        uint32_t http_threads;            /* civetweb workers, default 16 */
+        uint32_t max_connections;         /* default 100,000 */
         uint32_t connections_per_address; /* of one client address (IPv6: one /64) at a time; 0 =
                                              a quarter of max_connections */
-        uint32_t chat_queue_bytes;  /* default 1 MiB */
-        uint32_t media_queue_bytes; /* default 4 MiB */
-        uint32_t media_queue_ms;    /* default 3,000 */
-        uint64_t max_upload_bytes;  /* default 0 = no limit but the disk */
-        uint32_t max_uploads;       /* bodies of uploads in progress at once, default 2,000 */
+        uint32_t chat_queue_bytes;        /* default 1 MiB */
+        uint32_t media_queue_bytes;       /* default 4 MiB */
+        uint32_t media_queue_ms;          /* default 3,000 */
+        uint64_t max_upload_bytes;        /* default 0 = no limit but the disk */
+        uint32_t max_uploads;             /* bodies of uploads in progress at once, default 2,000 */
         char *
             trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
-        char *origins; /* foreign origins whose pages may use the gateway, comma-separated, or "*" */
-        char *hosts;   /* names in Host that are the gateway's, comma-separated; "*" = any */
+        char
+            *origins; /* foreign origins whose pages may use the gateway, comma-separated, or "*" */
+        char *hosts;  /* names in Host that are the gateway's, comma-separated; "*" = any */
         char *protocols; /* plugin names, comma-separated; default "text,centrifuge-json" */
         char *muxers;    /* default "fmp4,flv" */
         char *auth;      /* policy: "name" or "name=args"; default "open" */

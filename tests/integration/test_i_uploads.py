@@ -74,7 +74,7 @@ def test_a_refused_upload_can_read_why(room):
             s.sendall(block)
         answer = read_head(s)
     assert answer.startswith("HTTP/1.1 409 ") and "Upload-Offset: 1000\r\n" in answer
-    assert "Access-Control-Allow-Origin: *" in answer
+    assert "Access-Control-Expose-Headers: " in answer
 
 
 def test_who_waits_for_100_is_refused_without_it(room):
@@ -130,19 +130,24 @@ def test_who_made_an_upload_hears_where_it_is_whatever_came_of_its_bytes(room):
     assert re.search(r"Upload-Offset: (\d+)", answer)[1] == head(url).headers["Upload-Offset"] == "4"
 
 
-def test_preflight_and_errors_can_be_read_by_pages_of_other_origins(room):
-    g = room.gateway
-    r = requests.options(f"{g.http}/files/", timeout=10 * SLOW, headers={
-        "Origin": "https://elsewhere.example", "Access-Control-Request-Method": "PATCH",
+def test_preflight_and_errors_can_be_read_by_pages_of_allowed_origins(fresh):
+    page = "https://elsewhere.example"
+    g = fresh(config=f"gateway: {{ origins: '{page}' }}\n").gateway
+    origin = {"Origin": page}
+    r = requests.options(f"{g.http}/files/", timeout=10 * SLOW, headers=origin | {
+        "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "content-type,tus-resumable,upload-offset"})
-    assert r.status_code == 200 and r.headers["Access-Control-Allow-Origin"] == "*"
+    assert r.status_code == 200 and r.headers["Access-Control-Allow-Origin"] == page
     assert "PATCH" in r.headers["Access-Control-Allow-Methods"] and int(r.headers["Access-Control-Max-Age"]) > 0
     assert {"tus-resumable", "upload-offset", "content-type", "upload-length", "upload-metadata"} <= \
         {h.strip().lower() for h in r.headers["Access-Control-Allow-Headers"].split(",")}
-    url = url_of(g, create(g, 1))
-    for answer in (requests.post(f"{g.http}/files/", timeout=10 * SLOW), head(url), head(g.http + "/files/" + "a" * 26),
-                   patch(url, 5, b"x"), create(g, 1)):
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    url = upload(g, b"x")
+    for answer in (requests.post(f"{g.http}/files/", headers=origin, timeout=10 * SLOW),
+                   requests.head(url, headers=TUS | origin, timeout=10 * SLOW),
+                   requests.head(g.http + "/files/" + "a" * 26, headers=TUS | origin, timeout=10 * SLOW),
+                   requests.get(url, headers=origin, timeout=10 * SLOW),
+                   patch(url, 5, b"x", **origin), create(g, 1, **origin)):
+        assert answer.headers["Access-Control-Allow-Origin"] == page
         assert {"Location", "Upload-Offset", "Upload-Length"} <= \
             {h.strip() for h in answer.headers["Access-Control-Expose-Headers"].split(",")}
 
@@ -239,7 +244,7 @@ def test_a_reader_that_pauses_gets_the_end_too(room):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.settimeout(30 * SLOW)
         s.connect(("127.0.0.1", room.gateway.port))
-        s.sendall(request("GET", path_of(room.gateway, url)))
+        s.sendall(request("GET", path_of(room.gateway, url), Connection="close"))
         time.sleep(8)  # a closing connection is given 5 s
         answer = b""
         while got := s.recv(65536):

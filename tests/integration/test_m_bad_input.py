@@ -227,11 +227,11 @@ def test_10000_handshakes_that_vanish(room):
 
 @pytest.mark.parametrize("code, request_bytes", [
     (400, b"\x00\x01\x02\x03\r\n\r\n"), (400, b"GET\r\n\r\n"), (505, b"GET / HTTP/9.9\r\n\r\n"),
-    (400, b"GARBAGE / HTTP/1.1\r\nHost: localhost\r\n\r\n"), (400, b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n"),
-    # A head of more than 16 KiB is not read to its end; one of 64 lines or more is, and told so.
-    (400, b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    (400, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(5000)) + b"\r\n"),
-    (400, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"z" * 100000 + b"\r\n\r\n"),
+    (501, b"GARBAGE / HTTP/1.1\r\nHost: localhost\r\n\r\n"), (400, b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n"),
+    # A head of more than 64 KiB is not read to its end; one of 64 lines or more is.
+    (431, b"GET " + b"a" * 70000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (431, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(8000)) + b"\r\n"),
+    (431, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"z" * 100000 + b"\r\n\r\n"),
     (431, b"GET / HTTP/1.1\r\n" + b"".join(b"X-H%d: y\r\n" % i for i in range(500)) + b"\r\n"),
     (400, b"POST /files/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n"),
     (400, b"POST /files/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"),
@@ -246,7 +246,7 @@ def test_broken_requests_are_refused_and_the_connection_ended(room, code, reques
             s.shutdown(socket.SHUT_WR)
         answer = to_the_end(s)
     assert answer.split()[1] == b"%d" % code, answer[:200]
-    assert b"\r\nConnection: close\r\n" in answer and answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer and answer.count(b"\r\nDate: ") == 1
     works(room.gateway)
 
 
@@ -272,7 +272,7 @@ def test_what_follows_a_body_is_no_part_of_it(room, surplus):
                   f"Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\nhello".encode() + surplus)
         first, second = to_the_end(s).split(b"HTTP/1.1 ")[1:]
     assert first.startswith(b"204 ") and b"\r\nUpload-Offset: 5\r\n" in first
-    assert second.startswith(b"400 ") and b"\r\nConnection: close\r\n" in second
+    assert second.startswith((b"400 ", b"408 ")) and b"\r\nConnection: close\r\n" in second
     assert head(url).headers["Upload-Offset"] == "5"
     assert patch(url, 5, rest).status_code == 204
     assert requests.get(url, timeout=10 * SLOW).content == b"hello" + rest

@@ -228,15 +228,16 @@ static void handle_opened(void *ctx, const struct wr_answer *a)
     bool is_fetching = false;
     if (!o || !o->upload) {
         fail_by(d, a);
-    } else if (decide(d, o->upload)) {
-        is_fetching = fd < 0 && o->where[0] && d->n &&
-                      fetch_file(d->f->fetch, o->where, ticket, handle_fetched, d);
-        if (!is_fetching && d->n)
-            send_bytes(d, fd, &by_own);
-        else if (!is_fetching)
-            send_head(d);
-        if (d->n)
-            fd = -1; /* moved */
+    } else if (!decide(d, o->upload)) {
+        /* it was answered */
+    } else if (d->n == 0) {
+        send_head(d);
+    } else if (fd < 0 && o->where[0] &&
+               fetch_file(d->f->fetch, o->where, ticket, handle_fetched, d)) {
+        is_fetching = true; /* d is the fetching thread's: it may be gone already */
+    } else {
+        send_bytes(d, fd, &by_own);
+        fd = -1;
     }
     if (fd >= 0)
         close(fd);

@@ -34,7 +34,7 @@ struct wr_files {
     atomic_bool draining;
 };
 
-/* Header lines that every answer under /files/ carries. */
+/* Header lines that every answer under /files/ carries: what a page of an allowed origin may read of it. */
 #define CORS_LINES                                                                             \
     "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, " \
     "Tus-Version, "                                                                            \

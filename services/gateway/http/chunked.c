@@ -46,9 +46,9 @@ static enum http__chunk_state step(struct http__chunked *d, uint8_t c)
     case HTTP__CHUNK_SIZE:
         return in_size(d, c);
     case HTTP__CHUNK_EXT:
-        return c == '\r'                                      ? HTTP__CHUNK_SIZE_LF
+        return c == '\r'                                     ? HTTP__CHUNK_SIZE_LF
                : !is_text(c) || ++d->line > HTTP__CHUNK_LINE ? HTTP__CHUNK_BAD
-                                                              : HTTP__CHUNK_EXT;
+                                                             : HTTP__CHUNK_EXT;
     case HTTP__CHUNK_SIZE_LF:
         return after_size(d, c);
     case HTTP__CHUNK_DATA_CR:
@@ -62,9 +62,9 @@ static enum http__chunk_state step(struct http__chunked *d, uint8_t c)
             return HTTP__CHUNK_BAD;
         /* fall through */
     case HTTP__CHUNK_TRAILER:
-        return c == '\r' ? HTTP__CHUNK_TRAILER_LF
+        return c == '\r'                                        ? HTTP__CHUNK_TRAILER_LF
                : !is_text(c) || ++d->line > HTTP__TRAILER_BYTES ? HTTP__CHUNK_BAD
-                                                                 : HTTP__CHUNK_TRAILER;
+                                                                : HTTP__CHUNK_TRAILER;
     case HTTP__CHUNK_TRAILER_LF:
         return c == '\n' ? HTTP__CHUNK_LINE_START : HTTP__CHUNK_BAD;
     case HTTP__CHUNK_END_LF:

@@ -6,6 +6,7 @@
  *
  * One request is under way at a time, so that answers keep the order of the requests; bytes behind it stay in the kernel,
  * or in `in` when one read brought them. */
+#include "ahead.h"
 #include "http_priv.h"
 #include "wr_clock.h"
 #include "wr_id.h"
@@ -47,6 +48,8 @@ struct http__front {
 struct sending {
     int fd;
     uint64_t offset, left;
+    uint64_t here_until; /* bytes before it need no disk */
+    bool is_reading;     /* those at offset are brought from it */
     /* pieces: */
     const struct wr_http_source *source;
     void *user;
@@ -85,9 +88,16 @@ void http__ask_unref(struct http__ask *a)
 /* Those of the connection, which the plane has dealt with, and copies of our own. */
 static bool is_passed_on(struct wr_slice name)
 {
-    static const char *const own[] = {"Connection", "Keep-Alive", "Proxy-Connection",
-                                      "Transfer-Encoding", "Content-Length", "Expect",
-                                      "TE", "Trailer", "Host", HTTP__ASK_HEADER};
+    static const char *const own[] = {"Connection",
+                                      "Keep-Alive",
+                                      "Proxy-Connection",
+                                      "Transfer-Encoding",
+                                      "Content-Length",
+                                      "Expect",
+                                      "TE",
+                                      "Trailer",
+                                      "Host",
+                                      HTTP__ASK_HEADER};
     for (size_t i = 0; i < WR_ARRAY_LEN(own); i++)
         if (name.n == strlen(own[i]) && strncasecmp((const char *)name.p, own[i], name.n) == 0)
             return false;
@@ -292,9 +302,9 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     }
     *f->out = (struct sending){.fd = v->fd,
                                .offset = v->offset,
-                               .left = v->kind == HTTP__FILE  ? v->n
-                                       : v->length >= 0       ? (uint64_t)v->length
-                                                              : 0,
+                               .left = v->kind == HTTP__FILE ? v->n
+                                       : v->length >= 0      ? (uint64_t)v->length
+                                                             : 0,
                                .source = v->source,
                                .user = v->user,
                                .chunked = v->chunked,
@@ -304,11 +314,58 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     return true;
 }
 
+/* Bytes of a file on their way from the disk. */
+struct reading {
+    struct wr_plane *plane;
+    struct wr_conn_id conn;
+    uint32_t no;
+    uint64_t until;
+};
+
+static void file_turn(struct http__front *f);
+
+static void handle_here(struct wr_conn *c, void *arg)
+{
+    struct reading *r = arg;
+    struct http__front *f = c ? front_of(c) : NULL;
+    if (f && f->state == FRONT_FILE && f->no == r->no) {
+        f->out->is_reading = false;
+        f->out->here_until = r->until;
+        file_turn(f);
+    }
+    free(r);
+}
+
+static void tell_here(void *ctx)
+{
+    struct reading *r = ctx;
+    wr_plane_post(r->plane, r->conn, handle_here, r);
+}
+
+/* The next turn's bytes need no disk. False: somebody else waits for it, and then the turn comes. */
+static bool is_here(struct http__front *f)
+{
+    struct sending *s = f->out;
+    size_t n = (size_t)WR_MIN(s->left, HTTP__FILE_TURN);
+    if (s->offset < s->here_until || !f->h->ahead || http__ahead_is_here(s->fd, s->offset, n))
+        return true;
+    n = (size_t)WR_MIN(s->left, HTTP__AHEAD_BYTES);
+    struct reading *r = malloc(sizeof *r);
+    if (r)
+        *r = (struct reading){f->h->plane, wr_conn_id(f->c), f->no, s->offset + n};
+    s->is_reading = r && http__ahead_read(f->h->ahead, s->fd, s->offset, n, tell_here, r);
+    if (!s->is_reading)
+        free(r);
+    return !s->is_reading;
+}
+
 /* One turn of a file: half a MiB at most, so that the thread's others have theirs. */
 static void file_turn(struct http__front *f)
 {
     struct sending *s = f->out;
     uint64_t turn = HTTP__FILE_TURN;
+    if (s->is_reading || !is_here(f))
+        return;
     while (s->left && turn) {
         ptrdiff_t n = wr_conn_send_file(f->c, s->fd, s->offset, (size_t)WR_MIN(s->left, turn));
         if (n == -1) /* shorter than was promised */
@@ -488,9 +545,14 @@ void wr_http_give_up(struct wr_http_to to)
 
 /* ---- bodies ---- */
 
+/* Only when the body is about to be read: who pauses it at first may still refuse it unsent. */
 static void say_continue(struct http__front *f)
 {
-    if (f->ask->expects_continue && !f->n_in)
+    bool owes = f->body->owes_continue && !f->body->is_paused;
+    if (!owes)
+        return;
+    f->body->owes_continue = false;
+    if (!f->n_in)
         say(f, wr_frame_plain(wr_slice_str("HTTP/1.1 100 Continue\r\n\r\n")));
 }
 
@@ -567,6 +629,7 @@ static bool is_too_long(const struct http__front *f)
 static void flow(struct http__front *f)
 {
     enum wr_http_body_end how = 0;
+    say_continue(f);
     if (f->n_in && !f->body->is_paused) {
         uint8_t *in = f->in; /* a callback does not change it, but the memory is given back below */
         size_t used = http__body_feed(f->body, in, f->n_in, &how);
@@ -607,7 +670,7 @@ static bool begin_body(struct http__front *f, const struct wr_http_body_ops *ops
         wr_conn_cut(f->c);
         return false;
     }
-    say_continue(f);
+    f->body->owes_continue = f->ask->expects_continue;
     wr_conn_wake(f->c, LOOK_MS);
     pause_reading(f, false);
     return true;
@@ -725,8 +788,8 @@ void http__front_failed(struct wr_conn *c, struct http__ask *ask, int status, co
 static bool is_known_method(struct wr_slice m)
 {
     /* Those that civetweb reads; what a path does not take is answered 405 by the route. */
-    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                        "OPTIONS", "PROPFIND", "MKCOL"};
+    static const char *const names[] = {"GET",    "HEAD",    "POST",     "PUT",  "PATCH",
+                                        "DELETE", "OPTIONS", "PROPFIND", "MKCOL"};
     for (size_t i = 0; i < WR_ARRAY_LEN(names); i++)
         if (wr_slice_is(m, names[i]))
             return true;
@@ -902,7 +965,7 @@ static void handle_drained(struct wr_conn *c, void *user)
         file_turn(f);
     } else if (f->state == FRONT_PIECES) {
         pieces_turn(f);
-    } else if (f->body && !f->body->is_paused && f->n_in) {
+    } else if (f->body && !f->body->is_paused && (f->n_in || f->body->owes_continue)) {
         flow(f);
     } else if (f->state == FRONT_HEAD) {
         pause_reading(f, false);
@@ -1008,10 +1071,8 @@ static bool on_accept(void *ctx, const struct wr_addr *peer, struct wr_conn_opts
         return false;
     f->h = ctx;
     f->state = FRONT_HEAD;
-    *o = (struct wr_conn_opts){.transport = WR_TRANSPORT_STREAM,
-                               .policy = WR_QUEUE_OWN,
-                               .ops = &front_ops,
-                               .user = f};
+    *o = (struct wr_conn_opts){
+        .transport = WR_TRANSPORT_STREAM, .policy = WR_QUEUE_OWN, .ops = &front_ops, .user = f};
     return true;
 }
 
@@ -1020,19 +1081,24 @@ static bool is_exempt(void *ctx, const struct wr_addr *peer)
     return http__is_proxy(ctx, peer);
 }
 
+#define REFUSAL(length, text)                                                               \
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n" \
+    "Content-Length: " length "\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"             \
+    "{\"error\":{\"code\":503,\"message\":\"" text "\"}}\n"
+
 wr_err http__front_listen(struct wr_http *h, struct wr_errmsg *err)
 {
-    static const char refusal[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-        "Content-Length: 104\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"
-        "{\"error\":{\"code\":503,\"message\":\"the gateway has as many connections as it may; try "
-        "again in a moment\"}}\n";
+    static const char refusal[] = REFUSAL(
+        "104", "the gateway has as many connections as it may; try again in a moment");
+    static const char farewell[] = REFUSAL("87",
+                                           "the gateway is shutting down; try again in a moment");
     struct wr_listen_opts o = {.address = h->listen,
                                .accept = on_accept,
                                .ctx = h,
                                .per_address = h->per_address,
                                .is_exempt = is_exempt,
-                               .refusal = wr_slice_of(refusal, sizeof refusal - 1)};
+                               .refusal = wr_slice_of(refusal, sizeof refusal - 1),
+                               .farewell = wr_slice_of(farewell, sizeof farewell - 1)};
     struct wr_errmsg why = {{0}};
     wr_err e = wr_plane_listen(h->plane, &o, &h->listener, &why);
     if (e != WR_OK)

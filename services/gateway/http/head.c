@@ -192,7 +192,7 @@ static ptrdiff_t parse_field(struct wr_slice line, struct http__head *h, const c
         if ((value.p[i] < 0x20 && value.p[i] != '\t') || value.p[i] == 0x7f)
             FAIL(400, "a header's value holds a control character");
     if (h->num_fields == HTTP__FIELDS)
-        FAIL(431, "too many header lines: at most 60 are taken");
+        FAIL(431, "too many header lines: at most 63 are taken");
     h->fields[h->num_fields++] = (struct http__field){name, value};
     return 0;
 }

@@ -9,7 +9,8 @@
 #include "wr_base.h"
 
 #define HTTP__HEAD_BYTES (64u << 10) /* of a whole head */
-#define HTTP__FIELDS 60u             /* civetweb keeps 64 and drops the rest without a word */
+#define HTTP__FIELDS \
+    63u /* civetweb keeps 64, one of them ours, and drops the rest without a word */
 
 struct http__field {
     struct wr_slice name, value; /* the value without blanks around it */
@@ -22,11 +23,12 @@ struct http__head {
     struct wr_slice method;
     enum http__form form;
     struct wr_slice target; /* path and query; empty: "/" (an absolute form without a path) */
-    struct wr_slice host;   /* authority: of an absolute target, else of Host (RFC 9112, 3.2.2); may be empty in 1.0 */
-    bool is_11;             /* HTTP/1.1 and later minors; else 1.0 */
-    bool keep_alive;        /* the connection may go on after the answer (RFC 9112, 9.3) */
-    bool wants_upgrade;     /* "upgrade" is among the Connection options */
-    bool expects_continue;  /* Expect: 100-continue */
+    struct wr_slice
+        host; /* authority: of an absolute target, else of Host (RFC 9112, 3.2.2); may be empty in 1.0 */
+    bool is_11;            /* HTTP/1.1 and later minors; else 1.0 */
+    bool keep_alive;       /* the connection may go on after the answer (RFC 9112, 9.3) */
+    bool wants_upgrade;    /* "upgrade" is among the Connection options */
+    bool expects_continue; /* Expect: 100-continue */
     bool is_chunked;
     int64_t content_length; /* -1: none */
     uint32_t num_fields;
@@ -62,9 +64,9 @@ enum http__chunk_state {
 };
 struct http__chunked { /* zeroed: before the first byte */
     enum http__chunk_state state;
-    uint32_t digits;  /* of the size */
-    uint32_t line;    /* bytes of the extensions, or of all trailers */
-    uint64_t left;    /* of the chunk */
+    uint32_t digits; /* of the size */
+    uint32_t line;   /* bytes of the extensions, or of all trailers */
+    uint64_t left;   /* of the chunk */
 };
 /* Takes bytes up to the end of the first run of data in them: how many it took; *data (within p, may be empty) is what they
  * hold of the body. Nothing is taken any more when the state is DONE or BAD. */

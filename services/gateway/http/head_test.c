@@ -64,7 +64,8 @@ static void test_heads_that_are_refused(void **state)
         {"GET / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, chunked\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        {"GET / HTTP/1.1\r\n" HOST
+         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
          400},
         {"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
         {"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
@@ -113,9 +114,8 @@ static void test_a_head_comes_in_pieces(void **state)
     size_t scanned = 0;
     for (size_t n = 1; n < sizeof text - 1; n++)
         assert_int_equal(http__head_parse((const uint8_t *)text, n, &scanned, &h, &why), 0);
-    assert_int_equal(
-        http__head_parse((const uint8_t *)text, sizeof text - 1, &scanned, &h, &why),
-        sizeof text - 1);
+    assert_int_equal(http__head_parse((const uint8_t *)text, sizeof text - 1, &scanned, &h, &why),
+                     sizeof text - 1);
 }
 
 static void test_heads_are_bounded(void **state)
@@ -128,9 +128,9 @@ static void test_heads_are_bounded(void **state)
     assert_int_equal(parse(big, &h), -431);
     big[HTTP__HEAD_BYTES - 1] = 0;
     assert_int_equal(parse(big, &h), 0);
-    int n = sprintf(big, "GET / HTTP/1.1\r\n" HOST);
+    int n = snprintf(big, HTTP__HEAD_BYTES, "GET / HTTP/1.1\r\n" HOST);
     for (unsigned i = 1; i < HTTP__FIELDS; i++)
-        n += sprintf(big + n, "X-%u: y\r\n", i);
+        n += snprintf(big + n, 100, "X-%u: y\r\n", i);
     strcpy(big + n, "\r\n");
     assert_true(parse(big, &h) > 0);
     strcpy(big + n, "One: more\r\n\r\n");

@@ -3,6 +3,7 @@
  * The engine: a civetweb context behind the plane (pool.c), whose begin_request callback decides everything, by our own
  * table of routes. So no file, script, authorization or WebSocket code of civetweb is ever reached, and it writes
  * nothing: what a handler decided goes to the client's connection. */
+#include "ahead.h"
 #include "http_priv.h"
 #include "wr_buf.h"
 #include "wr_log.h"
@@ -161,6 +162,7 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     atomic_init(&h->refs, 1);
     h->key = o->key ? o->key : "listen";
     h->plane = o->plane;
+    h->ahead = http__ahead_new(); /* without it, files are sent all the same */
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
     h->num_threads = o->threads ? o->threads : 16;
@@ -303,6 +305,8 @@ void wr_http_stop(struct wr_http **hp)
     atomic_store(&h->is_stopping, true);
     if (h->mg)
         mg_stop(h->mg);
+    if (h->ahead)
+        http__ahead_end(h->ahead);
     http__unref(h);
 }
 
@@ -311,6 +315,7 @@ void http__unref(struct wr_http *h)
     if (!h || atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
         return;
     http__pool_free(h);
+    http__ahead_free(&h->ahead);
     http__names_free(&h->origins);
     http__names_free(&h->hosts);
     free(h);

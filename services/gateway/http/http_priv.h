@@ -19,12 +19,13 @@
 
 #define HTTP__ROUTES 48u
 #define HTTP__PROXIES 32u
-#define HTTP__NAMES 64u         /* of gateway.origins and of gateway.hosts */
-#define HTTP__HEAD_MS 10000     /* for a whole head, from its first byte (of the first one: from accept) */
-#define HTTP__IDLE_MS 75000     /* between two requests of a connection */
+#define HTTP__NAMES 64u /* of gateway.origins and of gateway.hosts */
+#define HTTP__HEAD_MS \
+    10000 /* for a whole head, from its first byte (of the first one: from accept) */
+#define HTTP__IDLE_MS 75000 /* between two requests of a connection */
 #define HTTP__PARK_MS 120000u
-#define HTTP__QUEUE 1024u       /* requests of one thread that wait for a worker */
-#define HTTP__QUEUE_MS 10000    /* and for how long */
+#define HTTP__QUEUE 1024u            /* requests of one thread that wait for a worker */
+#define HTTP__QUEUE_MS 10000         /* and for how long */
 #define HTTP__LOW_BYTES (256u << 10) /* a source is asked for more below it */
 #define HTTP__FILE_TURN (512u << 10) /* bytes of a file in one turn */
 #define HTTP__BODY_STALL_MS 60000
@@ -55,6 +56,7 @@ struct wr_http {
     struct mg_context *mg;
     struct wr_plane *plane;
     struct wr_listener *listener;
+    struct http__ahead *ahead;
     wr_http_handler_fn fallback;
     void *fallback_ctx;
     const char *key; /* of the address: --KEY, gateway.KEY */
@@ -70,8 +72,9 @@ struct wr_http {
     char log[256]; /* civetweb's newest complaint, for the error of a failed start */
     /* the internal connections (pool.c): */
     uint8_t secret[HTTP__SECRET];
-    struct sockaddr_in inner, from; /* where civetweb listens; the only address that it takes connections of */
-    struct http__pool *pools;       /* one a plane thread */
+    struct sockaddr_in inner,
+        from; /* where civetweb listens; the only address that it takes connections of */
+    struct http__pool *pools; /* one a plane thread */
     uint32_t num_pools, num_slots;
     struct http__slot *slots;
 };
@@ -87,14 +90,14 @@ struct http__ask {
     int64_t since_ms;
     struct wr_addr peer, local;
     bool keep_alive, is_11, is_head, wants_upgrade, expects_continue, is_chunked;
-    bool has_rest; /* bytes of a body were left on the connection when it was asked */
+    bool has_rest;         /* bytes of a body were left on the connection when it was asked */
     atomic_bool rest_over; /* they were read since */
     int64_t content_length;
-    struct wr_slice body; /* of WR_BODY_SMALL; owned */
-    struct wr_slice host; /* within text */
-    char cors[300];       /* what every answer tells an allowed origin */
+    struct wr_slice body;   /* of WR_BODY_SMALL; owned */
+    struct wr_slice host;   /* within text */
+    char cors[300];         /* what every answer tells an allowed origin */
     size_t n_text, slot_at; /* where the slot's number is written */
-    char text[]; /* the head as it goes to civetweb; then the host */
+    char text[];            /* the head as it goes to civetweb; then the host */
 };
 struct http__ask *http__ask_ref(struct http__ask *a);
 void http__ask_unref(struct http__ask *a); /* NULL is fine */
@@ -124,14 +127,16 @@ struct http__verdict {
     const struct wr_http_body_ops *body; /* PARK: the body is taken; with user */
     void *body_user;
 };
-void http__verdict_drop(struct http__verdict *v); /* undone: closes and ends what it holds; NULL is fine */
+void http__verdict_drop(
+    struct http__verdict *v); /* undone: closes and ends what it holds; NULL is fine */
 
 /* The front's own answers. */
 struct http__verdict *http__reply_new(struct http__ask *a, bool keep, bool is_head, int status,
                                       const char *type, const char *extra, struct wr_slice body);
 struct http__verdict *http__error_new(struct http__ask *a, bool keep, bool is_head, int status,
                                       const char *extra, const char *text);
-void http__finish(struct wr_http_req *r, struct http__slot *slot); /* after the handler: posts the verdict */
+void http__finish(struct wr_http_req *r,
+                  struct http__slot *slot); /* after the handler: posts the verdict */
 void http__allow(unsigned methods, char out[96]);
 
 void http__unref(struct wr_http *h);
@@ -151,7 +156,8 @@ struct wr_http_body {
     void *user;
     uint32_t no;
     bool is_chunked, is_paused, is_over;
-    uint64_t left; /* without coding */
+    bool owes_continue; /* the client waits for it; said when the body is first read */
+    uint64_t left;      /* without coding */
     struct http__chunked chunked;
     int64_t byte_ms, rate_ms, paused_ms;
     uint64_t rate_bytes;
@@ -199,8 +205,8 @@ const struct wr_http_route *http__route_find(const struct wr_http *h, const char
 bool http__names_parse(const char *list, struct http__names *out);
 void http__names_free(struct http__names *n);
 /* Host and Origin of a request: 0, or the status to refuse it with; why is written. Fills req->cors. */
-int http__origin_check(const struct wr_http *h, struct wr_http_req *req, bool by_proxy,
-                       char *why, size_t n);
+int http__origin_check(const struct wr_http *h, struct wr_http_req *req, bool by_proxy, char *why,
+                       size_t n);
 /* "https://rooms.example.org" or a pattern is well-formed. */
 bool http__origin_is_valid(const char *text);
 /* ---- addr.c ---- */

@@ -498,7 +498,8 @@ static int setup(void **state)
     static const struct wr_http_route routes[] = {
         {.path = "/ws", .methods = WR_GET, .upgrade_only = true, .handler = handle_ws},
         {.path = "/raw", .methods = WR_GET, .handler = handle_raw},
-        {.path = "/body", .methods = WR_POST | WR_PUT,
+        {.path = "/body",
+         .methods = WR_POST | WR_PUT,
          .body = WR_BODY_STREAM,
          .handler = handle_body},
         {.path = "/refuse", .methods = WR_POST, .handler = handle_refuse},

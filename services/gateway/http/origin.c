@@ -115,7 +115,8 @@ static struct wr_slice last_word(const char *v)
 struct seen { /* what this server is to the client */
     char host[256];
     unsigned port; /* 0: the usual one */
-    char scheme[8]; /* "" when it is not known: a proxy that is not in trusted_proxies may speak TLS */
+    char scheme
+        [8]; /* "" when it is not known: a proxy that is not in trusted_proxies may speak TLS */
 };
 
 static bool see(const struct http__ask *ask, const struct wr_http_req *r, bool by_proxy,
@@ -147,8 +148,7 @@ static bool is_same(const struct seen *s, const char *origin)
     usual = skip == 7 ? 80 : 443;
     if (s->scheme[0] && strcasecmp(s->scheme, skip == 7 ? "http" : "https") != 0)
         return false;
-    return strcmp(host, s->host) == 0 &&
-           (port ? port : usual) == (s->port ? s->port : usual);
+    return strcmp(host, s->host) == 0 && (port ? port : usual) == (s->port ? s->port : usual);
 }
 
 int http__origin_check(const struct wr_http *h, struct wr_http_req *r, bool by_proxy, char *why,
@@ -180,8 +180,8 @@ int http__origin_check(const struct wr_http *h, struct wr_http_req *r, bool by_p
         wr_count(&http__m_foreign, 1);
         return 403;
     }
-    (void)snprintf(r->cors, sizeof r->cors,
-                   "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n", origin);
+    (void)snprintf(r->cors, sizeof r->cors, "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n",
+                   origin);
     memcpy(r->ask->cors, r->cors, sizeof r->cors);
     return 0;
 }

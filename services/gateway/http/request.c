@@ -110,9 +110,8 @@ static int upgrade_parse(const struct mg_request_info *ri, struct wr_http_req *r
     if (req->method != WR_GET || !has_token(ri, "Upgrade", "websocket"))
         return 0;
     const char *version = NULL, *key = NULL;
-    if (!req->ask->wants_upgrade ||
-        header_count(ri, "Sec-WebSocket-Key", &key) != 1 || strlen(key) != 24 ||
-        strcmp(key + 22, "==") != 0) {
+    if (!req->ask->wants_upgrade || header_count(ri, "Sec-WebSocket-Key", &key) != 1 ||
+        strlen(key) != 24 || strcmp(key + 22, "==") != 0) {
         *why = "not a WebSocket handshake: Connection: Upgrade and a Sec-WebSocket-Key of 16 "
                "bytes are needed";
         return 400;
@@ -199,8 +198,8 @@ int http__parse(struct wr_http *h, struct mg_connection *conn, struct http__ask 
     int status = http__origin_check(h, req, by_proxy, why, n);
     if (status)
         return status;
-    status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf,
-                        sizeof req->path_buf, &text);
+    status = path_parse(ri->request_uri ? ri->request_uri : "", req->path_buf, sizeof req->path_buf,
+                        &text);
     if (!status)
         status = upgrade_parse(ri, req, &text);
     if (!status && (req->is_chunked || req->content_length > 0) && req->is_upgrade) {

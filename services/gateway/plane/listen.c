@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
-#define ACCEPTS 64u         /* in one turn */
-#define BUCKETS 1024u       /* of the table of addresses */
-#define PAUSE_MS 250        /* without descriptors */
+#define ACCEPTS 64u          /* in one turn */
+#define BUCKETS 1024u        /* of the table of addresses */
+#define PAUSE_MS 250         /* without descriptors */
 #define STARVED_SAY_MS 60000 /* a starvation that comes back within so long is the same one */
 #define STARVED_REFUSALS 16u
 
@@ -38,7 +38,7 @@ struct wr_listener {
     bool (*is_exempt)(void *ctx, const struct wr_addr *peer);
     void *ctx;
     uint32_t per_address;
-    struct wr_slice refusal;
+    struct wr_slice refusal, farewell;
     char address[80];
     atomic_uint threads;  /* that may accept still */
     pthread_mutex_t lock; /* guards shares */
@@ -107,8 +107,9 @@ void listen__leave(struct wr_listener *l, const struct wr_addr *peer)
 static void refuse(const struct wr_listener *l, int fd)
 {
     uint8_t dropped[2048];
-    if (l->refusal.n)
-        (void)send(fd, l->refusal.p, l->refusal.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct wr_slice text = atomic_load(&l->plane->draining) ? l->farewell : l->refusal;
+    if (text.n)
+        (void)send(fd, text.p, text.n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     for (unsigned i = 0; i < 8 && recv(fd, dropped, sizeof dropped, MSG_DONTWAIT) > 0; i++)
         ;
@@ -307,8 +308,10 @@ static wr_err open_socket(struct wr_listener *l, const char *address, struct wr_
     socklen_t n;
     char host[64];
     if (!parse_address(address, &a, &n, host)) {
-        wr_errmsg_set(err, "\"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000 or "
-                           "[::1]:8000", address);
+        wr_errmsg_set(err,
+                      "\"%s\" is not ADDRESS:PORT; write for example 127.0.0.1:8000 or "
+                      "[::1]:8000",
+                      address);
         return WR_ERR_INVALID;
     }
     l->fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -361,7 +364,8 @@ wr_err wr_plane_listen(struct wr_plane *p, const struct wr_listen_opts *o, struc
                               .is_exempt = o->is_exempt,
                               .ctx = o->ctx,
                               .per_address = o->per_address,
-                              .refusal = o->refusal};
+                              .refusal = o->refusal,
+                              .farewell = o->farewell};
     pthread_mutex_init(&l->lock, NULL);
     wr_err e = open_socket(l, o->address, err);
     if (e != WR_OK) {

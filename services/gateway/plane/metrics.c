@@ -6,8 +6,7 @@
 #define C(v, n, t) WR_SHARED_COUNTER(v, n, NULL, t)
 #define G(v, n, t) WR_SHARED_GAUGE(v, n, NULL, t)
 
-G(plane__g_conns, "watchroom_plane_connections",
-  "Client connections that the plane holds");
+G(plane__g_conns, "watchroom_plane_connections", "Client connections that the plane holds");
 G(plane__g_inbox, "watchroom_plane_inbox_sends",
   "Sends that wait in the inboxes of the plane's threads");
 C(plane__m_accepted, "watchroom_plane_accepted_total", "Client connections accepted");

@@ -400,7 +400,8 @@ static void run_item(struct plane__thread *t, struct plane__item *it)
         break;
     case ITEM_DRAIN:
         t->draining = true;
-        listen__thread_ended(t);
+        if (!it->u.drain.reason)
+            listen__thread_ended(t);
         each_conn(t, it->u.drain.reason ? plane__drain_one : cut,
                   it->u.drain.reason ? it->u.drain.reason : "shutting down");
         free(it->u.drain.reason);

@@ -24,8 +24,10 @@
 #define PLANE__CLOSE_MS 5000        /* how long the peer may take for its end of the close */
 #define PLANE__MESSAGE_MS 60000     /* how long one message may take to arrive */
 #define PLANE__CLASSES 8u
-#define PLANE__STREAM_STALL_MS 60000 /* a client that took no byte of an answer for so long is cut */
-#define PLANE__LINGER_MS 3000        /* how long what the peer still sends is dropped after our end of file */
+#define PLANE__STREAM_STALL_MS \
+    60000 /* a client that took no byte of an answer for so long is cut */
+#define PLANE__LINGER_MS \
+    3000 /* how long what the peer still sends is dropped after our end of file */
 #define PLANE__LINGER_KIB (256u << 10)
 #define PLANE__TCP_IDLE_MS 60000
 #define PLANE__LISTENERS 8u
@@ -106,7 +108,7 @@ struct wr_conn {
     bool again;        /* `drained` is asked for */
     bool more;         /* MSG_MORE */
     bool file_blocked; /* sendfile found no room */
-    char *reason; /* of the close, or NULL */
+    char *reason;      /* of the close, or NULL */
 };
 #define CONN_MAGIC 0x636f6e6eu
 
@@ -173,7 +175,7 @@ struct plane__thread {
     struct wr_conn *dirty, *dead;
     int64_t rest_until_us; /* no round of writing before */
     struct wr_conn *wheel[PLANE__WHEEL_SLOTS];
-    int64_t wheel_at_ms; /* slots before this are done */
+    int64_t wheel_at_ms;     /* slots before this are done */
     uint32_t nconns, nwheel; /* connections; those on the wheel */
     atomic_uint load;        /* nconns, for the others to see */
     int spare;               /* a descriptor to refuse a client with when there is no other */
@@ -234,10 +236,12 @@ void plane__drain_one(struct wr_conn *c, const char *reason);
 /* listen.c */
 #define LISTEN_MAGIC 0x6c697374u
 void listen__accept(struct plane__thread *t, struct wr_listener *l);
-void listen__arm(struct plane__thread *t, bool on);  /* all listeners, in this thread's epoll */
-void listen__resume(struct plane__thread *t);        /* when a pause is over */
-void listen__leave(struct wr_listener *l, const struct wr_addr *peer); /* gives its place in the share back */
-void listen__thread_ended(struct plane__thread *t);  /* accepts no more; the last one closes the sockets */
+void listen__arm(struct plane__thread *t, bool on); /* all listeners, in this thread's epoll */
+void listen__resume(struct plane__thread *t);       /* when a pause is over */
+void listen__leave(struct wr_listener *l,
+                   const struct wr_addr *peer); /* gives its place in the share back */
+void listen__thread_ended(
+    struct plane__thread *t); /* accepts no more; the last one closes the sockets */
 void listen__free(struct wr_plane *p);
 
 /* addr.c */

@@ -165,7 +165,7 @@ void conn__enqueue(struct wr_conn *c, struct wr_frame *f)
     }
     if (first && c->policy != WR_QUEUE_CHAT)
         plane__schedule(c, c->t->now_ms + (c->policy == WR_QUEUE_MEDIA ? PLANE__MEDIA_STALL_MS
-                                                                      : PLANE__STREAM_STALL_MS));
+                                                                       : PLANE__STREAM_STALL_MS));
     conn__dirty(c);
 }
 

@@ -162,8 +162,9 @@ struct wr_listen_opts {
     /* What a client is told that finds no place (max_connections, its address's share, no descriptor left) before its
      * connection is closed; borrowed for the plane's life, may be empty. */
     struct wr_slice refusal;
+    struct wr_slice farewell; /* the same, while the plane drains */
 };
-/* Listens and accepts on all threads of the plane until it drains. Out of descriptors (EMFILE, ENFILE): says so once,
+/* Listens and accepts on all threads of the plane; while it drains everybody is refused, until it is cut. Out of descriptors (EMFILE, ENFILE): says so once,
  * refuses with the one that was kept for it, pauses, and goes on by itself.
  * Errors, with text for people ("... is in use by another program"): CONFLICT, INVALID, DENIED, BUSY. [any] */
 WR_MUST_USE wr_err wr_plane_listen(struct wr_plane *p, const struct wr_listen_opts *opts,
@@ -300,11 +301,11 @@ struct wr_plane_opts {
 };
 /* Accepting begins with wr_plane_listen. */
 WR_MUST_USE wr_err wr_plane_open(const struct wr_plane_opts *opts, struct wr_plane **out);
-/* Takes no new connections and closes the listening sockets; closes all with 1001 and the reason (ops->drain). */
+/* Takes no new connections (who comes is told farewell); closes all with 1001 and the reason (ops->drain). */
 void wr_plane_drain(struct wr_plane *p, const char *reason);
 /* Waits until no connection is left, at most ms. True when none is. */
 bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms);
-/* Cuts what is left without ceremony (ops->close runs) and waits for it. After a drain. */
+/* Closes the listening sockets, cuts what is left without ceremony (ops->close runs) and waits for it. */
 void wr_plane_cut(struct wr_plane *p);
 /* Cuts what is left (ops->close runs), ends the threads, frees. Fan-outs must not be used any more. NULL is fine. */
 void wr_plane_close(struct wr_plane **p);

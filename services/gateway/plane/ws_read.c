@@ -214,8 +214,7 @@ void ws__feed(struct wr_conn *c, const uint8_t *p, size_t n)
         return;
     }
     if (r->out.n && c->state == CONN_OPEN) { /* a pong */
-        struct wr_frame *f = r->out.failed ? NULL
-                                           : wr_frame_plain(wr_slice_of(r->out.p, r->out.n));
+        struct wr_frame *f = r->out.failed ? NULL : wr_frame_plain(wr_slice_of(r->out.p, r->out.n));
         if (f) {
             wr_conn_send(c, f);
             wr_frame_unref(f);
