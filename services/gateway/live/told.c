@@ -9,6 +9,7 @@
 #include "wr_id.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
+#include "watchroom/v1/ingest.numbers.h"
 #include "wr_pb.h"
 
 #include <stdio.h>
@@ -218,7 +219,7 @@ static struct answer take_answer(struct live_stream *s, const struct wr_answer *
     struct wr_pb_field f;
     wr_pb_read(&r, a->body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_WATCH_RESPONSE_INFO && f.wire == 2)
             take_answer_info(s, a, f.bytes, &out);
         else if (groups && f.number == GROUPS_GROUPS && f.wire == 2)
             take_group(s, a, f.bytes, &out);
