@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "files_priv.h"
+#include "watchroom/v1/files.numbers.h"
 #include "wr_pb.h"
 
 bool files_is_id(const char *id)
@@ -55,7 +56,7 @@ static struct wr_msg *pack_id(const char *id)
 {
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, FILES_ID_ROOM + 8);
     if (m)
-        m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(id)) - m->data);
+        m->len = (size_t)(wr_pb_bytes(m->data, WR_PB_STAT_REQUEST_ID, wr_slice_str(id)) - m->data);
     return m;
 }
 
