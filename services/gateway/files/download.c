@@ -36,6 +36,7 @@ static const char *const asked_names[ASKED_COUNT] = {
 struct download {
     struct wr_files *f;
     struct wr_http_later *later;
+    struct wr_identity *who;
     char id[FILES_ID_ROOM];
     bool is_head, save;
     const char *asked[ASKED_COUNT]; /* in `text`, or NULL */
@@ -49,6 +50,7 @@ struct download {
 static void download_free(struct download *d)
 {
     wr_buf_free(&d->lines);
+    wr_identity_unref(d->who);
     free(d);
 }
 
@@ -170,6 +172,11 @@ static bool choose(struct download *d, const Watchroom__V1__Upload *up, const ch
 static bool decide(struct download *d, const Watchroom__V1__Upload *up)
 {
     char hex[65], etag[68];
+    struct wr_errmsg why;
+    if (files_may(d->who, WR_VERB_GET_FILES, up->room, &why) != WR_OK) {
+        fail(d, WR_ERR_DENIED, why.text);
+        return false;
+    }
     if (!up->complete || up->sha256.len != 32) {
         wr_http_later_error(&d->later, 409, CORS_LINES "Cache-Control: no-store\r\n",
                             "the file is still being uploaded: %llu of %llu bytes are here",
@@ -275,7 +282,8 @@ static struct download *download_new(struct wr_files *f, struct wr_http_req *r, 
     return d;
 }
 
-void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id)
+void download_handle(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                     const char *id)
 {
     if (atomic_load(&f->draining)) {
         files_fail(r, CORS_LINES, WR_ERR_CLOSED, "the server restarts: try again in a moment");
@@ -288,10 +296,11 @@ void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id)
         files_fail(r, CORS_LINES, WR_ERR_BUSY, "the gateway is out of memory");
         return;
     }
+    d->who = wr_identity_ref(who);
     d->later = wr_http_park(r, &(struct wr_http_park){.deadline_ms = ANSWER_MS});
     if (!d->later) {
         wr_msg_unref(q);
-        free(d);
+        download_free(d);
     } else if (d->is_head) {
         files_ask(f, id, "watchroom.v1.Files/Stat", q, DISK_MS, handle_told, d);
     } else {
