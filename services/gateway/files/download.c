@@ -276,8 +276,9 @@ static struct download *download_new(struct wr_files *f, struct wr_http_req *r, 
     for (size_t i = 0; i < ASKED_COUNT; i++) {
         if (!v[i])
             continue;
-        d->asked[i] = strcpy(at, v[i]);
-        at += strlen(v[i]) + 1;
+        size_t len = strlen(v[i]) + 1;
+        d->asked[i] = memcpy(at, v[i], len);
+        at += len;
     }
     return d;
 }

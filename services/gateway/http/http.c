@@ -222,9 +222,9 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
                                                   .log_message = on_log,
                                                   .log_access = on_access,
                                                   .http_error = on_http_error};
-    char timeout[16], threads[16], inner[32], from[32], acl[64];
-    (void)inet_ntop(AF_INET, &h->inner.sin_addr, inner, sizeof inner - 2);
-    strcat(inner, ":0");
+    char timeout[16], threads[16], on[32], inner[40], from[32], acl[64];
+    (void)inet_ntop(AF_INET, &h->inner.sin_addr, on, sizeof on);
+    (void)snprintf(inner, sizeof inner, "%s:0", on);
     (void)inet_ntop(AF_INET, &h->from.sin_addr, from, sizeof from);
     (void)snprintf(acl, sizeof acl, "-0.0.0.0/0,+%s", from);
     (void)snprintf(timeout, sizeof timeout, "%d", HTTP__HEAD_MS);
