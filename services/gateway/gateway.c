@@ -79,11 +79,12 @@ static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
     return e;
 }
 
-/* Everybody behind one address together: a quarter of all, unless it is said. */
+/* Everybody behind one address together: a quarter of all, unless it is said; a small number of all is nobody's to share. */
+#define SHARE_MIN 256u
 static uint32_t share_of_address(const struct wr_config *c)
 {
     return c->gateway.connections_per_address ? c->gateway.connections_per_address
-                                              : WR_MAX(c->gateway.max_connections / 4, 1u);
+                                              : WR_MAX(c->gateway.max_connections / 4, SHARE_MIN);
 }
 
 static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
@@ -105,7 +106,8 @@ static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
     if (e != WR_OK || !c->gateway.health[0])
         return e;
     /* A plane of its own, with one thread: clients cannot starve it, whatever they do. */
-    struct wr_plane_opts po = {.threads = 1, .max_connections = HEALTH_CONNECTIONS};
+    struct wr_plane_opts po = {
+        .threads = 1, .max_connections = HEALTH_CONNECTIONS, .is_internal = true};
     e = wr_plane_open(&po, &g->health_plane);
     if (e != WR_OK)
         return e;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The executable itself: starting, ending, and a sentence for whatever stands in the way."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -272,12 +273,20 @@ def assert_no_place(gateway, file, sentence):
 
 
 def test_a_gateway_that_is_full_says_so(fresh):
-    r = fresh(env={"WATCHROOM_GATEWAY_MAX_CONNECTIONS": "2"})
+    places = 6
+    r = fresh(env={"WATCHROOM_GATEWAY_MAX_CONNECTIONS": str(places)})
     file = with_file_and_stream(r)
+
+    def taken(n):  # requests of before take their places with them a moment after their answers
+        until(lambda: r.gateway.metrics()["watchroom_plane_connections"] == n, what=f"{n} places are taken")
+
+    taken(0)
     with r.gateway.text("full") as a:
-        with r.gateway.text("full"):
+        with contextlib.ExitStack() as others:
+            for _ in range(places - 1):
+                others.enter_context(r.gateway.text("full"))
             assert_no_place(r.gateway, file, "as many connections as it may")
-        until(lambda: r.gateway.metrics()["watchroom_plane_connections"] == 1, what="the second one's place is free")
+        taken(1)
         assert len(r.gateway.get(file).content) == 1_000_000
         a.send("still here")
         assert a.line() == "still here"

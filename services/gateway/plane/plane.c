@@ -301,7 +301,7 @@ static void socket_options(int fd)
 wr_err plane__reserve(struct wr_plane *p)
 {
     unsigned before = atomic_fetch_add(&p->connections, 1);
-    wr_gauge_add(&plane__g_conns, 1);
+    wr_gauge_add(&plane__g_conns, p->is_internal ? 0 : 1);
     wr_err e = atomic_load(&p->draining)      ? WR_ERR_CLOSED
                : before >= p->max_connections ? WR_ERR_BUSY
                                               : WR_OK;
@@ -315,7 +315,7 @@ wr_err plane__reserve(struct wr_plane *p)
 void plane__release(struct wr_plane *p)
 {
     atomic_fetch_sub(&p->connections, 1);
-    wr_gauge_add(&plane__g_conns, -1);
+    wr_gauge_add(&plane__g_conns, p->is_internal ? 0 : -1);
     plane__signal(p);
 }
 
@@ -581,6 +581,7 @@ wr_err wr_plane_open(const struct wr_plane_opts *o, struct wr_plane **out)
         return WR_ERR_BUSY;
     }
     p->max_connections = o->max_connections ? o->max_connections : 100000;
+    p->is_internal = o->is_internal;
     p->threads = threads;
     pthread_mutex_init(&p->lock, NULL);
     wr_cond_init(&p->changed);

@@ -191,6 +191,7 @@ struct wr_plane {
     uint32_t nthreads, max_connections;
     atomic_uint next_thread, connections;
     atomic_bool draining;
+    bool is_internal;
     pthread_mutex_t lock; /* guards the conditions: nothing else */
     pthread_cond_t changed;
     atomic_uint waiters;

@@ -298,6 +298,8 @@ void wr_plane_wait_room(struct wr_plane *p);
 struct wr_plane_opts {
     uint32_t threads;         /* 0 = one a core */
     uint32_t max_connections; /* 0 = 100,000 */
+    bool
+        is_internal; /* who looks at the gateway, not a client: left out of the gauge of connections */
 };
 /* Accepting begins with wr_plane_listen. */
 WR_MUST_USE wr_err wr_plane_open(const struct wr_plane_opts *opts, struct wr_plane **out);
