@@ -3,6 +3,7 @@
  * `watchroom plugins` and `watchroom check`: what is there, and whether the configuration fits it. */
 #include "host.h"
 #include "wr_protocol.h"
+#include "wr_store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,19 @@ static bool policy_known(const struct wr_plugins *p, const char *auth)
     return strcmp(name, "open") == 0 || names_known(p, "gateway.auth", WR_KIND_AUTH, name);
 }
 
+/* The store's arguments, as the store itself reads them. */
+static bool store_args_fit(const struct wr_plugins *p, const char *text)
+{
+    char name[128];
+    struct wr_errmsg why = {{0}};
+    snprintf(name, sizeof name, "%.*s", (int)WR_MIN(strcspn(text, "="), sizeof name - 1), text);
+    const struct wr_store_plugin *store = wr_plugins_find(p, WR_KIND_STORE, name);
+    if (!store || wr_store_check(store, wr_store_args(text), &why) == WR_OK)
+        return true; /* one that is not there was told */
+    host_say("hub.store: %s", why.text);
+    return false;
+}
+
 int host_check(const struct host_options *o)
 {
     struct wr_config *c = host_config_load(o);
@@ -94,6 +108,7 @@ int host_check(const struct host_options *o)
     int code = HOST_USAGE;
     if (p) {
         bool ok = names_known(p, "hub.store", WR_KIND_STORE, c->hub.store);
+        ok = store_args_fit(p, c->hub.store) && ok;
         ok = names_known(p, "hub.filters", WR_KIND_FILTER, c->hub.filters) && ok;
         ok = names_known(p, "filestore.blob", WR_KIND_BLOB, c->filestore.blob) && ok;
         ok = names_known(p, "gateway.protocols", WR_KIND_PROTOCOL, c->gateway.protocols) && ok;

@@ -4,6 +4,8 @@
  * them in the opposite order within a hard deadline. */
 #include "host.h"
 
+#include "notify.h"
+
 #include "wr_clock.h"
 #include "wr_log.h"
 #include "wr_process.h"
@@ -234,6 +236,7 @@ static int run(const struct host_options *o, const struct wr_service_env *env)
     struct running running[HOST_SERVICES];
     size_t n = 0;
     int code = HOST_OK, sig = 0;
+    bool supervised = false;
     pthread_t forcer;
 
     /* Blocked before any thread is there, so that all threads inherit it and only we take them. */
@@ -250,13 +253,18 @@ static int run(const struct host_options *o, const struct wr_service_env *env)
             n++;
     }
     if (code == HOST_OK) {
-        if (!tell_ready() && (!o->service || !strcmp(o->service, "gateway")))
+        supervised = tell_ready();
+        if (!supervised)
+            host_notify("READY=1");
+        if (!supervised && (!o->service || !strcmp(o->service, "gateway")))
             host_greet(env->config);
         do {
             sig = sigwaitinfo(&force.signals, NULL);
         } while (sig < 0 && errno == EINTR);
         force.asked = true;
         wr_info("host.stop", "signal=%s", sigabbrev_np(sig));
+        if (!supervised)
+            host_notify("STOPPING=1");
         if (wr_process_failed())
             code = HOST_FAILED;
     }

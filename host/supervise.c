@@ -7,6 +7,8 @@
  * (gateway first: what it still has in flight is answered), and is ended by the kernel when the supervisor is gone. */
 #include "host.h"
 
+#include "notify.h"
+
 #include "wr_clock.h"
 
 #include <errno.h>
@@ -53,8 +55,10 @@ char **host_child_argv(const struct host_options *o, const char *service)
         return NULL;
     argv[n++] = o->argv[0];
     argv[n++] = serve;
-    if (!(argv[n++] = strdup(service)))
+    if (!(argv[n++] = strdup(service))) {
+        free(argv);
         return NULL;
+    }
     for (int i = 2; i < o->argc; i++) {
         bool own = !strncmp(o->argv[i], "--listen", 8) && strcmp(service, "gateway") != 0;
         if (!strcmp(o->argv[i], "--split"))
@@ -146,6 +150,7 @@ static void handle_ready(struct supervisor *s, struct child *ch)
         all = all && s->child[i].was_ready;
     if (all && !s->greeted) {
         s->greeted = true;
+        host_notify("READY=1");
         host_greet(s->c);
     }
 }
@@ -312,6 +317,7 @@ int host_supervise(const struct host_options *o, const struct wr_config *c)
         start(&s, &s.child[i]);
     while (sig == 0)
         sig = turn(&s);
+    host_notify("STOPPING=1");
     end(&s, &s.child[HOST_SERVICES - 1], 1); /* the gateway */
     end(&s, s.child, HOST_SERVICES - 1);
     close(s.signal_fd);

@@ -4,9 +4,9 @@
  * sent; every client reads every frame and checks the numbers, so "delivered" is counted and not guessed.
  *
  *   --mode fan   senders send --rate messages a second together; delay and CPU per delivery are measured
- *   --mode ack   each sender waits for the acknowledgement of its message before the next one. Codec centrifuge: the publish
- *                reply; codec text: the own message coming back
- *   --codec text | centrifuge */
+ *   --mode ack   each sender waits for the acknowledgement of its message before the next one. Protocol centrifuge: the publish
+ *                reply; protocol text: the own message coming back. With --rooms the clients are spread over so many rooms
+ *   --protocol text | centrifuge */
 #include "client.h"
 #include "load.h"
 
@@ -33,7 +33,7 @@ static struct {
     struct bench_client client;
     bool centrifuge, ack;
     const char *room;
-    size_t senders, size;
+    size_t senders, size, rooms;
     enum phase phase;
     struct sender *sender;
     uint32_t *expect; /* [client][sender]: next number */
@@ -43,21 +43,20 @@ static struct {
     int64_t last_delivery_ns, late_max_ns;
 } load;
 
-static uint64_t from_hex(const uint8_t *text, size_t len)
+/* Rooms are named by their number where there are several. */
+static const char *room_of(size_t client, char *out, size_t size)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = text[i];
-        value = (value << 4) | (uint64_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-    }
-    return value;
+    if (load.rooms == 1)
+        return load.room;
+    snprintf(out, size, "%s-%zu", load.room, client % load.rooms);
+    return out;
 }
 
 static void send_message(size_t who)
 {
     struct sender *sender = &load.sender[who];
     struct bench_conn *conn = &load.client.conns[who];
-    char text[4096], line[5120];
+    char text[4096], line[5120], room[128];
     int64_t now_ns = bench_now_ns();
     uint32_t number = sender->next_number++;
     snprintf(text, sizeof(text), "@%04x%08x%016llx", (unsigned)who, number,
@@ -71,7 +70,7 @@ static void send_message(size_t who)
         int len = snprintf(
             line, sizeof(line),
             "{\"id\":%u,\"publish\":{\"channel\":\"%s\",\"data\":{\"text\":\"%s\"}}}",
-            sender->waiting_id, load.room, text);
+            sender->waiting_id, room_of(who, room, sizeof(room)), text);
         sent = bench_conn_send(conn, line, (size_t)len);
     } else {
         sent = bench_conn_send(conn, text, load.size);
@@ -90,9 +89,9 @@ static void count_ack(size_t who, int64_t now_ns)
 
 static void handle_stamp(struct bench_conn *conn, const uint8_t *stamp, int64_t now_ns)
 {
-    size_t who = (size_t)from_hex(stamp + 1, 4);
-    uint32_t number = (uint32_t)from_hex(stamp + 5, 8);
-    int64_t sent_at_ns = (int64_t)from_hex(stamp + 13, 16);
+    size_t who = (size_t)bench_from_hex(stamp + 1, 4);
+    uint32_t number = (uint32_t)bench_from_hex(stamp + 5, 8);
+    int64_t sent_at_ns = (int64_t)bench_from_hex(stamp + 13, 16);
     if (who >= load.senders)
         bench_die("connection %u: a message of sender %zu, there are %zu", conn->index, who,
                   load.senders);
@@ -176,10 +175,10 @@ static void on_open(struct bench_conn *conn)
         load.ready++;
         return;
     }
-    char line[256];
+    char line[256], room[128];
     int len = snprintf(line, sizeof(line),
                        "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}",
-                       load.room);
+                       room_of(conn->index, room, sizeof(room)));
     bench_conn_send(conn, line, (size_t)len);
 }
 
@@ -225,13 +224,14 @@ int main(int argc, char **argv)
     const char *host = bench_arg(&args, "host", "127.0.0.1");
     int port = (int)bench_arg_num(&args, "port", 8000);
     const char *path = bench_arg(&args, "path", "/ws");
-    load.centrifuge = strcmp(bench_arg(&args, "codec", "text"), "centrifuge") == 0;
+    load.centrifuge = strcmp(bench_arg(&args, "protocol", "text"), "centrifuge") == 0;
     load.ack = strcmp(bench_arg(&args, "mode", "fan"), "ack") == 0;
     load.room = bench_arg(&args, "room", "bench");
     size_t clients = (size_t)bench_arg_num(&args, "clients", 1000);
     load.senders = (size_t)bench_arg_num(&args, "senders", 10);
     double rate = bench_arg_num(&args, "rate", 100);
     load.size = (size_t)bench_arg_num(&args, "size", 200);
+    load.rooms = (size_t)bench_arg_num(&args, "rooms", 1);
     double warm_s = bench_arg_num(&args, "warm", 1);
     double seconds = bench_arg_num(&args, "seconds", 10);
     int64_t nap_us = (int64_t)bench_arg_num(&args, "nap-us", 100);
@@ -240,6 +240,8 @@ int main(int argc, char **argv)
     if (load.senders > clients || load.senders == 0 || load.size < STAMP_LEN || load.size > 4000)
         bench_die("--senders must be 1 to --clients, --size %d to 4000", STAMP_LEN);
 
+    if (load.rooms < 1 || (load.rooms > 1 && !(load.ack && load.centrifuge)))
+        bench_die("--rooms above 1 needs --mode ack and --protocol centrifuge");
     load.sender = bench_calloc(load.senders, sizeof(struct sender));
     load.expect = bench_calloc(clients * load.senders, sizeof(uint32_t));
     bench_client_init(&load.client, &ops, host, port, clients);

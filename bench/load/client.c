@@ -5,9 +5,7 @@
 
 #include "load.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +30,7 @@ void bench_client_init(struct bench_client *client, const struct bench_client_op
     memset(client, 0, sizeof(*client));
     client->ops = ops;
     client->count = count;
-    client->address.sin_family = AF_INET;
-    client->address.sin_port = htons((uint16_t)port);
-    if (inet_pton(AF_INET, host, &client->address.sin_addr) != 1 ||
-        (ntohl(client->address.sin_addr.s_addr) >> 24) != 127)
-        bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", host);
+    bench_loopback(&client->address, host, port);
     snprintf(client->host, sizeof(client->host), "%s:%d", host, port);
     bench_need_files(count + 64);
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); /* naps and send times are to be exact */
@@ -92,17 +86,10 @@ void bench_client_connect(struct bench_client *client, size_t index, const char 
                           bool websocket, const char *subprotocol)
 {
     struct bench_conn *conn = &client->conns[index];
-    conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (conn->fd < 0)
-        bench_die("socket: %s", strerror(errno));
-    int one = 1;
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    conn->fd = bench_dial(&client->address, client->sources > 0 ? index % client->sources + 1 : 0);
     conn->websocket = websocket;
     conn->state = BENCH_CONN_CONNECTING;
-    if (connect(conn->fd, (const struct sockaddr *)&client->address, sizeof(client->address)) !=
-            0 &&
-        errno != EINPROGRESS)
-        bench_die("connect %s: %s", client->host, strerror(errno));
+    conn->kept = conn->joined = conn->out_len = 0; /* of a connection that had this place before */
     char head[1024];
     int len =
         websocket
@@ -130,9 +117,7 @@ static void conn_closed(struct bench_conn *conn)
         client->connecting--;
     client->closed++;
     conn->state = BENCH_CONN_CLOSED;
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    close(conn->fd);
+    bench_reset(conn->fd);
     conn->fd = -1;
     if (client->ops->on_close != NULL)
         client->ops->on_close(conn);
@@ -300,6 +285,14 @@ static size_t parse_body(struct bench_conn *conn, const uint8_t *data, size_t si
     return at;
 }
 
+/* Ends the program, unless it counts refusals: a measurement with an error in it is none. */
+static void refused(struct bench_conn *conn, const char *what)
+{
+    if (conn->client->ops->on_refused == NULL)
+        bench_die("%s, in answer to the handshake: %.400s", conn->client->host, what);
+    conn->client->ops->on_refused(conn, what);
+}
+
 static size_t parse_handshake(struct bench_conn *conn, uint8_t *data, size_t size)
 {
     struct bench_client *client = conn->client;
@@ -311,8 +304,11 @@ static size_t parse_handshake(struct bench_conn *conn, uint8_t *data, size_t siz
     const char *text = (const char *)data;
     bool fine = strncmp(text, conn->websocket ? "HTTP/1.1 101" : "HTTP/1.1 200", 12) == 0 &&
                 (!conn->websocket || strstr(text, ws_accept) != NULL);
-    if (!fine)
-        bench_die("%s answered the handshake with:\n%.400s", client->host, text);
+    if (!fine) {
+        refused(conn, text);
+        conn_closed(conn);
+        return size;
+    }
     conn->chunked = !conn->websocket && strcasestr(text, "transfer-encoding: chunked") != NULL;
     conn->state = BENCH_CONN_OPEN;
     client->connecting--;
@@ -342,7 +338,7 @@ static bool read_some(struct bench_conn *conn)
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return errno == EINTR;
         if (conn->state != BENCH_CONN_OPEN)
-            bench_die("%s closed the connection during the handshake", client->host);
+            refused(conn, "closed the connection during the handshake");
         conn_closed(conn);
         return false;
     }
@@ -365,11 +361,7 @@ static bool read_some(struct bench_conn *conn)
 static void handle_event(struct bench_conn *conn, uint32_t events)
 {
     if (conn->state == BENCH_CONN_CONNECTING) {
-        int error = 0;
-        socklen_t len = sizeof(error);
-        getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-        if (error != 0)
-            bench_die("connect %s: %s", conn->client->host, strerror(error));
+        bench_dialled(conn->fd, &conn->client->address);
         if ((events & EPOLLOUT) == 0)
             return;
         conn->state = BENCH_CONN_HANDSHAKE;
@@ -383,30 +375,12 @@ static void handle_event(struct bench_conn *conn, uint32_t events)
             ;
 }
 
-static void nap(int64_t ns)
-{
-    struct timespec time = {.tv_nsec = ns};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
-}
-
 void bench_client_poll(struct bench_client *client, int64_t until_ns)
 {
     struct epoll_event events[EVENTS_PER_ROUND];
-    for (;;) {
-        int64_t left = until_ns - bench_now_ns();
-        int64_t wait = client->nap_ns > 0 || left < 0 ? 0 : left;
-        struct timespec timeout = {.tv_sec = wait / BENCH_NS_PER_S,
-                                   .tv_nsec = wait % BENCH_NS_PER_S};
-        int count = epoll_pwait2(client->epoll_fd, events, EVENTS_PER_ROUND, &timeout, NULL);
-        if (count < 0 && errno != EINTR)
-            bench_die("epoll_pwait2: %s", strerror(errno));
-        for (int i = 0; i < count; i++)
-            handle_event(events[i].data.ptr, events[i].events);
-        if (count > 0 || left <= 0)
-            return;
-        if (client->nap_ns > 0)
-            nap(left < client->nap_ns ? left : client->nap_ns);
-    }
+    int count = bench_wait(client->epoll_fd, events, EVENTS_PER_ROUND, until_ns, client->nap_ns);
+    for (int i = 0; i < count; i++)
+        handle_event(events[i].data.ptr, events[i].events);
 }
 
 void bench_client_connect_all(struct bench_client *client, const char *path, bool websocket,

@@ -6,7 +6,8 @@
 #ifndef WATCHROOM_BENCH_CLIENT_H
 #define WATCHROOM_BENCH_CLIENT_H
 
-#include <netinet/in.h>
+#include "net.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,9 @@ struct bench_client_ops {
     void (*on_message)(struct bench_conn *conn, uint8_t opcode, const uint8_t *data, size_t size,
                        int64_t now_ns);
     void (*on_close)(struct bench_conn *conn);
+    /* NULL: a handshake that is refused ends the program. Else `what` (borrowed) is the answer or what else happened, and the
+     * connection ends right behind this call, by on_close. */
+    void (*on_refused)(struct bench_conn *conn, const char *what);
 };
 
 struct bench_client {
@@ -58,9 +62,8 @@ struct bench_client {
     const struct bench_client_ops *ops;
     struct bench_conn *conns;
     size_t count, opened, connecting, closed;
-    /* 0: sleep in epoll until something comes. Else: when nothing is there, sleep this long *outside* epoll. Then a server's send
-     * never has to wake this process. On loopback that wake-up is the server's time (up to half of a send in a virtual machine,
-     * where it is an interrupt between cores); with clients on other machines it would not exist. Costs that much precision. */
+    size_t sources; /* addresses that the connections are spread over; 0: the kernel's one */
+    /* See bench_wait. */
     int64_t nap_ns;
     uint8_t *scratch;
     uint64_t bytes_in, frames_in;
@@ -69,7 +72,7 @@ struct bench_client {
 void bench_client_init(struct bench_client *client, const struct bench_client_ops *ops,
                        const char *host, int port, size_t count);
 void bench_client_fini(struct bench_client *client);
-/* Begins connection `index`; on_open comes from bench_client_poll. `path` with the leading slash. */
+/* Begins connection `index`, a new one or one that has ended; on_open comes from bench_client_poll. `path` with the leading slash. */
 void bench_client_connect(struct bench_client *client, size_t index, const char *path,
                           bool websocket, const char *subprotocol);
 /* Sends one masked text frame; keeps what the socket does not take. False when the connection is not open. */

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNS_MAX 16384
+#define CONNS_MAX 65536
 #define READ_MAX 65536
 
 /* The answer to the key that the load programs send (RFC 6455 section 1.3). */
@@ -113,7 +113,7 @@ int main(int argc, char **argv)
     bench_args_init(&args, argc, argv);
     int port = (int)bench_arg_num(&args, "port", 8000);
     bench_args_done(&args);
-    bench_need_files(CONNS_MAX);
+    bench_need_files(1024);
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -25,11 +25,13 @@ int main(int argc, char **argv)
     const char *path = bench_arg(&args, "path", "/ws");
     size_t clients = (size_t)bench_arg_num(&args, "clients", 8000);
     size_t window = (size_t)bench_arg_num(&args, "window", 128);
+    size_t sources = (size_t)bench_arg_num(&args, "sources", 0);
     double rest_s = bench_arg_num(&args, "rest", 3);
     bench_pids_parse(&pids, bench_arg(&args, "pids", NULL));
     bench_args_done(&args);
 
     bench_client_init(&client, &ops, host, port, clients);
+    client.sources = sources;
     struct bench_use before = bench_pids_use(&pids);
     double own_before = bench_own_cpu_s();
     int64_t start_ns = bench_now_ns();

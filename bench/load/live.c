@@ -40,14 +40,6 @@ static struct {
     } first[RECENT];
 } load;
 
-static uint64_t from_hex(const uint8_t *text, size_t len)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < len; i++)
-        value = (value << 4) | (uint64_t)(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
-    return value;
-}
-
 static int64_t since_first(uint32_t number, int64_t now_ns)
 {
     size_t at = number % RECENT;
@@ -68,8 +60,8 @@ static void handle_payload(struct viewer *viewer, const uint8_t *data, size_t si
         return;
     }
     at += STAMP_UUID_LEN;
-    uint32_t number = (uint32_t)from_hex(at, 8);
-    int64_t sent_ns = (int64_t)from_hex(at + 8, 16);
+    uint32_t number = (uint32_t)bench_from_hex(at, 8);
+    int64_t sent_ns = (int64_t)bench_from_hex(at + 8, 16);
     bool key = at[24] == 'K';
     if (!viewer->started && !key)
         load.first_not_key++;

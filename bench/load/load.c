@@ -53,6 +53,16 @@ void *bench_realloc(void *old, size_t size)
     return memory;
 }
 
+uint64_t bench_from_hex(const uint8_t *text, size_t len)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = text[i];
+        value = (value << 4) | (uint64_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    }
+    return value;
+}
+
 void bench_need_files(size_t needed)
 {
     struct rlimit limit;

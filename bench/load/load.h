@@ -20,6 +20,8 @@ void bench_sleep_until(int64_t at_ns);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *bench_calloc(size_t count, size_t size);
 void *bench_realloc(void *old, size_t size);
+/* The value of `len` hexadecimal digits; what is none counts as some digit, since who sent them is the load itself. */
+uint64_t bench_from_hex(const uint8_t *text, size_t len);
 /* Lifts the soft limit of open files to the hard one and exits when that is below `needed`. */
 void bench_need_files(size_t needed);
 

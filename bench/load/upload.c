@@ -5,10 +5,10 @@
  * of the answer. Afterwards each file is read back and compared byte by byte, outside of the time. The server's resident memory is
  * sampled every 10 ms. */
 #include "load.h"
+#include "net.h"
+#include "pattern.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,8 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATTERN_BYTES (4u << 20)
 #define UPLOADS_MAX 64
+#define SEND_BYTES (1u << 20)
 #define HEAD_MAX 8192
 
 struct upload {
@@ -35,23 +35,14 @@ static struct {
     int port;
     bool put, verify;
     uint64_t size;
-    uint8_t *pattern;
     struct upload upload[UPLOADS_MAX];
     pthread_barrier_t ready;
 } load;
 
-/* Byte `at` of upload `index` is pattern[(at + index * 4099) % PATTERN_BYTES]: no two files are the same. */
-static size_t pattern_at(unsigned index, uint64_t at)
-{
-    return (size_t)((at + (uint64_t)index * 4099) % PATTERN_BYTES);
-}
-
 static int dial(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)load.port)};
-    if (inet_pton(AF_INET, load.host, &address.sin_addr) != 1 ||
-        (ntohl(address.sin_addr.s_addr) >> 24) != 127)
-        bench_die("--host %s: only a loopback address (127.x.x.x) is loaded", load.host);
+    struct sockaddr_in address;
+    bench_loopback(&address, load.host, load.port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct timeval limit = {.tv_sec = 120};
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -149,14 +140,7 @@ static void verify(struct upload *upload)
                 break;
             have = (size_t)more;
         }
-        for (size_t i = 0; i < have;) {
-            size_t from = pattern_at(upload->index, at + i);
-            size_t run = PATTERN_BYTES - from < have - i ? PATTERN_BYTES - from : have - i;
-            if (memcmp(data + i, load.pattern + from, run) != 0)
-                bench_die("%s: other bytes came back near %llu", upload->path,
-                          (unsigned long long)at);
-            i += run;
-        }
+        bench_pattern_check(upload->path, upload->index, at, data, have);
         at += have;
         have = 0;
     }
@@ -190,12 +174,11 @@ static void *run_upload(void *arg)
     int64_t start_ns = bench_now_ns();
     send_all(fd, text, (size_t)len);
     for (uint64_t at = 0; at < load.size;) {
-        size_t from = pattern_at(upload->index, at), run = PATTERN_BYTES - from;
-        if (run > load.size - at)
-            run = (size_t)(load.size - at);
-        if (run > (1u << 20))
-            run = 1u << 20;
-        send_all(fd, load.pattern + from, run);
+        size_t run;
+        uint64_t left = load.size - at;
+        const uint8_t *bytes = bench_pattern(upload->index, at,
+                                             left < SEND_BYTES ? (size_t)left : SEND_BYTES, &run);
+        send_all(fd, bytes, run);
         at += run;
     }
     read_head(fd, text, &head_len, load.put ? "201" : "204");
@@ -239,14 +222,7 @@ int main(int argc, char **argv)
     if (uploads < 1 || uploads > UPLOADS_MAX)
         bench_die("--uploads 1 to %d", UPLOADS_MAX);
 
-    load.pattern = bench_calloc(1, PATTERN_BYTES);
-    uint64_t state = 88172645463325252ULL;
-    for (size_t i = 0; i < PATTERN_BYTES; i += sizeof(state)) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        memcpy(load.pattern + i, &state, sizeof(state));
-    }
+    bench_pattern_init();
     pthread_barrier_init(&load.ready, NULL, uploads);
     struct bench_use before = bench_pids_use(&sampler.pids);
     double own_before = bench_own_cpu_s();
@@ -271,11 +247,10 @@ int main(int argc, char **argv)
         verify(&load.upload[i]);
     printf("{\"uploads\":%u,\"size\":%llu,\"seconds\":%.4f,\"mb_per_s\":%.1f,\"server_cpu_s\":%.3f,"
            "\"rss_before_mb\":%.2f,"
-           "\"rss_peak_mb\":%.2f,\"client_core_pct\":%.1f,\"verified\":%s}\n",
+           "\"rss_peak_mb\":%.2f,\"client_core_pct\":%.1f,\"verified\":%s,\"path\":\"%s\"}\n",
            uploads, (unsigned long long)load.size, longest,
            (double)load.size * uploads / 1e6 / longest, after.cpu_s - before.cpu_s,
            before.rss_kb / 1024, sampler.peak_kb / 1024, 100 * own / wall,
-           load.verify ? "true" : "false");
-    free(load.pattern);
+           load.verify ? "true" : "false", load.upload[0].path);
     return 0;
 }

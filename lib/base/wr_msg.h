@@ -46,6 +46,11 @@ static inline struct wr_slice wr_msg_slice(const struct wr_msg *m)
 {
     return (struct wr_slice){m->data, m->len};
 }
+/* What it costs in memory, for bounds: all of it, whoever else has a reference, and whatever part of it is of use. 0 for NULL. */
+static inline size_t wr_msg_memory(const struct wr_msg *m)
+{
+    return m ? sizeof *m + m->cap : 0;
+}
 static inline size_t wr_msg_headroom(const struct wr_msg *m)
 {
     return (size_t)(m->data - m->base);

@@ -59,6 +59,7 @@ struct wr_msg *bus__describe(struct wr_bus *bus)
     info.calls_in_flight = (uint32_t)atomic_load(&bus->in_flight);
     info.plugins = bus->plugins;
     info.n_plugins = bus->num_plugins;
+    info.max_entry_bytes = bus->max_entry_bytes;
     info.lanes = lanes;
     pthread_mutex_lock(&bus->lock);
     info.load = bus->load;
@@ -274,6 +275,7 @@ wr_err wr_bus_open(const struct wr_bus_opts *opts, struct wr_bus **out)
     if (!bus)
         return WR_ERR_BUSY;
     snprintf(bus->service, sizeof bus->service, "%s", opts->service ? opts->service : "client");
+    bus->max_entry_bytes = opts->max_entry_bytes;
     wr_id_random(random, 16);
     snprintf(bus->instance, sizeof bus->instance, "%s-%s", bus->service, random);
     for (size_t i = 0; opts->plugins && opts->plugins[i]; i++) {

@@ -118,8 +118,9 @@ static void other_start(struct other *o, bool films)
         snprintf(o->calls, sizeof o->calls, "%s", wr_bus_server_url(server));
         snprintf(o->events, sizeof o->events, "%s", wr_bus_pub_url(pub));
         (void)!write(told[1], o, sizeof *o);
-        while (!films)
-            pause();
+        if (!films)
+            for (;;)
+                pause();
         film(pub);
     }
     struct other told_us = {0};

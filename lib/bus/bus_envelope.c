@@ -6,6 +6,8 @@
 
 #include "wr_pb.h"
 
+#include "watchroom/v1/bus.numbers.h"
+
 bool bus__parse_call(struct wr_slice bytes, struct bus_call_view *out)
 {
     struct wr_pb_reader r;
@@ -13,13 +15,13 @@ bool bus__parse_call(struct wr_slice bytes, struct bus_call_view *out)
     *out = (struct bus_call_view){0};
     wr_pb_read(&r, bytes);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_CALL_METHOD && f.wire == 2)
             out->method = f.bytes;
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_CALL_TRACE_ID && f.wire == 2)
             out->trace_id = f.bytes;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_CALL_DEADLINE_MS && f.wire == 0)
             out->deadline_ms = (uint32_t)WR_MIN(f.value, (uint64_t)600000);
-        else if (f.number == 15 && f.wire == 2)
+        else if (f.number == WR_PB_CALL_BODY && f.wire == 2)
             out->body = f.bytes;
     }
     return !r.bad && out->method.n > 0 && out->method.n < 96;
@@ -32,11 +34,11 @@ bool bus__parse_answer(struct wr_slice bytes, struct bus_answer_view *out)
     *out = (struct bus_answer_view){0};
     wr_pb_read(&r, bytes);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 0)
+        if (f.number == WR_PB_ANSWER_CODE && f.wire == 0)
             out->code = (uint32_t)WR_MIN(f.value, (uint64_t)UINT32_MAX);
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_ANSWER_MESSAGE && f.wire == 2)
             out->text = f.bytes;
-        else if (f.number == 15 && f.wire == 2)
+        else if (f.number == WR_PB_ANSWER_BODY && f.wire == 2)
             out->body = f.bytes;
     }
     return !r.bad;
@@ -56,22 +58,22 @@ bool bus__parse_event(struct wr_slice bytes, struct wr_slice *topic, struct wr_s
 size_t bus__write_call(uint8_t *to, const char *method, const char *trace_id, uint32_t deadline_ms,
                        size_t body_n)
 {
-    uint8_t *at = wr_pb_bytes(to, 1, wr_slice_str(method));
-    at = wr_pb_bytes(at, 2, wr_slice_str(trace_id));
-    at = wr_pb_uint(at, 3, deadline_ms);
+    uint8_t *at = wr_pb_bytes(to, WR_PB_CALL_METHOD, wr_slice_str(method));
+    at = wr_pb_bytes(at, WR_PB_CALL_TRACE_ID, wr_slice_str(trace_id));
+    at = wr_pb_uint(at, WR_PB_CALL_DEADLINE_MS, deadline_ms);
     if (body_n)
-        at = wr_pb_bytes_head(at, 15, body_n);
+        at = wr_pb_bytes_head(at, WR_PB_CALL_BODY, body_n);
     return (size_t)(at - to);
 }
 
 size_t bus__write_answer(uint8_t *to, wr_err code, const char *text, size_t body_n)
 {
-    uint8_t *at = wr_pb_uint(to, 1, (uint64_t)code);
+    uint8_t *at = wr_pb_uint(to, WR_PB_ANSWER_CODE, (uint64_t)code);
     struct wr_slice t = wr_slice_str(text ? text : "");
     t.n = WR_MIN(t.n, (size_t)512);
-    at = wr_pb_bytes(at, 2, t);
+    at = wr_pb_bytes(at, WR_PB_ANSWER_MESSAGE, t);
     if (body_n)
-        at = wr_pb_bytes_head(at, 15, body_n);
+        at = wr_pb_bytes_head(at, WR_PB_ANSWER_BODY, body_n);
     return (size_t)(at - to);
 }
 

@@ -201,6 +201,50 @@ static void test_slow_inproc_subscriber_loses_what_is_counted(void **state)
     pthread_join(t, NULL);
 }
 
+static uint64_t events_dropped(void)
+{
+    static const char name[] = "\nwatchroom_bus_local_events_dropped_total ";
+    struct wr_buf out = {0};
+    wr_metrics_write(&out);
+    wr_buf_char(&out, '\0');
+    const char *at = strstr((const char *)out.p, name);
+    uint64_t n = at ? strtoull(at + sizeof name - 1, NULL, 10) : 0;
+    wr_buf_free(&out);
+    return n;
+}
+
+static void test_inproc_queue_is_bounded_in_memory_as_well(void **state)
+{
+    (void)state;
+    enum { ONE = 2 << 20, FIT = BUS_LANE_BYTES / ONE };
+    struct service s;
+    struct wr_bus_pub *pub;
+    struct wr_bus_sub *sub;
+    struct wr_errmsg err;
+    struct slow_listener l = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    const char *const prefixes[] = {"media/", NULL};
+    const char *url = "inproc://t-large/stream";
+    pthread_t t;
+    wr_cond_init(&l.changed);
+    service_start(&s, "inproc://t-large");
+    assert_int_equal(wr_bus_subscribe_url(s.bus, url, prefixes, on_event_slowly, &l, &sub, &err),
+                     WR_OK);
+    assert_int_equal(wr_bus_pub_open(s.bus, url, false, &pub, &err), WR_OK);
+    publish(pub, "media/demo", 1);
+    pthread_mutex_lock(&l.lock);
+    while (!l.entered)
+        pthread_cond_wait(&l.changed, &l.lock);
+    pthread_mutex_unlock(&l.lock);
+    uint64_t before = events_dropped();
+    for (int i = 0; i < FIT + 4; i++)
+        wr_bus_publish(pub, "media/demo", wr_msg_new(0, ONE));
+    /* What stands beside the bytes costs as well: one less than FIT of them are kept. */
+    assert_int_equal(events_dropped() - before, 5);
+    assert_int_equal(wr_thread_start(&t, "soon", let_go_soon, &l), WR_OK);
+    wr_bus_close(&s.bus);
+    pthread_join(t, NULL);
+}
+
 static void test_inproc_event_is_passed_by_reference(void **state)
 {
     (void)state;
@@ -238,6 +282,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_events_of_a_service_arrive_in_order_and_by_topic),
         cmocka_unit_test(test_connections_for_calls_and_events_are_watched_at_both_ends),
         cmocka_unit_test(test_slow_inproc_subscriber_loses_what_is_counted),
+        cmocka_unit_test(test_inproc_queue_is_bounded_in_memory_as_well),
         cmocka_unit_test(test_inproc_event_is_passed_by_reference),
         cmocka_unit_test(test_lane_of_an_instance_that_moved_away_is_let_go),
         cmocka_unit_test(test_nobody_waits_for_a_resolver_that_does_not_answer),

@@ -67,7 +67,7 @@ struct local_server {
     pthread_mutex_t lock; /* guards the queue */
     pthread_cond_t wake;
     struct local_call *head, **tail;
-    size_t queued;
+    size_t queued, bytes; /* bytes: memory of the calls and their messages */
     bool stopping;
 };
 
@@ -79,6 +79,11 @@ struct local_peer {
     unsigned unanswered; /* calls whose memory the server still holds */
     bool closed;
 };
+
+static size_t call_memory(const struct local_call *c)
+{
+    return sizeof *c + wr_msg_memory(c->call.pub.msg);
+}
 
 static void *serve(void *arg)
 {
@@ -96,6 +101,7 @@ static void *serve(void *arg)
         if (!l->head)
             l->tail = &l->head;
         l->queued--;
+        l->bytes -= call_memory(c);
         pthread_mutex_unlock(&l->lock);
         bus__serve_call(&c->call);
         pthread_mutex_lock(&l->lock);
@@ -241,7 +247,8 @@ static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
     c->call.pub.method = wr_slice_str(c->method);
 
     pthread_mutex_lock(&l->lock);
-    bool full = l->queued >= BUS_SERVER_QUEUE || l->stopping;
+    bool full = l->queued >= BUS_SERVER_QUEUE || l->stopping ||
+                (l->queued && l->bytes + call_memory(c) > BUS_SERVER_QUEUE_BYTES);
     pthread_mutex_lock(&lp->lock);
     bool closed = lp->closed;
     if (!full && !closed) {
@@ -257,6 +264,7 @@ static bool local_peer_call(struct bus_peer *p, struct bus_op *op)
         *l->tail = c;
         l->tail = &c->queue_next;
         l->queued++;
+        l->bytes += call_memory(c);
     }
     pthread_mutex_unlock(&l->lock);
     if (first) /* outside of its lock, which who wakes up wants; the registry's keeps it from going */
@@ -339,7 +347,7 @@ struct local_sub {
     pthread_mutex_t lock; /* guards the queue */
     pthread_cond_t wake;
     struct local_event *head, **tail;
-    size_t queued;
+    size_t queued, bytes; /* bytes: memory of the events, each message in full */
     bool stopping;
 };
 
@@ -355,7 +363,7 @@ static void *deliver(void *arg)
         }
         l->head = NULL;
         l->tail = &l->head;
-        l->queued = 0;
+        l->queued = l->bytes = 0;
         pthread_mutex_unlock(&l->lock);
         while (batch) {
             struct local_event *e = batch;
@@ -453,10 +461,16 @@ static void local_sub_close(struct wr_bus_sub *s)
 const struct bus_sub_ops bus_local_sub_ops = {
     .open = local_sub_open, .add = local_sub_add, .close = local_sub_close};
 
+static size_t event_memory(const struct local_event *e)
+{
+    return sizeof *e + e->topic_n + 1 + wr_msg_memory(e->msg);
+}
+
 /* Registry lock held: l cannot go. */
 static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, struct wr_msg *msg)
 {
     struct local_event *e = malloc(sizeof *e + topic_n + 1), *dropped = NULL;
+    size_t n_dropped = 0;
     if (!e) {
         wr_count(&sub_dropped, 1);
         return;
@@ -466,24 +480,32 @@ static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, stru
     e->topic_n = topic_n;
     memcpy(e->topic, topic, topic_n + 1);
     pthread_mutex_lock(&l->lock);
-    if (l->queued >= l->s->depth) {
-        dropped = l->head;
-        l->head = dropped->next;
+    while (l->queued && (l->queued >= l->s->depth || l->bytes + event_memory(e) > BUS_LANE_BYTES)) {
+        struct local_event *oldest = l->head;
+        l->head = oldest->next;
         if (!l->head)
             l->tail = &l->head;
         l->queued--;
+        l->bytes -= event_memory(oldest);
+        oldest->next = dropped;
+        dropped = oldest;
     }
     *l->tail = e;
     l->tail = &e->next;
+    l->bytes += event_memory(e);
     bool first = l->queued++ == 0;
     pthread_mutex_unlock(&l->lock);
     if (first)
         pthread_cond_signal(&l->wake);
-    if (dropped) {
-        wr_count(&sub_dropped, 1);
+    while (dropped) {
+        struct local_event *next = dropped->next;
+        n_dropped++;
         wr_msg_unref(dropped->msg);
         free(dropped);
+        dropped = next;
     }
+    if (n_dropped)
+        wr_count(&sub_dropped, n_dropped);
 }
 
 static wr_err local_pub_open(struct wr_bus_pub *p, struct wr_errmsg *err)

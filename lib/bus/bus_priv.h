@@ -17,12 +17,16 @@
 enum {
     BUS_URL_BYTES = 256,
     BUS_SERVER_QUEUE = 8192, /* calls waiting for a local server's thread */
-    BUS_PENDING_MAX = 8192,  /* calls waiting for an instance to come up, per service */
-    BUS_PEER_CONTEXTS = 64,  /* calls in flight to one NNG instance */
-    BUS_PEER_QUEUE = 8192,   /* calls waiting for one of these contexts */
+    BUS_SERVER_QUEUE_BYTES =
+        256 << 20, /* memory of their messages: uploads' pieces have a bound of their own */
+    BUS_PENDING_MAX = 8192,       /* calls waiting for an instance to come up, per service */
+    BUS_PENDING_BYTES = 64 << 20, /* memory of their messages */
+    BUS_PEER_CONTEXTS = 64,       /* calls in flight to one NNG instance */
+    BUS_PEER_QUEUE = 8192,        /* calls waiting for one of these contexts */
     BUS_SERVER_CONTEXTS = 128,
-    BUS_LANE_QUEUE = 8192, /* messages, pub and sub side; NNG's limit */
-    BUS_MEDIA_QUEUE = 512, /* a stream's own socket: frames are large, and old ones worthless */
+    BUS_LANE_QUEUE = 8192,     /* messages, pub and sub side; NNG's limit */
+    BUS_LANE_BYTES = 64 << 20, /* memory of the messages in an in-process subscription's queue */
+    BUS_MEDIA_QUEUE = 512,     /* a stream's own socket: frames are large, and old ones worthless */
     BUS_DESCRIBE_EVERY_US = 1000000,
     BUS_DOWN_AFTER_US = 3000000,
     BUS_RESOLVE_EVERY_US = 2000000,
@@ -39,6 +43,7 @@ struct wr_bus {
     char service[64];
     char **plugins;
     size_t num_plugins;
+    uint32_t max_entry_bytes;
     int64_t started_ms, started_us;
 
     pthread_mutex_t lock; /* guards everything below */
@@ -190,6 +195,7 @@ struct bus_op {
     struct wr_bus_service *service;
     struct bus_peer *peer; /* who has it; a reference */
     char *route_key;
+    char *address; /* the one instance that it is for, or NULL */
     char method[96];
     char trace_id[32];
     struct wr_msg *body;
@@ -255,6 +261,7 @@ struct wr_bus_service {
     struct bus_peer *peers;
     struct bus_op *pending, **pending_tail;
     size_t num_pending;
+    size_t pending_bytes;    /* memory of their messages */
     struct wr_bus_sub *subs; /* following this service's lanes */
     int64_t resolve_at_us;
     struct bus_lookup *lookup; /* under way, or NULL */

@@ -24,6 +24,7 @@ static void op_free(struct bus_op *op)
     }
     wr_msg_unref(op->body);
     free(op->route_key);
+    free(op->address);
     free(op);
 }
 
@@ -85,19 +86,23 @@ void bus__ops_fail(struct bus_op *all, wr_err code, const char *text)
     }
 }
 
+uint64_t wr_bus_route_score(struct wr_slice route_key, const char *address)
+{
+    return wr_hash(wr_slice_str(address), wr_hash(route_key, 0));
+}
+
 /* Service lock held. A reference to the instance that a call goes to, NULL when none is up. */
-static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key)
+static struct bus_peer *choose(struct wr_bus_service *s, const char *route_key, const char *address)
 {
     struct bus_peer *best = NULL;
     uint64_t best_score = 0;
     for (struct bus_peer *p = s->peers; p; p = p->next) {
-        if (!p->up)
+        if (!p->up || (address && strcmp(address, p->url) != 0))
             continue;
         /* Rendezvous hashing: every caller that sees the same live addresses names the same one. */
-        uint64_t score = route_key
-                             ? wr_hash(wr_slice_str(p->url), wr_hash(wr_slice_str(route_key), 0))
-                             : UINT64_MAX - (uint64_t)atomic_load_explicit(&p->in_flight,
-                                                                           memory_order_relaxed);
+        uint64_t score = route_key ? wr_bus_route_score(wr_slice_str(route_key), p->url)
+                                   : UINT64_MAX - (uint64_t)atomic_load_explicit(
+                                                      &p->in_flight, memory_order_relaxed);
         if (!best || score > best_score) {
             best = p;
             best_score = score;
@@ -113,12 +118,14 @@ static wr_err wait_for_instance(struct wr_bus_service *s, struct bus_op *op)
 {
     if (s->closing)
         return WR_ERR_CLOSED;
-    if (s->num_pending >= BUS_PENDING_MAX)
+    if (s->num_pending >= BUS_PENDING_MAX ||
+        s->pending_bytes + wr_msg_memory(op->body) > BUS_PENDING_BYTES)
         return WR_ERR_BUSY;
     op->next = NULL;
     *s->pending_tail = op;
     s->pending_tail = &op->next;
     s->num_pending++;
+    s->pending_bytes += sizeof *op + wr_msg_memory(op->body);
     return WR_OK;
 }
 
@@ -139,7 +146,7 @@ static void dispatch(struct wr_bus_service *s, struct bus_op *op)
 {
     wr_err e = WR_OK;
     pthread_mutex_lock(&s->lock);
-    struct bus_peer *p = s->closing ? NULL : choose(s, op->route_key);
+    struct bus_peer *p = s->closing ? NULL : choose(s, op->route_key, op->address);
     /* The lock is kept in between: who comes up sends what waits, and must find it there. */
     if (!p)
         e = wait_for_instance(s, op);
@@ -157,8 +164,10 @@ static void dispatch(struct wr_bus_service *s, struct bus_op *op)
                            "no instance of the service is up, and too many calls wait for one");
 }
 
-void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method,
-                 struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done, void *ctx)
+/* By route_key, or at address, or to the least busy when both are NULL. */
+static void call(struct wr_bus_service *s, const char *route_key, const char *address,
+                 const char *method, struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done,
+                 void *ctx)
 {
     struct bus_op *op = calloc(1, sizeof *op);
     if (!op)
@@ -166,6 +175,9 @@ void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *me
     wr_count(&calls_made, 1);
     op->service = s;
     op->route_key = route_key ? strdup(route_key) : NULL;
+    op->address = address ? strdup(address) : NULL;
+    if ((route_key && !op->route_key) || (address && !op->address))
+        abort();
     snprintf(op->method, sizeof op->method, "%s", method);
     snprintf(op->trace_id, sizeof op->trace_id, "%.8s-%x",
              s->bus->instance + strlen(s->bus->service) + 1, atomic_fetch_add(&s->bus->trace, 1));
@@ -181,6 +193,18 @@ void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *me
         dispatch(s, op);
 }
 
+void wr_bus_call(struct wr_bus_service *s, const char *route_key, const char *method,
+                 struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done, void *ctx)
+{
+    call(s, route_key, NULL, method, body, deadline_ms, done, ctx);
+}
+
+void wr_bus_call_at(struct wr_bus_service *s, const char *address, const char *method,
+                    struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done, void *ctx)
+{
+    call(s, NULL, address, method, body, deadline_ms, done, ctx);
+}
+
 void bus__service_flush(struct wr_bus_service *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -188,6 +212,7 @@ void bus__service_flush(struct wr_bus_service *s)
     s->pending = NULL;
     s->pending_tail = &s->pending;
     s->num_pending = 0;
+    s->pending_bytes = 0;
     pthread_mutex_unlock(&s->lock);
     while (all) {
         struct bus_op *op = all;
@@ -204,6 +229,8 @@ static void expire_pending(struct wr_bus_service *s, int64_t now_us)
     pthread_mutex_lock(&s->lock);
     struct bus_op *late = bus__ops_take_late(&s->pending, &s->pending_tail, &s->num_pending,
                                              now_us);
+    for (const struct bus_op *op = late; op; op = op->next)
+        s->pending_bytes -= sizeof *op + wr_msg_memory(op->body);
     pthread_mutex_unlock(&s->lock);
     bus__ops_fail(late, WR_ERR_UNAVAILABLE, text);
 }
@@ -347,6 +374,7 @@ void wr_bus_service_each(struct wr_bus_service *s,
     for (struct bus_peer *p = s->peers; p; p = p->next) {
         struct wr_instance i = {.service = s->name,
                                 .address = p->url,
+                                .id = p->instance,
                                 .info = p->info,
                                 .state = p->up ? WR_INSTANCE_UP : WR_INSTANCE_DOWN};
         fn(ctx, &i);
@@ -410,13 +438,13 @@ static void wake(void *ctx, const struct wr_answer *a)
     pthread_mutex_unlock(&w->lock);
 }
 
-wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const char *method,
-                        struct wr_msg *body, uint32_t deadline_ms, struct wr_msg **answer,
-                        struct wr_slice *body_out, struct wr_errmsg *err)
+static wr_err call_wait(struct wr_bus_service *s, const char *route_key, const char *address,
+                        const char *method, struct wr_msg *body, uint32_t deadline_ms,
+                        struct wr_msg **answer, struct wr_slice *body_out, struct wr_errmsg *err)
 {
     struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     wr_cond_init(&w.done);
-    wr_bus_call(s, route_key, method, body, deadline_ms, wake, &w);
+    call(s, route_key, address, method, body, deadline_ms, wake, &w);
     pthread_mutex_lock(&w.lock);
     while (!w.ended)
         pthread_cond_wait(&w.done, &w.lock);
@@ -435,6 +463,20 @@ wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const c
     else
         wr_msg_unref(w.msg);
     return WR_OK;
+}
+
+wr_err wr_bus_call_wait(struct wr_bus_service *s, const char *route_key, const char *method,
+                        struct wr_msg *body, uint32_t deadline_ms, struct wr_msg **answer,
+                        struct wr_slice *body_out, struct wr_errmsg *err)
+{
+    return call_wait(s, route_key, NULL, method, body, deadline_ms, answer, body_out, err);
+}
+
+wr_err wr_bus_call_wait_at(struct wr_bus_service *s, const char *address, const char *method,
+                           struct wr_msg *body, uint32_t deadline_ms, struct wr_msg **answer,
+                           struct wr_slice *body_out, struct wr_errmsg *err)
+{
+    return call_wait(s, NULL, address, method, body, deadline_ms, answer, body_out, err);
 }
 
 void wr_bus_service_close(struct wr_bus_service **sp)

@@ -173,6 +173,74 @@ static void test_call_waits_for_a_service_that_starts_later(void **state)
     starts_later(url);
 }
 
+struct who {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool has_ended;
+    wr_err code;
+    char instance[96];
+};
+
+static void note_who(void *ctx, const struct wr_answer *a)
+{
+    struct who *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->code = a->code;
+    snprintf(w->instance, sizeof w->instance, "%s", a->instance);
+    w->has_ended = true;
+    pthread_cond_signal(&w->ended);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Who answers a call at that address, or (NULL) with that route key; "" when nobody did. */
+static const char *who_answers(struct caller *c, const char *address, const char *key,
+                               uint32_t deadline_ms)
+{
+    static struct who w;
+    w = (struct who){.lock = PTHREAD_MUTEX_INITIALIZER};
+    wr_cond_init(&w.ended);
+    struct wr_msg *m = wr_msg_copy(wr_slice_str("?"));
+    if (address)
+        wr_bus_call_at(c->service, address, "t/echo", m, deadline_ms, note_who, &w);
+    else
+        wr_bus_call(c->service, key, "t/echo", m, deadline_ms, note_who, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.has_ended)
+        pthread_cond_wait(&w.ended, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.instance;
+}
+
+static void test_a_call_at_an_address_goes_there_and_a_route_key_to_the_largest_score(void **state)
+{
+    (void)state;
+    const char *a_url = "inproc://t-at-a", *b_url = "inproc://t-at-b";
+    struct service a, b;
+    struct caller c;
+    unsigned to_a = 0;
+    service_start(&a, a_url);
+    service_start(&b, b_url);
+    caller_start(&c, "inproc://t-at-a,inproc://t-at-b");
+    assert_string_equal(who_answers(&c, a_url, NULL, 5000), wr_bus_instance(a.bus));
+    assert_string_equal(who_answers(&c, b_url, NULL, 5000),
+                        wr_bus_instance(b.bus)); /* both are up */
+    for (unsigned i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "room-%u", i);
+        bool is_a = wr_bus_route_score(wr_slice_str(key), a_url) >=
+                    wr_bus_route_score(wr_slice_str(key), b_url);
+        to_a += is_a;
+        assert_string_equal(who_answers(&c, NULL, key, 5000),
+                            wr_bus_instance(is_a ? a.bus : b.bus));
+    }
+    assert_in_range(to_a, 20, 80);
+    wr_bus_close(&b.bus);
+    assert_string_equal(who_answers(&c, b_url, NULL, 200), ""); /* not the other one */
+    assert_string_equal(who_answers(&c, a_url, NULL, 5000), wr_bus_instance(a.bus));
+    wr_bus_close(&c.bus);
+    wr_bus_close(&a.bus);
+}
+
 static bool is_any_pending(struct wr_bus_service *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -458,6 +526,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_call_that_takes_long_is_made_once),
         cmocka_unit_test(test_nobody_there_is_unavailable_at_the_deadline),
         cmocka_unit_test(test_call_waits_for_a_service_that_starts_later),
+        cmocka_unit_test(test_a_call_at_an_address_goes_there_and_a_route_key_to_the_largest_score),
         cmocka_unit_test(test_call_to_a_server_that_closed_a_moment_ago_waits_for_it_to_come_back),
         cmocka_unit_test(test_address_in_use_names_the_address),
         cmocka_unit_test(test_many_threads_each_get_their_own_answer),

@@ -37,7 +37,8 @@ bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size
     if (strncmp(url, "tcp://", 6) != 0)
         return false;
     const char *h = url + 6, *colon = strrchr(h, ':');
-    if (!colon || colon == h || strlen(colon + 1) == 0 || strlen(colon + 1) >= port_n)
+    size_t digits = colon ? strlen(colon + 1) : 0;
+    if (!colon || colon == h || digits == 0 || digits >= port_n)
         return false;
     for (const char *c = colon + 1; *c; c++)
         if (*c < '0' || *c > '9')
@@ -51,7 +52,7 @@ bool bus__split_tcp(const char *url, char *host, size_t host_n, char *port, size
         return false;
     memcpy(host, h, n);
     host[n] = '\0';
-    strcpy(port, colon + 1);
+    memcpy(port, colon + 1, digits + 1);
     return true;
 }
 

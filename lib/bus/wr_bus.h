@@ -25,6 +25,7 @@ struct wr_bus_opts {
     const char
         *service; /* "hub", "gateway", ...: what Node/Describe says; NULL for a mere client */
     const char *const *plugins; /* NULL-ended names for Node/Describe; may be NULL */
+    uint32_t max_entry_bytes;   /* of a hub, for Node/Describe; else 0 */
 };
 
 /* Opens a node of the bus with an instance id of its own. Errors: BUSY (no threads). */
@@ -111,10 +112,24 @@ WR_API WR_MUST_USE wr_err wr_bus_call_wait(struct wr_bus_service *s, const char 
                                            uint32_t deadline_ms, struct wr_msg **answer,
                                            struct wr_slice *body_out, struct wr_errmsg *err);
 
+/* The same to one instance, by its address (wr_instance.address). While nobody is up there the call waits for it until its
+ * deadline. For callers that keep something for each instance (an order, a lease) and choose by wr_bus_route_score. */
+WR_API void wr_bus_call_at(struct wr_bus_service *s, const char *address, const char *method,
+                           struct wr_msg *body, uint32_t deadline_ms, wr_bus_done_fn done,
+                           void *ctx);
+WR_API WR_MUST_USE wr_err wr_bus_call_wait_at(struct wr_bus_service *s, const char *address,
+                                              const char *method, struct wr_msg *body,
+                                              uint32_t deadline_ms, struct wr_msg **answer,
+                                              struct wr_slice *body_out, struct wr_errmsg *err);
+/* Rendezvous hashing: a route key's calls go to that live address whose score is the largest (the first of equals, in the
+ * order of wr_bus_service_each). */
+WR_API uint64_t wr_bus_route_score(struct wr_slice route_key, const char *address);
+
 enum wr_instance_state { WR_INSTANCE_DOWN, WR_INSTANCE_UP };
 struct wr_instance {
     const char *service;
     const char *address; /* URL that was dialled */
+    const char *id;      /* instance id that it told last, "" when none yet */
     enum wr_instance_state state;
     struct wr_msg *info; /* newest encoded NodeInfo, NULL when none came yet; borrowed */
 };

@@ -26,8 +26,6 @@ const struct config_key config__keys[] = {
      NULL},
     {"gateway.connections_per_address", CONFIG_COUNT, AT(gateway.connections_per_address), 0,
      10000000, "0", NULL},
-    {"gateway.max_message_bytes", CONFIG_BYTES, AT(gateway.max_message_bytes), 128, 1 * MIB,
-     "64KiB", NULL},
     {"gateway.chat_queue_bytes", CONFIG_BYTES, AT(gateway.chat_queue_bytes), 65536, 1024 * MIB,
      "1MiB", NULL},
     {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB,
@@ -45,10 +43,13 @@ const struct config_key config__keys[] = {
     {"gateway.auth", CONFIG_TEXT, AT(gateway.auth), 1, 4000, "open", NULL},
 
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
+    {"hub.max_message_bytes", CONFIG_BYTES, AT(hub.max_message_bytes), 128, 1 * MIB, "64KiB", NULL},
     {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},
 
     {"ingest.stream_port", CONFIG_COUNT, AT(ingest.stream_port), 1, 65535, "7210", NULL},
     {"ingest.no_packet_ms", CONFIG_MS, AT(ingest.no_packet_ms), 500, 600000, "8s", NULL},
+    {"ingest.keep_ms", CONFIG_MS, AT(ingest.keep_ms), 0, 600000, "20s", NULL},
+    {"ingest.keep_bytes", CONFIG_BYTES, AT(ingest.keep_bytes), 0, 1024 * MIB, "8MiB", NULL},
 
     {"filestore.blob", CONFIG_TEXT, AT(filestore.blob), 1, 200, "disk", NULL},
     {"filestore.min_free_bytes", CONFIG_BYTES64, AT(filestore.min_free_bytes), 0, NO_MAX, "64MiB",

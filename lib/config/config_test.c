@@ -119,8 +119,8 @@ static void test_stream_without_room_gets_one(void **s)
 static void test_sizes_times_and_lists_are_read_with_units(void **s)
 {
     (void)s;
-    struct wr_config *c = parsed("gateway:\n"
-                                 "  max_message_bytes: 32KiB\n"
+    struct wr_config *c = parsed("hub: { max_message_bytes: 32KiB }\n"
+                                 "gateway:\n"
                                  "  chat_queue_bytes: 2_000_000\n"
                                  "  media_queue_ms: 500\n"
                                  "  max_upload_bytes: 20GB\n"
@@ -130,7 +130,7 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
                                  "  listen: ':9000'\n"
                                  "ingest: { no_packet_ms: 3s }\n"
                                  "filestore: { expire_hours: 2d }\n");
-    assert_int_equal(c->gateway.max_message_bytes, 32768);
+    assert_int_equal(c->hub.max_message_bytes, 32768);
     assert_int_equal(c->gateway.chat_queue_bytes, 2000000);
     assert_int_equal(c->gateway.media_queue_ms, 500);
     assert_true(c->gateway.max_upload_bytes == UINT64_C(20000000000));
@@ -178,11 +178,11 @@ static void test_wrong_types_are_refused(void **s)
     refused("- a\n", "w.yml:1: needs a mapping (key: value lines), here is a list");
     refused("gateway:\n  http_threads: many\n",
             "w.yml:2: gateway.http_threads: \"many\" is not a number; write it like 100");
-    refused("gateway: { max_message_bytes: 64Kib }\n",
-            "w.yml:1: gateway.max_message_bytes: \"64Kib\" is not a size; write it like 64KiB, "
+    refused("hub: { max_message_bytes: 64Kib }\n",
+            "w.yml:1: hub.max_message_bytes: \"64Kib\" is not a size; write it like 64KiB, "
             "4MiB or 2GiB");
-    refused("gateway: { max_message_bytes: -1 }\n",
-            "w.yml:1: gateway.max_message_bytes: \"-1\" is not a size; write it like 64KiB, 4MiB "
+    refused("hub: { max_message_bytes: -1 }\n",
+            "w.yml:1: hub.max_message_bytes: \"-1\" is not a size; write it like 64KiB, 4MiB "
             "or 2GiB");
     refused("gateway: { http_threads: 99999999999999999999 }\n",
             "w.yml:1: gateway.http_threads: \"99999999999999999999\" is not a number; write it "

@@ -39,7 +39,6 @@ struct wr_config {
         uint32_t max_connections;         /* default 100,000 */
         uint32_t connections_per_address; /* of one client address (IPv6: one /64) at a time; 0 =
                                              a quarter of max_connections */
-        uint32_t max_message_bytes;       /* default 65,536 */
         uint32_t chat_queue_bytes;        /* default 1 MiB */
         uint32_t media_queue_bytes;       /* default 4 MiB */
         uint32_t media_queue_ms;          /* default 3,000 */
@@ -55,12 +54,15 @@ struct wr_config {
         char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
     struct {
-        char *store;   /* plugin name; default "sqlite" */
+        char *store;                /* plugin name, or name=arguments; default "sqlite" */
+        uint32_t max_message_bytes; /* of an entry's data; gateways learn it; default 65,536 */
         char *filters; /* "name" or "name=args", comma-separated, in order; default "" */
     } hub;
     struct {
         uint32_t stream_port;  /* first port of streams' own sockets on TCP; default 7210 */
         uint32_t no_packet_ms; /* watchdog; default 8,000 */
+        uint32_t keep_ms;      /* groups of pictures kept of each stream; default 20,000 */
+        uint32_t keep_bytes;   /* likewise; default 8 MiB */
     } ingest;
     struct {
         char *blob;              /* plugin name; default "disk" */

@@ -25,7 +25,9 @@ static const struct wr_media_frame sample = {.epoch = 1764000000123,
                                              .pts = -3,
                                              .duration = 3600,
                                              .arrival_us = 1764000000123456,
-                                             .camera_us = 7};
+                                             .camera_us = 7,
+                                             .time_us = 1764000000123999,
+                                             .gop = 1764000000777};
 
 static void test_written_event_is_what_generated_code_reads(void **state)
 {
@@ -45,6 +47,7 @@ static void test_written_event_is_what_generated_code_reads(void **state)
     assert_true(e->media->epoch == sample.epoch && e->media->seq == 300 && e->media->key);
     assert_true(e->media->dts == 5 && e->media->pts == -3 && e->media->duration == 3600);
     assert_true(e->media->arrival_us == sample.arrival_us && e->media->camera_us == 7);
+    assert_true(e->media->time_us == sample.time_us && e->media->gop == sample.gop);
     assert_int_equal(e->media->data.len, 11);
     assert_memory_equal(e->media->data.data, "frame bytes", 11);
     watchroom__v1__event__free_unpacked(e, NULL);
@@ -66,6 +69,7 @@ static void test_read_gives_back_what_was_written_without_copying(void **state)
     assert_int_equal(wr_media_event_read(wr_msg_slice(m), &back), WR_OK);
     assert_true(wr_slice_is(back.stream, "hall") && wr_slice_is(back.data, "xyz"));
     assert_true(back.pts == -3 && back.key && back.track == 1);
+    assert_true(back.time_us == sample.time_us && back.gop == sample.gop);
     assert_true(back.data.p >= m->data && back.data.p < m->data + m->len);
     wr_msg_unref(m);
 }
@@ -98,6 +102,49 @@ static void test_too_little_headroom_is_an_error(void **state)
     wr_msg_unref(m);
 }
 
+static void test_codecs_are_those_of_the_proto(void **state)
+{
+    (void)state;
+    const ProtobufCEnumDescriptor *d = &watchroom__v1__codec__descriptor;
+#define X(symbol, number, kind, rfc6381, name)                                                 \
+    assert_int_equal(protobuf_c_enum_descriptor_get_value_by_name(d, "CODEC_" #symbol)->value, \
+                     number);
+    WR_CODECS(X)
+#undef X
+#define X(symbol, number, kind, rfc6381, name) +1
+    assert_int_equal(d->n_values, 1 WR_CODECS(X));
+#undef X
+    assert_string_equal(wr_codec_name(WR_CODEC_H265), "H.265");
+    assert_int_equal(wr_codec_kind(WR_CODEC_G711U), WR_MEDIA_AUDIO);
+    assert_null(wr_codec_info(WR_CODEC_NONE));
+    assert_int_equal(wr_codec_kind((enum wr_codec)99), WR_MEDIA_NONE);
+}
+
+static void test_ticks_and_microseconds_round_down_and_do_not_overflow(void **state)
+{
+    (void)state;
+    assert_true(wr_media_us(3, 90000) == 33 && wr_media_us(-3, 90000) == -34);
+    const int64_t now = 1796102400123457;
+    const uint32_t scales[] = {8000, 11025, 44100, 48000, 90000, 10000000};
+    for (size_t i = 0; i < WR_ARRAY_LEN(scales); i++) {
+        int64_t ticks = wr_media_ticks(now, scales[i]);
+        int64_t off = now - wr_media_us(ticks, scales[i]);
+        assert_true(off >= 0 && off <= 1 + 1000000 / scales[i]);
+        assert_true(wr_media_ticks(wr_media_us(ticks, scales[i]), scales[i]) >= ticks - 1);
+    }
+}
+
+static void test_the_first_picture_leads(void **state)
+{
+    (void)state;
+    struct wr_track t[3] = {{.id = 1, .kind = WR_MEDIA_AUDIO},
+                            {.id = 2, .kind = WR_MEDIA_VIDEO},
+                            {.id = 3, .kind = WR_MEDIA_VIDEO}};
+    assert_ptr_equal(wr_media_lead(t, 3), &t[1]);
+    assert_ptr_equal(wr_media_lead(t, 1), &t[0]);
+    assert_null(wr_media_lead(t, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +152,9 @@ int main(void)
         cmocka_unit_test(test_read_gives_back_what_was_written_without_copying),
         cmocka_unit_test(test_broken_bytes_are_refused),
         cmocka_unit_test(test_too_little_headroom_is_an_error),
+        cmocka_unit_test(test_codecs_are_those_of_the_proto),
+        cmocka_unit_test(test_ticks_and_microseconds_round_down_and_do_not_overflow),
+        cmocka_unit_test(test_the_first_picture_leads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,10 +20,12 @@ enum {
     MF_DURATION,
     MF_ARRIVAL_US,
     MF_CAMERA_US,
+    MF_TIME_US,
+    MF_GOP,
     MF_DATA = 15
 };
 /* Tags and varints of the fixed fields of both messages, none longer than 1 + 10 bytes. */
-#define FIXED_BYTES (15 * 11)
+#define FIXED_BYTES (17 * 11)
 
 static bool take_bytes(const struct wr_pb_field *f, struct wr_slice *out)
 {
@@ -43,7 +45,7 @@ static bool take_field(const struct wr_pb_field *f, struct wr_media_frame *out)
     default:
         break;
     }
-    if (f->number > MF_CAMERA_US)
+    if (f->number > MF_GOP)
         return true; /* a newer writer's field */
     if (f->wire != 0)
         return false;
@@ -74,6 +76,12 @@ static bool take_field(const struct wr_pb_field *f, struct wr_media_frame *out)
         break;
     case MF_CAMERA_US:
         out->camera_us = (int64_t)f->value;
+        break;
+    case MF_TIME_US:
+        out->time_us = (int64_t)f->value;
+        break;
+    case MF_GOP:
+        out->gop = f->value;
         break;
     default:
         break;
@@ -127,6 +135,8 @@ wr_err wr_media_event_write(struct wr_msg *payload, const struct wr_media_frame 
     p = wr_pb_uint(p, MF_DURATION, f->duration);
     p = wr_pb_uint(p, MF_ARRIVAL_US, (uint64_t)f->arrival_us);
     p = wr_pb_uint(p, MF_CAMERA_US, (uint64_t)f->camera_us);
+    p = wr_pb_uint(p, MF_TIME_US, (uint64_t)f->time_us);
+    p = wr_pb_uint(p, MF_GOP, f->gop);
     p = wr_pb_bytes_head(p, MF_DATA, payload->len);
     size_t frame_n = (size_t)(p - frame_head);
 
@@ -143,4 +153,12 @@ wr_err wr_media_event_write(struct wr_msg *payload, const struct wr_media_frame 
     if (media)
         *media = wr_slice_of(to + event_n, payload->len - event_n);
     return WR_OK;
+}
+
+const struct wr_track *wr_media_lead(const struct wr_track *tracks, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (tracks[i].kind == WR_MEDIA_VIDEO)
+            return &tracks[i];
+    return n > 0 ? &tracks[0] : NULL;
 }

@@ -208,6 +208,7 @@ static void test_table_shorter_than_its_required_slots_is_refused(void **state)
     X(FILTER, filter, apply)                   \
     X(MUXER, muxer, extension)                 \
     X(MUXER, muxer, content_type)              \
+    X(MUXER, muxer, codecs)                    \
     X(MUXER, muxer, open)                      \
     X(MUXER, muxer, close)                     \
     X(MUXER, muxer, mime)                      \

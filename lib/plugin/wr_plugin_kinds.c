@@ -37,11 +37,15 @@ static const struct wr_plugin_slot store[] = {SLOT(wr_store_plugin, open),
                                               SLOT(wr_store_plugin, rooms),
                                               END};
 static const struct wr_plugin_slot filter[] = {SLOT(wr_filter_plugin, apply), END};
-static const struct wr_plugin_slot muxer[] = {
-    SLOT(wr_muxer_plugin, extension), SLOT(wr_muxer_plugin, content_type),
-    SLOT(wr_muxer_plugin, open),      SLOT(wr_muxer_plugin, close),
-    SLOT(wr_muxer_plugin, mime),      SLOT(wr_muxer_plugin, init),
-    SLOT(wr_muxer_plugin, frame),     END};
+static const struct wr_plugin_slot muxer[] = {SLOT(wr_muxer_plugin, extension),
+                                              SLOT(wr_muxer_plugin, content_type),
+                                              SLOT(wr_muxer_plugin, codecs),
+                                              SLOT(wr_muxer_plugin, open),
+                                              SLOT(wr_muxer_plugin, close),
+                                              SLOT(wr_muxer_plugin, mime),
+                                              SLOT(wr_muxer_plugin, init),
+                                              SLOT(wr_muxer_plugin, frame),
+                                              END};
 static const struct wr_plugin_slot blob[] = {SLOT(wr_blob_plugin, open),
                                              SLOT(wr_blob_plugin, close),
                                              SLOT(wr_blob_plugin, put),

@@ -39,7 +39,7 @@ enum wr_protocol_transport {
 
 /* Where the first message ends in what has arrived and was not taken: its bytes with their framing (more than 0), 0 when
  * more is needed, or one of these. `message` gets them as they are. Called again with the same bytes and more behind them;
- * pure. More than gateway.max_message_bytes without an end close the connection. */
+ * pure. More than hub.max_message_bytes without an end close the connection. */
 #define WR_PROTOCOL_SPLIT_BAD ((ptrdiff_t)-1)      /* this becomes no message: closed (1002) */
 #define WR_PROTOCOL_SPLIT_TOO_LONG ((ptrdiff_t)-2) /* the message will be too long: closed (1009) */
 typedef ptrdiff_t (*wr_protocol_split_fn)(struct wr_slice bytes);

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plugin kind `store`: the log of rooms. The hub calls it from one writer thread (append) and from reader threads
- * (the others) at the same time: a store locks what it must. */
+ * Plugin kind `store`: the log of rooms. The hub calls it from one writer thread (append, amend, trim) and from reader
+ * threads (the others) at the same time: a store locks what it must, but no read may wait for a sync of the writer.
+ *
+ * A room is there with its first entry and not before: whoever asks for names makes nothing. A room without entries is
+ * empty, and has an epoch all the same, the one that its first entry will have: it follows from the name and from a secret
+ * that the log was given when it was made (services/hub/plugins/store_epoch.h). Another log has another secret. */
 #ifndef WR_PLUGIN_WR_STORE_H
 #define WR_PLUGIN_WR_STORE_H
 
 #include "wr_err.h"
 #include "wr_plugin.h"
+
+#include <string.h>
 
 /* How much of a room's log stays: an entry may go when it is not among the newest `count`, or older than `age_ms`. */
 struct wr_store_keep {
@@ -16,7 +22,8 @@ struct wr_store_keep {
 };
 
 struct wr_store_opts {
-    const char *path;                  /* a folder of the hub's own; exists */
+    const char *path; /* a folder of the hub's own; exists */
+    const char *args; /* the plugin's text from the configuration (hub.store: name=args), or "" */
     struct wr_store_keep keep;         /* for every room that has none of its own */
     const struct wr_store_keep *rooms; /* rooms with their own; borrowed until close */
     size_t num_rooms;
@@ -64,6 +71,14 @@ struct wr_store_range {
     bool reverse;
 };
 
+/* One entry to amend; all borrowed. */
+struct wr_store_amend {
+    struct wr_slice room;
+    const char *epoch; /* of the log that the offset was seen in */
+    uint64_t offset;
+    struct wr_slice type, data; /* as in wr_store_item; nothing to say is the JSON null */
+};
+
 struct wr_store_plugin {
     struct wr_plugin base;
     /* Opens or makes the log; takes the folder's lock. Errors with text: CONFLICT (another instance has it; say what to
@@ -74,10 +89,10 @@ struct wr_store_plugin {
      * offsets in the order of the items. A known key gives the earlier entry's offset. On an error (NO_SPACE, ...) nothing
      * of the batch is kept. Required. */
     wr_err (*append)(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
-    /* Calls fn for the entries of a range, in order. NOT_FOUND for an unknown room. Required. */
+    /* Calls fn for the entries of a range, in order; of a room without entries there are none. Required. */
     wr_err (*history)(void *state, struct wr_slice room, const struct wr_store_range *range,
                       wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err);
-    /* The newest position; makes the room (with an epoch) when it is unknown. Required. */
+    /* The newest position. Nothing is stored, and nothing kept in memory, for a room that has no entries. Required. */
     wr_err (*top)(void *state, struct wr_slice room, struct wr_store_top *out,
                   struct wr_errmsg *err);
     /* All rooms that have (or had) an entry. Required. */
@@ -86,6 +101,32 @@ struct wr_store_plugin {
      * from answering. Called from the writer thread after batches and about once a second. *more is true when another
      * step has work at once. Positions and epochs survive it. Optional. */
     wr_err (*trim)(void *state, bool *more, struct wr_errmsg *err);
+    /* Looks at the arguments alone; nothing is open. Errors with text: INVALID. NULL when the store takes none: then any
+     * are refused for it. Optional. */
+    wr_err (*check)(const char *args, struct wr_errmsg *err);
+    /* Moderation: puts type and data in the place of what the entry had. Offset, time, kind, info and key stay: nobody sees a hole, and a publish that is made again is the same, amended entry. When it returns WR_OK
+     * the change is synced and every read from then on has it; what was there before is gone from memory at once and from
+     * the disk once `trim` has had its steps (a copy that somebody made meanwhile is his). Errors with text: NOT_FOUND (no
+     * such entry, or not any more), POSITION (the room's epoch is another one), NO_SPACE. Optional. */
+    wr_err (*amend)(void *state, const struct wr_store_amend *what, struct wr_errmsg *err);
 };
+
+/* Where in a configuration's "name=args" the arguments begin: behind the "=", or at the end when there are none. */
+static inline const char *wr_store_args(const char *text)
+{
+    const char *at = strchr(text, '=');
+    return at ? at + 1 : text + strlen(text);
+}
+/* `err` has a sentence without the key's name. */
+static inline wr_err wr_store_check(const struct wr_store_plugin *p, const char *args,
+                                    struct wr_errmsg *err)
+{
+    if (WR_PLUGIN_HAS(p, check))
+        return p->check(args, err);
+    if (!args[0])
+        return WR_OK;
+    wr_errmsg_set(err, "%s takes no arguments, but was given \"%.100s\"", p->base.name, args);
+    return WR_ERR_INVALID;
+}
 
 #endif

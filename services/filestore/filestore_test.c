@@ -17,6 +17,7 @@
 #include "fs_announce.h"
 #include "fs_calls.h"
 #include "fs_pass.h"
+#include "watchroom/v1/files.numbers.h"
 #include "wr_clock.h"
 #include "wr_fd.h"
 #include "wr_id.h"
@@ -903,11 +904,11 @@ static void test_write_request_is_parsed_without_a_copy(void **s)
 {
     (void)s;
     uint8_t buf[64], *p = buf;
-    p = wr_pb_bytes(p, 1, wr_slice_str("abc"));
-    p = wr_pb_uint(p, 2, 7);
-    p = wr_pb_uint(p, 3, 300);
-    p = wr_pb_uint(p, 4, 1);
-    p = wr_pb_bytes(p, 15, wr_slice_str("data"));
+    p = wr_pb_bytes(p, WR_PB_WRITE_REQUEST_ID, wr_slice_str("abc"));
+    p = wr_pb_uint(p, WR_PB_WRITE_REQUEST_FENCE, 7);
+    p = wr_pb_uint(p, WR_PB_WRITE_REQUEST_OFFSET, 300);
+    p = wr_pb_uint(p, WR_PB_WRITE_REQUEST_SYNC, 1);
+    p = wr_pb_bytes(p, WR_PB_WRITE_REQUEST_DATA, wr_slice_str("data"));
     struct fs_write_fields w;
     assert_true(fs_calls_parse_write(wr_slice_of(buf, (size_t)(p - buf)), &w));
     assert_true(wr_slice_is(w.id, "abc") && wr_slice_is(w.data, "data"));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "watchroom/v1/files.numbers.h"
 #include "wr_fd.h"
 #include "wr_pb.h"
 
@@ -67,7 +68,7 @@ static void answer_read(struct call_op *c)
     struct wr_msg *m = c->op.bytes;
     if (m->len) {
         uint8_t head[16];
-        size_t n = (size_t)(wr_pb_bytes_head(head, 15, m->len) - head);
+        size_t n = (size_t)(wr_pb_bytes_head(head, WR_PB_READ_RESPONSE_DATA, m->len) - head);
         memcpy(wr_msg_push(m, n), head, n);
     }
     wr_call_answer(c->call, m);
@@ -138,15 +139,15 @@ bool fs_calls_parse_write(struct wr_slice body, struct fs_write_fields *out)
     *out = (struct fs_write_fields){0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_WRITE_REQUEST_ID && f.wire == 2)
             out->id = f.bytes;
-        else if (f.number == 2 && f.wire == 0)
+        else if (f.number == WR_PB_WRITE_REQUEST_FENCE && f.wire == 0)
             out->fence = f.value;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_WRITE_REQUEST_OFFSET && f.wire == 0)
             out->offset = f.value;
-        else if (f.number == 4 && f.wire == 0)
+        else if (f.number == WR_PB_WRITE_REQUEST_SYNC && f.wire == 0)
             out->sync = f.value != 0;
-        else if (f.number == 15 && f.wire == 2)
+        else if (f.number == WR_PB_WRITE_REQUEST_DATA && f.wire == 2)
             out->data = f.bytes;
     }
     return !r.bad;

@@ -17,7 +17,18 @@
 
 HUB_QUEUE_METRICS(publish_metrics, "publish");
 HUB_QUEUE_METRICS(members_metrics, "members");
-HUB_QUEUE_METRICS(reads_metrics, "reads");
+#define X(id, name, threads) HUB_QUEUE_METRICS(id##_metrics, name);
+HUB_READS(X)
+#undef X
+
+static const struct {
+    struct hub_queue_metrics *metrics;
+    unsigned threads;
+} reads[] = {
+#define X(id, name, threads) {&id##_metrics, threads},
+    HUB_READS(X)
+#undef X
+};
 
 /* ---- the store -------------------------------------------------------------------------------------------------- */
 
@@ -68,9 +79,17 @@ static wr_err make_folder(const char *data, char *path, size_t n, struct wr_errm
 static wr_err find_store(struct hub *h, const struct wr_plugins *plugins, struct wr_errmsg *err)
 {
     char there[128] = "none";
-    h->store = wr_plugins_find(plugins, WR_KIND_STORE, h->config->hub.store);
-    if (h->store)
-        return WR_OK;
+    const char *text = h->config->hub.store;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)WR_MIN(strcspn(text, "="), sizeof name - 1), text);
+    h->store = wr_plugins_find(plugins, WR_KIND_STORE, name);
+    if (h->store) {
+        struct wr_errmsg why = {{0}};
+        wr_err e = wr_store_check(h->store, wr_store_args(text), &why);
+        if (e != WR_OK)
+            wr_errmsg_set(err, "hub.store: %.220s", why.text);
+        return e;
+    }
     const char **names = wr_plugins_names(plugins, 1u << WR_KIND_STORE);
     size_t at = 0;
     for (size_t i = 0; names && names[i] && at < sizeof there; i++)
@@ -78,7 +97,7 @@ static wr_err find_store(struct hub *h, const struct wr_plugins *plugins, struct
     free(names);
     wr_errmsg_set(err,
                   "hub.store: no store plugin `%s` (there is: %s): `watchroom plugins` lists all",
-                  h->config->hub.store, there);
+                  name, there);
     return WR_ERR_NOT_FOUND;
 }
 
@@ -103,6 +122,7 @@ static wr_err open_store(struct hub *h, const struct wr_plugins *plugins, struct
                                              .count = c->rooms[i].history_count,
                                              .age_ms = c->rooms[i].history_age_ms};
     const struct wr_store_opts opts = {.path = path,
+                                       .args = wr_store_args(c->hub.store),
                                        .keep = {.count = HUB_KEEP_COUNT, .age_ms = HUB_KEEP_AGE_MS},
                                        .rooms = h->keeps,
                                        .num_rooms = c->num_rooms};
@@ -124,9 +144,11 @@ static wr_err open_queues(struct hub *h, struct wr_errmsg *err)
     if (e == WR_OK)
         e = hub_queue__init(&h->members, HUB_MAX_QUEUED_MEMBERS, HUB_MAX_QUEUED_MEMBER_BYTES,
                             &members_metrics);
-    if (e == WR_OK)
-        e = hub_queue__init(&h->reads, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES,
-                            &reads_metrics);
+    for (size_t i = 0; e == WR_OK && i < HUB_READS_COUNT; i++) {
+        h->readers[i].hub = h;
+        e = hub_queue__init(&h->readers[i].queue, HUB_MAX_QUEUED_READS, HUB_MAX_QUEUED_READ_BYTES,
+                            reads[i].metrics);
+    }
     if (e != WR_OK)
         wr_errmsg_set(err, "hub: out of memory");
     return e;
@@ -137,7 +159,10 @@ static wr_err open_bus(struct hub *h, struct wr_errmsg *err)
     const char *used[34] = {h->store->base.name};
     for (size_t i = 0; i < h->filters.n; i++)
         used[1 + i] = h->filters.list[i].plugin->base.name;
-    wr_err e = wr_bus_open(&(struct wr_bus_opts){.service = "hub", .plugins = used}, &h->bus);
+    wr_err e = wr_bus_open(
+        &(struct wr_bus_opts){
+            .service = "hub", .plugins = used, .max_entry_bytes = h->config->hub.max_message_bytes},
+        &h->bus);
     if (e != WR_OK) {
         wr_errmsg_set(err, "hub: the bus does not start: %s", wr_err_text(e));
         return e;
@@ -153,10 +178,16 @@ static wr_err start_threads(struct hub *h, struct wr_errmsg *err)
                     wr_thread_start(&h->writer, "hub-writer", hub__writer, h->batch) == WR_OK;
     h->has_keeper = h->has_writer &&
                     wr_thread_start(&h->keeper, "hub-members", hub__keeper, h) == WR_OK;
-    while (h->has_keeper && h->num_readers < HUB_READERS &&
-           wr_thread_start(&h->readers[h->num_readers], "hub-reader", hub__reader, h) == WR_OK)
-        h->num_readers++;
-    if (h->num_readers == HUB_READERS)
+    bool ok = h->has_keeper;
+    for (size_t i = 0; ok && i < HUB_READS_COUNT; i++) {
+        struct hub_readers *r = &h->readers[i];
+        while (ok && r->num_threads < reads[i].threads) {
+            ok = wr_thread_start(&r->threads[r->num_threads], "hub-reader", hub__reader, r) ==
+                 WR_OK;
+            r->num_threads += ok;
+        }
+    }
+    if (ok)
         return WR_OK;
     wr_errmsg_set(err, "hub: no more threads: raise the limit of processes (ulimit -u)");
     return WR_ERR_BUSY;
@@ -166,7 +197,8 @@ static void close_queues(struct hub *h)
 {
     hub_queue__close(&h->publishes);
     hub_queue__close(&h->members);
-    hub_queue__close(&h->reads);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        hub_queue__close(&h->readers[i].queue);
 }
 
 /* ---- the service ------------------------------------------------------------------------------------------------ */
@@ -188,14 +220,16 @@ static void stop(void *state)
         return;
     wr_bus_server_close(&h->server);
     close_queues(h);
-    while (h->num_readers)
-        pthread_join(h->readers[--h->num_readers], NULL);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        while (h->readers[i].num_threads)
+            pthread_join(h->readers[i].threads[--h->readers[i].num_threads], NULL);
     if (h->has_keeper)
         pthread_join(h->keeper, NULL);
     if (h->has_writer)
         pthread_join(h->writer, NULL);
     hub__batch_free(h->batch);
-    hub_queue__fini(&h->reads);
+    for (size_t i = 0; i < HUB_READS_COUNT; i++)
+        hub_queue__fini(&h->readers[i].queue);
     hub_queue__fini(&h->members);
     hub_queue__fini(&h->publishes);
     hub_rooms__fini(&h->rooms);

@@ -11,10 +11,10 @@ static const struct {
 } routes[] = {
     {"watchroom.v1.Hub/Publish", offsetof(struct hub, publishes)},
     {"watchroom.v1.Hub/Members", offsetof(struct hub, members)},
-    {"watchroom.v1.Hub/History", offsetof(struct hub, reads)},
-    {"watchroom.v1.Hub/Tops", offsetof(struct hub, reads)},
-    {"watchroom.v1.Hub/Presence", offsetof(struct hub, reads)},
-    {"watchroom.v1.Hub/Rooms", offsetof(struct hub, reads)},
+    {"watchroom.v1.Hub/History", offsetof(struct hub, readers[HUB_HISTORY].queue)},
+    {"watchroom.v1.Hub/Tops", offsetof(struct hub, readers[HUB_POSITIONS].queue)},
+    {"watchroom.v1.Hub/Presence", offsetof(struct hub, readers[HUB_LISTS].queue)},
+    {"watchroom.v1.Hub/Rooms", offsetof(struct hub, readers[HUB_LISTS].queue)},
 };
 
 void hub__handle_call(void *ctx, struct wr_call *call)

@@ -15,6 +15,9 @@
 #include "wr_id.h"
 #include "wr_log.h"
 
+#include "watchroom/v1/hub.numbers.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 WR_COUNTER(published, "watchroom_hub_published_total", NULL, "Entries stored in rooms' logs");
@@ -64,6 +67,7 @@ struct hub_batch {
     bool more_to_trim;
     bool failing; /* the last append failed: said once, and again from time to time */
     int64_t complained_ms;
+    char too_big[80];                                  /* why a message is refused that is */
     struct hub_arena arena;                            /* what lives as long as the batch */
     struct wr_call *calls[HUB_MAX_QUEUED_PUBLISHES];   /* NULL = answered already */
     struct wr_msg *requests[HUB_MAX_QUEUED_PUBLISHES]; /* of the answered calls */
@@ -158,7 +162,7 @@ static void decode_call(struct hub_batch *b, size_t call)
     wr_err code = WR_OK;
     wr_pb_read(&r, b->calls[call]->body);
     while (code == WR_OK && wr_pb_next(&r, &f)) {
-        if (f.number != 1 || f.wire != 2)
+        if (f.number != WR_PB_PUBLISH_REQUEST_ITEMS || f.wire != 2)
             continue;
         struct entry e = {.call = (uint32_t)call, .stored = NONE};
         if (b->num_entries - from == HUB_MAX_ITEMS)
@@ -217,8 +221,8 @@ static void check_json(struct hub_batch *b, struct entry *e)
 static void check_data(struct hub_batch *b, struct entry *e)
 {
     const char *why = NULL;
-    if (e->item.data.n > HUB_MAX_DATA_BYTES)
-        refuse(e, WR_ERR_TOO_BIG, "data: more than 65536 bytes");
+    if (e->item.data.n > b->hub->config->hub.max_message_bytes)
+        refuse(e, WR_ERR_TOO_BIG, b->too_big);
     else if (!hub__check_type(&e->item.type, &why))
         refuse(e, WR_ERR_INVALID, why);
     else if (e->item.type.n == 0)
@@ -392,7 +396,7 @@ static void answer_call(struct hub_batch *b, size_t call, size_t from, size_t en
     uint8_t *to = m->data;
     for (size_t i = from; i < end; i++) {
         struct hub_result r = result_of(b, &b->entries[i]);
-        to = hub__write_result_field(to, 1, &r);
+        to = hub__write_result_field(to, WR_PB_PUBLISH_RESPONSE_RESULTS, &r);
     }
     wr_call_answer(b->calls[call], m);
     b->calls[call] = NULL;
@@ -479,7 +483,7 @@ static uint32_t publish_some(struct hub_batch *b, uint32_t item)
         return end; /* gateways see the gap and read the log */
     for (uint32_t i = item; i != end; i = b->next[i]) {
         struct hub_publication p = publication_of(&b->items[i]);
-        to = hub__write_publication_field(to, 3, &p);
+        to = hub__write_publication_field(to, WR_PB_ROOM_EVENT_PUBLICATIONS, &p);
     }
     memcpy(topic + 5, first->room.p, first->room.n);
     topic[5 + first->room.n] = '\0';
@@ -565,8 +569,11 @@ void *hub__writer(void *arg)
 struct hub_batch *hub__batch_new(struct hub *h)
 {
     struct hub_batch *b = calloc(1, sizeof *b);
-    if (b)
-        b->hub = h;
+    if (!b)
+        return NULL;
+    b->hub = h;
+    snprintf(b->too_big, sizeof b->too_big, "data: more than %u bytes (hub.max_message_bytes)",
+             h->config->hub.max_message_bytes);
     return b;
 }
 

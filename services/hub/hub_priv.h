@@ -4,7 +4,8 @@
  *
  * Threads: the bus calls handle_call (hub_calls.c), which only queues; `hub-writer` (hub_flow.c) takes publishes through
  * filters and store; `hub-members` (hub_members.c) applies leases and tells who joined and left; `hub-reader`s
- * (hub_reads.c) answer everything that reads. No thread waits for another one. */
+ * (hub_reads.c) answer everything that reads, each kind of read on threads of its own: a storm of one (a thousand clients
+ * that come back and read what they missed) takes nothing from the others. No thread waits for another one. */
 #ifndef HUB_PRIV_H
 #define HUB_PRIV_H
 
@@ -17,10 +18,9 @@
 #include "wr_store.h"
 
 #define HUB_MAGIC 0x57524842u
-#define HUB_READERS 2
 #define HUB_MAX_QUEUED_PUBLISHES 4096u /* calls; a gateway has one at a time in flight for a hub */
 #define HUB_MAX_QUEUED_PUBLISH_BYTES (64u << 20)
-#define HUB_MAX_QUEUED_READS 1024u
+#define HUB_MAX_QUEUED_READS 1024u /* of one kind */
 #define HUB_MAX_QUEUED_READ_BYTES (8u << 20)
 #define HUB_MAX_QUEUED_MEMBERS 1024u
 #define HUB_MAX_QUEUED_MEMBER_BYTES (64u << 20)
@@ -34,6 +34,24 @@
 
 struct hub_batch;
 
+/* Kinds of reads: name of the queue, its threads, what is asked there. No store needs more connections than threads in
+ * all. */
+#define HUB_READS(X)                                          \
+    X(HUB_POSITIONS, "positions", 1) /* Tops: who comes in */ \
+    X(HUB_HISTORY, "history", 2)     /* pages of a log */     \
+    X(HUB_LISTS, "lists", 1)         /* Presence, Rooms */
+#define X(id, name, threads) id,
+enum hub_reads { HUB_READS(X) HUB_READS_COUNT };
+#undef X
+enum { HUB_MOST_READERS = 2 };
+
+struct hub_readers {
+    struct hub *hub;
+    struct hub_queue queue;
+    pthread_t threads[HUB_MOST_READERS];
+    unsigned num_threads;
+};
+
 struct hub {
     uint32_t magic;
     const struct wr_config *config;
@@ -42,14 +60,14 @@ struct hub {
     struct wr_store_keep *keeps;
     struct hub_filters filters; /* the writer's */
     struct hub_rooms rooms;
-    struct hub_queue publishes, members, reads;
+    struct hub_queue publishes, members;
+    struct hub_readers readers[HUB_READS_COUNT];
     struct hub_batch *batch; /* the writer's */
     struct wr_bus *bus;
     struct wr_bus_pub *pub;
     struct wr_bus_server *server;
-    pthread_t writer, keeper, readers[HUB_READERS];
+    pthread_t writer, keeper;
     bool has_writer, has_keeper;
-    unsigned num_readers;
 };
 
 /* hub_calls.c: the bus's handler. */
@@ -57,7 +75,7 @@ void hub__handle_call(void *ctx, struct wr_call *call);
 /* Threads. They end when their queue is closed and empty. */
 void *hub__writer(void *batch);                  /* hub_flow.c; its memory from hub__batch_new */
 void *hub__keeper(void *hub);                    /* hub_members.c */
-void *hub__reader(void *hub);                    /* hub_reads.c */
+void *hub__reader(void *readers);                /* hub_reads.c; a struct hub_readers */
 struct hub_batch *hub__batch_new(struct hub *h); /* NULL only when memory is out */
 void hub__batch_free(struct hub_batch *b);       /* accepts NULL */
 

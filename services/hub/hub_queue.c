@@ -24,13 +24,18 @@ wr_err hub_queue__init(struct hub_queue *q, size_t max_calls, size_t max_bytes,
     return WR_OK;
 }
 
+static size_t memory_of(const struct wr_call *call)
+{
+    return sizeof *call + wr_msg_memory(call->msg);
+}
+
 /* Under the lock. */
 static struct wr_call *pop(struct hub_queue *q)
 {
     struct wr_call *call = q->ring[q->head];
     q->head = (q->head + 1) % q->cap;
     q->n--;
-    q->bytes -= call->body.n;
+    q->bytes -= memory_of(call);
     return call;
 }
 
@@ -51,11 +56,11 @@ void hub_queue__fini(struct hub_queue *q)
 void hub_queue__put(struct hub_queue *q, struct wr_call *call)
 {
     pthread_mutex_lock(&q->lock);
-    bool closed = q->closed, full = q->n == q->cap || q->bytes + call->body.n > q->max_bytes;
+    bool closed = q->closed, full = q->n == q->cap || q->bytes + memory_of(call) > q->max_bytes;
     if (!closed && !full) {
         q->ring[(q->head + q->n) % q->cap] = call;
         q->n++;
-        q->bytes += call->body.n;
+        q->bytes += memory_of(call);
         wr_gauge_add(&q->metrics->depth, 1);
         /* Under the lock, though who wakes up wants it: several may wait here, and glibc before 2.41 can lose a signal
          * among several that is given outside (its bug 25847). */

@@ -32,7 +32,7 @@ struct hub_queue {
     pthread_cond_t cond;
     struct wr_call **ring;
     size_t cap, head, n;
-    size_t bytes, max_bytes; /* of the calls' bodies */
+    size_t bytes, max_bytes; /* of memory: the calls and their messages */
     bool closed;
     struct hub_queue_metrics *metrics;
 };

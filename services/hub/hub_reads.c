@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Everything that reads: History, Tops, Presence, Rooms. On a small pool of threads, so that a slow disk holds up
- * neither the bus nor the writer. */
+ * Everything that reads: History, Tops, Presence, Rooms. On a few threads for each kind, so that a slow disk holds up
+ * neither the bus nor the writer, and a storm of one kind not the others. */
 #include "hub_priv.h"
 
 #include "hub_wire.h"
@@ -9,6 +9,8 @@
 #include "wr_id.h"
 
 #include <stdlib.h>
+
+#include "watchroom/v1/hub.numbers.h"
 
 enum { MAX_ROOMS = 50000, MAX_ROOMS_BYTES = 2 << 20 };
 
@@ -63,7 +65,7 @@ static bool add_publication(void *ctx, const struct wr_store_entry *e)
     uint8_t *to = wr_buf_reserve(out, n);
     if (!to)
         return false;
-    hub__write_publication_field(to, 3, &p);
+    hub__write_publication_field(to, WR_PB_HISTORY_RESPONSE_PUBLICATIONS, &p);
     out->n += n;
     return true;
 }
@@ -111,8 +113,8 @@ static void answer_history(struct hub *h, struct wr_call *call,
     uint8_t *to = wr_buf_reserve(&out, 32 + page.n);
     if (to) {
         uint8_t *from = to;
-        to = wr_pb_bytes(to, 1, wr_slice_str(top.epoch));
-        to = wr_pb_uint(to, 2, top.offset);
+        to = wr_pb_bytes(to, WR_PB_HISTORY_RESPONSE_EPOCH, wr_slice_str(top.epoch));
+        to = wr_pb_uint(to, WR_PB_HISTORY_RESPONSE_TOP, top.offset);
         out.n = (size_t)(to - from);
         wr_buf_add(&out, page.p, page.n);
     }
@@ -144,11 +146,11 @@ static bool add_top(struct hub *h, const char *name, struct wr_buf *out, wr_err 
     *e = h->store->top(h->store_state, room, &top, err);
     if (*e != WR_OK)
         return false;
-    to = wr_pb_bytes(to, 1, room);
-    to = wr_pb_bytes(to, 2, wr_slice_str(top.epoch));
-    to = wr_pb_uint(to, 3, top.offset);
-    to = wr_pb_uint(to, 4, hub_rooms__count(&h->rooms, room));
-    uint8_t head[8], *end = wr_pb_bytes_head(head, 1, (size_t)(to - field));
+    to = wr_pb_bytes(to, WR_PB_ROOM_TOP_ROOM, room);
+    to = wr_pb_bytes(to, WR_PB_ROOM_TOP_EPOCH, wr_slice_str(top.epoch));
+    to = wr_pb_uint(to, WR_PB_ROOM_TOP_OFFSET, top.offset);
+    to = wr_pb_uint(to, WR_PB_ROOM_TOP_NUM_CLIENTS, hub_rooms__count(&h->rooms, room));
+    uint8_t head[8], *end = wr_pb_bytes_head(head, WR_PB_TOPS_RESPONSE_TOPS, (size_t)(to - field));
     wr_buf_add(out, head, (size_t)(end - head));
     wr_buf_add(out, field, (size_t)(to - field));
     return true;
@@ -377,11 +379,11 @@ static void read_one(struct hub *h, struct wr_call *call)
 
 void *hub__reader(void *arg)
 {
-    struct hub *h = arg;
+    struct hub_readers *r = arg;
     struct wr_call *call;
     bool ended = false;
     while (!ended)
-        if (hub_queue__take(&h->reads, &call, 1, SIZE_MAX, wr_mono_us() + 60000000, &ended) == 1)
-            read_one(h, call);
+        if (hub_queue__take(&r->queue, &call, 1, SIZE_MAX, wr_mono_us() + 60000000, &ended) == 1)
+            read_one(r->hub, call);
     return NULL;
 }

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "watchroom/v1/hub.numbers.h"
+
 enum { MAX_EVENT_BYTES = 1 << 20, MAX_LIST_BYTES = 2 << 20 };
 
 WR_GAUGE(members_now, "watchroom_hub_members", NULL,
@@ -51,7 +53,8 @@ struct hub_room {
 struct hub_lease {
     uint64_t seq;
     int64_t expires_us;
-    uint64_t turn; /* of the newest full list */
+    uint64_t turn;      /* of the newest full list */
+    uint32_t next_part; /* of a full list that has begun; 0 = none has */
     struct hub_member *members;
     size_t id_n;
     char id[];
@@ -82,6 +85,8 @@ static struct hub_room *room_get(struct hub_rooms *r, struct wr_slice name)
     room = calloc(1, sizeof *room + name.n);
     if (!room)
         return NULL;
+    /* rooms without a name are refused before */
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker)
     memcpy(room->name, name.p, name.n);
     room->name_n = name.n;
     if (!wr_map_put(&r->rooms, name, room)) {
@@ -297,6 +302,8 @@ static struct hub_lease *lease_new(struct hub_rooms *r, struct wr_slice id)
 static void lease_end(struct hub_rooms *r, struct hub_lease *l)
 {
     while (l->members)
+        /* each takes itself out of the list */
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
         member_remove(r, l->members, false);
     wr_map_del(&r->leases, wr_slice_of(l->id, l->id_n));
     wr_gauge_add(&leases_now, -1);
@@ -330,13 +337,18 @@ static bool apply_to(struct hub_rooms *r, struct hub_lease *l,
         return true; /* a resent call, or one that was overtaken: it is applied already */
     if (!req->full && req->seq != l->seq + 1)
         return false;
+    if (req->full && req->part != 0 && (req->part != l->next_part || req->seq != l->seq + 1))
+        return false;
+    if (!req->full && l->next_part)
+        return false; /* in the middle of a list: who is not in it yet may not be judged */
     l->seq = req->seq;
-    l->turn += req->full;
+    l->turn += req->full && req->part == 0;
+    l->next_part = req->full && req->more ? req->part + 1 : 0;
     for (size_t i = 0; i < req->n_leave && !req->full; i++)
         leave(r, l, req->leave[i]);
     for (size_t i = 0; i < req->n_enter; i++)
         enter(r, l, req->enter[i], quiet);
-    if (req->full)
+    if (req->full && !req->more)
         drop_unlisted(r, l, quiet);
     return true;
 }
@@ -399,7 +411,7 @@ wr_err hub_rooms__apply(struct hub_rooms *r, const Watchroom__V1__MembersRequest
             lease_end(r, l);
         goto out;
     }
-    if (!l && req->full && !(l = lease_new(r, id))) {
+    if (!l && req->full && req->part == 0 && !(l = lease_new(r, id))) {
         wr_errmsg_set(err, "members: the hub serves %d gateways already", HUB_MAX_LEASES);
         e = WR_ERR_BUSY;
         goto out;
@@ -479,7 +491,8 @@ static struct change *tell_some(struct hub_rooms *r, struct event_list *list, st
     if (body && add_event(r, list, room, &head, body, &to))
         for (struct change *c = from; c != end; c = c->next)
             if (!c->void_) {
-                to = wr_pb_bytes_head(to, c->joined ? 5 : 6, c->n);
+                to = wr_pb_bytes_head(
+                    to, c->joined ? WR_PB_ROOM_EVENT_JOINED : WR_PB_ROOM_EVENT_LEFT, c->n);
                 memcpy(to, c->info, c->n);
                 to += c->n;
             }
@@ -554,13 +567,13 @@ void hub_rooms__presence(struct hub_rooms *r, struct wr_slice name, bool stats_o
     void *v;
     pthread_mutex_lock(&r->lock);
     const struct hub_room *room = wr_map_get(&r->rooms, name);
-    to = wr_pb_uint(to, 1, room ? room->members.used : 0);
-    to = wr_pb_uint(to, 2, room ? room->users.used : 0);
+    to = wr_pb_uint(to, WR_PB_PRESENCE_RESPONSE_NUM_CLIENTS, room ? room->members.used : 0);
+    to = wr_pb_uint(to, WR_PB_PRESENCE_RESPONSE_NUM_USERS, room ? room->users.used : 0);
     wr_buf_add(out, head, (size_t)(to - head));
     while (room && !stats_only && out->n < MAX_LIST_BYTES &&
            wr_map_next(&room->members, &at, NULL, &v)) {
         const struct hub_member *m = v;
-        to = wr_pb_bytes_head(head, 3, m->info.n);
+        to = wr_pb_bytes_head(head, WR_PB_PRESENCE_RESPONSE_CLIENTS, m->info.n);
         wr_buf_add(out, head, (size_t)(to - head));
         wr_buf_slice(out, m->info);
     }

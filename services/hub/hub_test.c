@@ -403,7 +403,7 @@ static void test_history_pages(void **state)
     assert_int_equal(code, WR_ERR_INVALID);
 }
 
-static void test_tops_make_rooms_in_the_same_order(void **state)
+static void test_tops_come_in_the_order_that_was_asked(void **state)
 {
     struct kit *k = *state;
     Watchroom__V1__TopsRequest req = WATCHROOM__V1__TOPS_REQUEST__INIT;
@@ -707,7 +707,7 @@ int main(void)
         CLAIM(test_garbage_is_refused_and_the_hub_lives),
         CLAIM(test_a_call_with_many_rooms_makes_one_event_each),
         CLAIM(test_many_senders_share_syncs_and_get_dense_offsets),
-        CLAIM(test_tops_make_rooms_in_the_same_order),
+        CLAIM(test_tops_come_in_the_order_that_was_asked),
         CLAIM(test_members_come_and_go),
         CLAIM(test_beats_repeat_the_top),
         CLAIM(test_rooms_lists_configured_then_others),

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hand-written protobuf of the hot path; field numbers are those of hub.proto. */
+ * Hand-written protobuf of the hot path. */
 #include "hub_wire.h"
 
-#include "wr_json.h"
 #include "wr_buf.h"
 #include "wr_clock.h"
+#include "wr_json.h"
+
+#include "watchroom/v1/bus.numbers.h"
+#include "watchroom/v1/hub.numbers.h"
 
 bool hub__read_item(struct wr_slice bytes, struct hub_item *out)
 {
@@ -14,17 +17,17 @@ bool hub__read_item(struct wr_slice bytes, struct hub_item *out)
     *out = (struct hub_item){0};
     wr_pb_read(&r, bytes);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_PUBLISH_ITEM_ROOM && f.wire == 2)
             out->room = f.bytes;
-        else if (f.number == 2 && f.wire == 0)
+        else if (f.number == WR_PB_PUBLISH_ITEM_KIND && f.wire == 0)
             out->kind = f.value > UINT32_MAX ? UINT32_MAX : (uint32_t)f.value;
-        else if (f.number == 3 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_ITEM_INFO && f.wire == 2)
             out->info = f.bytes;
-        else if (f.number == 4 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_ITEM_KEY && f.wire == 2)
             out->key = f.bytes;
-        else if (f.number == 15 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_ITEM_DATA && f.wire == 2)
             out->data = f.bytes;
-        else if (f.number == HUB_TYPE_FIELD && f.wire == 2)
+        else if (f.number == WR_PB_PUBLISH_ITEM_TYPE && f.wire == 2)
             out->type = f.bytes;
     }
     return !r.bad;
@@ -48,13 +51,15 @@ bool hub__read_info(struct wr_slice bytes, struct wr_slice *user, struct wr_slic
     while (!wrong && wr_pb_next(&r, &f)) {
         if (f.wire != 2)
             continue;
-        if (f.number == 1) {
+        if (f.number == WR_PB_CLIENT_INFO_USER) {
             *user = f.bytes;
             wrong = check_text(f.bytes, HUB_MAX_USER_BYTES);
-        } else if (f.number == 2) {
+        } else if (f.number == WR_PB_CLIENT_INFO_CLIENT) {
             *client = f.bytes;
             wrong = check_text(f.bytes, HUB_MAX_CLIENT_BYTES);
-        } else if ((f.number == 3 || f.number == 4) && f.bytes.n) {
+        } else if ((f.number == WR_PB_CLIENT_INFO_CONN_INFO ||
+                    f.number == WR_PB_CLIENT_INFO_CHAN_INFO) &&
+                   f.bytes.n) {
             /* Gateways put it into JSON frames as it is: it must not break the line or the frame. */
             if (wr_json_check(f.bytes, NULL) != WR_JSON_COMPACT)
                 wrong = "info: conn_info and chan_info must be JSON without space between tokens";
@@ -84,13 +89,13 @@ size_t hub__publication_field_size(const struct hub_publication *p)
 uint8_t *hub__write_publication_field(uint8_t *to, uint32_t number, const struct hub_publication *p)
 {
     to = wr_pb_bytes_head(to, number, hub__publication_size(p));
-    to = wr_pb_uint(to, 1, p->offset);
-    to = wr_pb_uint(to, 2, (uint64_t)p->time_ms);
-    to = wr_pb_uint(to, 3, p->kind);
-    to = wr_pb_bytes(to, 4, p->info);
-    to = wr_pb_bytes(to, 5, p->key);
-    to = wr_pb_bytes(to, 15, p->data);
-    return wr_pb_bytes(to, HUB_TYPE_FIELD, p->type);
+    to = wr_pb_uint(to, WR_PB_PUBLICATION_OFFSET, p->offset);
+    to = wr_pb_uint(to, WR_PB_PUBLICATION_TIME_MS, (uint64_t)p->time_ms);
+    to = wr_pb_uint(to, WR_PB_PUBLICATION_KIND, p->kind);
+    to = wr_pb_bytes(to, WR_PB_PUBLICATION_INFO, p->info);
+    to = wr_pb_bytes(to, WR_PB_PUBLICATION_KEY, p->key);
+    to = wr_pb_bytes(to, WR_PB_PUBLICATION_DATA, p->data);
+    return wr_pb_bytes(to, WR_PB_PUBLICATION_TYPE, p->type);
 }
 
 static size_t result_size(const struct hub_result *r)
@@ -111,13 +116,13 @@ uint8_t *hub__write_result_field(uint8_t *to, uint32_t number, const struct hub_
 {
     to = wr_pb_bytes_head(to, number, result_size(r));
     if (r->code != WR_OK) {
-        to = wr_pb_uint(to, 1, r->code);
-        return wr_pb_bytes(to, 2, r->message);
+        to = wr_pb_uint(to, WR_PB_PUBLISH_RESULT_CODE, r->code);
+        return wr_pb_bytes(to, WR_PB_PUBLISH_RESULT_MESSAGE, r->message);
     }
-    to = wr_pb_uint(to, 3, r->offset);
-    to = wr_pb_bytes(to, 4, wr_slice_str(r->epoch));
-    to = wr_pb_uint(to, 5, (uint64_t)r->time_ms);
-    return wr_pb_uint(to, 6, r->duplicate);
+    to = wr_pb_uint(to, WR_PB_PUBLISH_RESULT_OFFSET, r->offset);
+    to = wr_pb_bytes(to, WR_PB_PUBLISH_RESULT_EPOCH, wr_slice_str(r->epoch));
+    to = wr_pb_uint(to, WR_PB_PUBLISH_RESULT_TIME_MS, (uint64_t)r->time_ms);
+    return wr_pb_uint(to, WR_PB_PUBLISH_RESULT_DUPLICATE, r->duplicate);
 }
 
 struct wr_msg *hub__event_new(const struct hub_event_head *h, size_t body, uint8_t **at)
@@ -132,15 +137,15 @@ struct wr_msg *hub__event_new(const struct hub_event_head *h, size_t body, uint8
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, all);
     if (!m)
         return NULL;
-    uint8_t *to = wr_pb_bytes(m->data, 1, instance);
-    to = wr_pb_uint(to, 2, now);
-    to = wr_pb_bytes_head(to, 3, room);
-    to = wr_pb_bytes(to, 1, h->room);
-    to = wr_pb_bytes(to, 2, epoch);
-    to = wr_pb_uint(to, 4, h->top);
+    uint8_t *to = wr_pb_bytes(m->data, WR_PB_EVENT_INSTANCE, instance);
+    to = wr_pb_uint(to, WR_PB_EVENT_TIME_MS, now);
+    to = wr_pb_bytes_head(to, WR_PB_EVENT_ROOM, room);
+    to = wr_pb_bytes(to, WR_PB_ROOM_EVENT_ROOM, h->room);
+    to = wr_pb_bytes(to, WR_PB_ROOM_EVENT_EPOCH, epoch);
+    to = wr_pb_uint(to, WR_PB_ROOM_EVENT_TOP, h->top);
     if (h->has_num_clients) {
-        to = wr_pb_uint(to, 7, 1);
-        to = wr_pb_uint(to, 8, h->num_clients);
+        to = wr_pb_uint(to, WR_PB_ROOM_EVENT_HAS_NUM_CLIENTS, 1);
+        to = wr_pb_uint(to, WR_PB_ROOM_EVENT_NUM_CLIENTS, h->num_clients);
     }
     *at = to;
     return m;

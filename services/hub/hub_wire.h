@@ -10,8 +10,6 @@
 #include "wr_msg.h"
 #include "wr_pb.h"
 
-#define HUB_TYPE_FIELD 20u /* of PublishItem and Publication */
-#define HUB_MAX_DATA_BYTES 65536u
 #define HUB_MAX_INFO_BYTES 8192u
 #define HUB_MIN_KEY_BYTES 8u
 #define HUB_MAX_KEY_BYTES 32u

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target for what a camera sends: its description (sdp__parse), its packets (rtp__packet, rtp__control, rtp__skew), and
- * the pictures in them (h264__sets_learn_config, h264__scan, h264__store, h264__avcc, h264__codec_string). The input is a
- * description, a zero byte, then packets, each behind a byte that says which track and whether it is a report, and a length
+ * Fuzz target for what a camera sends: its description (sdp__parse), its packets (rtp__packet, rtp__control, rtp__skew; h264.c,
+ * h265.c, aac.c and whole.c of packings), and the frames in them as every codec learns, looks through, stores and describes them
+ * (h264.c, h265.c, aac.c, opus.c, g711.c; nal__next, h264__avcc, h265__hvcc, aac__parse_adts, nal__has_recovery_point). The input
+ * is a description, a zero byte, then packets, each behind a byte that says which track and whether it is a report, and a length
  * of two bytes. */
-#include "h264.h"
+#include "codec.h"
 #include "rtp.h"
 
 #include <stdlib.h>
@@ -13,42 +14,58 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct track {
     struct rtp rtp;
-    struct h264_sets sets;
-    uint64_t pictures;
+    const struct codec *codec;
+    void *state;
+    uint64_t frames;
 };
 
-/* Room for what the scan said and no byte more, so that the sanitizer sees a store that writes other than that. */
-static void store(struct h264_sets *sets, struct wr_slice data, enum h264_framing framing)
+/* What a Track tells must make sense: gateways divide by it. */
+static void check(const struct codec *c, void *state, const struct codec_unit *u)
 {
-    struct h264_unit u;
-    h264__scan(sets, data, framing, &u);
+    struct wr_buf config = {0};
+    struct codec_facts facts;
+    char text[WR_CODEC_STRING_BYTES];
+    if (c->config(state, u, &config, &facts)) {
+        bool video = wr_codec_kind(c->codec) == WR_MEDIA_VIDEO;
+        if (facts.timescale == 0 || (video ? !facts.width || !facts.height : !facts.sample_rate))
+            abort();
+        c->string(wr_slice_of(config.p, config.n), text);
+        if (!memchr(text, 0, sizeof text))
+            abort();
+        /* What we say is understood by ourselves, as a gateway's or another ingest's. */
+        void *again = calloc(1, c->state_bytes);
+        struct codec_hint hint = {.config = {config.p, config.n}, .sample_rate = facts.sample_rate};
+        if (!again || !c->learn(again, &hint))
+            abort();
+        if (c->fini)
+            c->fini(again);
+        free(again);
+    }
+    wr_buf_free(&config);
+}
+
+/* Room for what the scan said and no byte more, so that the sanitizer sees a store that writes other than that. */
+static void store(struct track *t, struct wr_slice data)
+{
+    struct codec_unit u;
+    t->codec->scan(t->state, data, &u);
     for (int keep = 0; keep <= 1; keep++) {
         size_t n = u.bytes + (keep ? u.sets_bytes : 0);
         uint8_t *to = malloc(n ? n : 1);
-        if (!to || h264__store(data, framing, keep, to) != to + n)
+        if (!to || (u.has_media && t->codec->store(t->state, &u, keep, to) != to + n))
             abort();
         free(to);
     }
-    struct wr_buf avcc = {0};
-    struct h264_sps sps;
-    char text[16];
-    if (u.has_picture && h264__avcc(sets, u.pps_id, &avcc, &sps)) {
-        if (!sps.width || !sps.height)
-            abort();
-        h264__codec_string(wr_slice_of(avcc.p, avcc.n), text);
-    }
-    wr_buf_free(&avcc);
+    if (u.has_media && u.key)
+        check(t->codec, t->state, &u);
 }
 
 static void on_frame(void *ctx, const struct rtp_frame *f)
 {
     struct track *t = ctx;
-    t->pictures++;
-    if (t->rtp.track->format != SDP_H264)
-        return;
-    store(&t->sets, f->data, H264_ANNEXB);
-    store(&t->sets, f->data,
-          H264_LENGTH2); /* another camera's framing: other bytes are units then */
+    t->frames++;
+    if (t->state)
+        store(t, f->data);
 }
 
 /* A copy of just these bytes: reading past them is seen. */
@@ -94,8 +111,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sdp.n; i++) {
         const struct sdp_track *t = &sdp.tracks[i];
         rtp__init(&tracks[i].rtp, t, on_frame, &tracks[i]);
-        if (t->format == SDP_H264)
-            (void)h264__sets_learn_config(&tracks[i].sets, wr_slice_of(t->config, t->config_n));
+        tracks[i].codec = t->packing ? codec__find(t->packing->codec) : NULL;
+        tracks[i].state = tracks[i].codec ? calloc(1, tracks[i].codec->state_bytes) : NULL;
+        struct codec_hint hint = {
+            .config = {t->config, t->config_n}, .sample_rate = t->clock, .channels = t->channels};
+        if (tracks[i].state && !tracks[i].codec->learn(tracks[i].state, &hint)) {
+            free(tracks[i].state); /* the flow leaves such a track out */
+            tracks[i].state = NULL;
+        }
     }
     if (zero)
         feed(tracks, sdp.n, zero + 1, data + size);
@@ -104,7 +127,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)rtp__skew(&tracks[0].rtp, &tracks[1].rtp, &ticks);
     for (size_t i = 0; i < sdp.n; i++) {
         rtp__free(&tracks[i].rtp);
-        h264__sets_free(&tracks[i].sets);
+        if (tracks[i].state && tracks[i].codec->fini)
+            tracks[i].codec->fini(tracks[i].state);
+        free(tracks[i].state);
     }
     return 0;
 }

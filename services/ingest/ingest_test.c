@@ -25,6 +25,8 @@
 /* ---- a service under test, and a gateway's place ------------------------------------------------------------------ */
 
 struct fixture {
+    char data[64];  /* folder */
+    bool keep_data; /* a second life of the service goes on with it */
     struct wr_config *config;
     struct wr_plugins *plugins;
     const struct wr_service_plugin *ingest;
@@ -68,7 +70,8 @@ static void handle_event(void *ctx, struct wr_slice topic, struct wr_slice event
     pthread_mutex_unlock(&x->lock);
 }
 
-static struct fixture *start_with(const char *yaml)
+/* data: of an earlier life; NULL = a new folder. */
+static struct fixture *start_in(const char *data, const char *yaml)
 {
     struct fixture *x = calloc(1, sizeof *x);
     struct wr_errmsg err = {""};
@@ -76,6 +79,11 @@ static struct fixture *start_with(const char *yaml)
     wr_cond_init(&x->came);
     if (wr_config_parse("test", wr_slice_str(yaml), WR_SHAPE_ALL_IN_ONE, &x->config, &err) != WR_OK)
         fail_msg("%s", err.text);
+    if (data)
+        snprintf(x->data, sizeof x->data, "%s", data);
+    else
+        assert_non_null(mkdtemp(strcpy(x->data, "/tmp/wr-ingest-XXXXXX")));
+    assert_int_equal(wr_config_set(x->config, "data", x->data, &err), WR_OK);
     assert_int_equal(wr_plugins_load(WR_TEST_PLUGINS, &x->plugins), WR_OK);
     x->ingest = wr_plugins_find(x->plugins, WR_KIND_SERVICE, "ingest");
     assert_non_null(x->ingest);
@@ -87,6 +95,18 @@ static struct fixture *start_with(const char *yaml)
     assert_int_equal(
         wr_bus_service_open(x->bus, "ingest", x->config->bus.ingest, &x->service, &err), WR_OK);
     return x;
+}
+
+static struct fixture *start_with(const char *yaml)
+{
+    return start_in(NULL, yaml);
+}
+
+static void forget_data(const char *folder)
+{
+    char command[100];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
 }
 
 static void end(struct fixture *x)
@@ -103,6 +123,8 @@ static void end(struct fixture *x)
         wr_msg_unref(x->frames[i]);
     if (x->info)
         watchroom__v1__stream_info__free_unpacked(x->info, NULL);
+    if (!x->keep_data)
+        forget_data(x->data);
     free(x);
 }
 
@@ -212,35 +234,43 @@ static void test_unknown_stream_is_not_found(void **state)
     end(x);
 }
 
-/* 1.7 s of frames: dense numbers, times that begin near 0 and never step back, the first a keyframe. */
+/* 2.5 s of frames: dense numbers, times on the stream's line that never step back, the first a keyframe, and groups that begin at
+ * keyframes. */
 static void test_frames_are_numbered_and_timed(void **state)
 {
     (void)state;
-    struct fixture *x = start_and_wait(120);
-    uint64_t epoch = 0, seq = 0;
-    int64_t last[3] = {-1, -1, -1};
+    struct fixture *x = start_and_wait(180);
+    uint64_t epoch = 0, seq = 0, gop = 0;
+    int64_t last[3] = {-1, -1, -1}, start_us = 0;
     unsigned keys = 0, pictures = 0;
-    for (size_t i = 0; i < 120; i++) {
+    for (size_t i = 0; i < 180; i++) {
         struct wr_media_frame f;
         assert_int_equal(wr_media_event_read(wr_msg_slice(x->frames[i]), &f), WR_OK);
         if (i == 0) {
             epoch = f.epoch;
             seq = f.seq;
-            assert_true(f.seq > 0 || (f.key && f.track == WR_TRACK_VIDEO));
+            gop = f.gop;
+            start_us = f.time_us;
+            assert_true(f.seq > 0 || (f.key && f.track == 1));
+            assert_true(llabs(f.time_us - wr_wall_us()) < 60000000);
         }
         assert_true(f.epoch == epoch && f.seq == seq++);
-        assert_true(f.track == WR_TRACK_VIDEO || f.track == WR_TRACK_AUDIO);
-        assert_true(f.dts > last[f.track] && f.dts < 90000 * 30 && f.pts >= f.dts);
-        if (f.track == WR_TRACK_VIDEO) {
+        assert_true(f.track == 1 || f.track == 2);
+        assert_true(f.dts > last[f.track] && f.pts >= f.dts);
+        assert_true(f.time_us == wr_media_us(f.pts, f.track == 1 ? 90000 : 48000));
+        assert_true(f.time_us >= start_us - 100000 && f.time_us < start_us + 30000000);
+        if (f.track == 1) {
             /* A machine that is too slow (a sanitizer's) skips pictures, whole ones. */
             assert_true(last[1] < 0 || (f.dts - last[1]) % 3600 == 0);
             pictures++;
             keys += f.key;
+            gop += f.key && i > 0;
         }
+        assert_true(f.gop == gop);
         last[f.track] = f.dts;
         assert_true(llabs(f.arrival_us - wr_wall_us()) < 60000000);
     }
-    assert_true(pictures >= 10 && pictures <= 50 && keys >= 1);
+    assert_true(pictures >= 20 && pictures <= 80 && keys >= 1);
     assert_true(x->info == NULL ||
                 x->info->state == WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE);
     end(x);
@@ -253,13 +283,16 @@ static void test_first_answer_has_tracks_and_the_current_group(void **state)
     Watchroom__V1__WatchResponse *r = watched(x);
     assert_int_equal(r->info->state, WATCHROOM__V1__STREAM_STATE__STREAM_STATE_LIVE);
     assert_int_equal(r->info->n_tracks, 2);
+    assert_int_equal(r->info->tracks[0]->kind, WATCHROOM__V1__TRACK_KIND__TRACK_KIND_VIDEO);
+    assert_int_equal(r->info->tracks[1]->kind, WATCHROOM__V1__TRACK_KIND__TRACK_KIND_AUDIO);
+    assert_true(r->info->origin_us > 0 && r->info->origin_us <= r->group[0]->time_us);
     assert_int_equal(r->info->tracks[0]->width, 1280);
     assert_int_equal(r->info->tracks[0]->height, 720);
     assert_int_equal(r->info->tracks[0]->fps_milli, 25000);
     assert_string_equal(r->info->tracks[1]->codec_string, "mp4a.40.2");
     assert_int_equal(r->info->watchers, 1);
     assert_true(r->n_group >= 15);
-    assert_true(r->group[0]->key && r->group[0]->track == WR_TRACK_VIDEO);
+    assert_true(r->group[0]->key && r->group[0]->track == 1);
     for (size_t i = 1; i < r->n_group; i++)
         assert_true(r->group[i]->seq == r->group[i - 1]->seq + 1 &&
                     r->group[i]->epoch == r->info->epoch);
@@ -286,7 +319,7 @@ static void test_picture_shows_the_wall_clock_to_machines(void **state)
     unsigned decoded = 0;
     for (size_t i = 0; i < r->n_group; i++) {
         const Watchroom__V1__MediaFrame *m = r->group[i];
-        if (m->track != WR_TRACK_VIDEO)
+        if (m->track != 1)
             continue;
         assert_int_equal(av_new_packet(p, (int)m->data.len), 0);
         memcpy(p->data, m->data.data, m->data.len);
@@ -315,7 +348,8 @@ static void test_source_ends_after_the_linger_and_starts_again_with_a_new_epoch(
     struct fixture *x = start_and_wait(5);
     struct wr_media_frame f;
     assert_int_equal(wr_media_event_read(wr_msg_slice(x->frames[0]), &f), WR_OK);
-    uint64_t epoch = f.epoch;
+    uint64_t epoch = f.epoch, gop = f.gop;
+    int64_t time_us = f.time_us;
     unwatch(x, "demo");
     wait_state(x, WATCHROOM__V1__STREAM_STATE__STREAM_STATE_IDLE);
     pthread_mutex_lock(&x->lock);
@@ -326,7 +360,159 @@ static void test_source_ends_after_the_linger_and_starts_again_with_a_new_epoch(
     assert_int_equal(watch(x, "demo", false, NULL), WR_OK);
     wait_frames(x, 5);
     assert_int_equal(wr_media_event_read(wr_msg_slice(x->frames[0]), &f), WR_OK);
-    assert_true(f.epoch > epoch && f.seq == 0 && f.key && f.dts == 0);
+    assert_true(f.epoch > epoch && f.seq == 0 && f.key && f.gop > gop && f.time_us > time_us);
+    end(x);
+}
+
+/* The data folder says where the line was: a wall clock that steps back (here: the line is ahead of it) changes nothing. */
+static void test_a_restart_goes_on_where_the_line_was(void **state)
+{
+    (void)state;
+    char data[64], path[100];
+    struct wr_media_frame f;
+    struct fixture *x = start_and_wait(5);
+    snprintf(data, sizeof data, "%s", x->data);
+    x->keep_data = true;
+    end(x);
+    snprintf(path, sizeof path, "%s/ingest/demo.clock", data);
+    const int64_t ahead_us = wr_wall_us() + 86400 * (int64_t)1000000;
+    FILE *file = fopen(path, "w");
+    fprintf(file, "1 %lld %lld %lld 1000000\n", (long long)ahead_us, (long long)ahead_us,
+            (long long)ahead_us);
+    fclose(file);
+    x = start_in(data, DEMO);
+    subscribe(x, "demo");
+    wait_frames(x, 5);
+    assert_int_equal(wr_media_event_read(wr_msg_slice(x->frames[0]), &f), WR_OK);
+    assert_true(f.time_us >= ahead_us - 100000 && f.time_us < ahead_us + 60000000);
+    assert_true(f.gop > (uint64_t)ahead_us && f.epoch > (uint64_t)ahead_us);
+    end(x);
+}
+
+static Watchroom__V1__GroupsResponse *groups(struct fixture *x, uint64_t from, uint32_t max_groups)
+{
+    Watchroom__V1__GroupsRequest q = WATCHROOM__V1__GROUPS_REQUEST__INIT;
+    char name[] = "demo";
+    struct wr_msg *m = NULL;
+    struct wr_slice body;
+    struct wr_errmsg err = {""};
+    q.stream = name;
+    q.from_gop = from;
+    q.max_groups = max_groups;
+    assert_int_equal(wr_bus_call_wait(x->service, "demo", "watchroom.v1.Ingest/Groups",
+                                      wr_msg_pack(&q.base), 5000, &m, &body, &err),
+                     WR_OK);
+    Watchroom__V1__GroupsResponse *r = watchroom__v1__groups_response__unpack(NULL, body.n, body.p);
+    assert_non_null(r);
+    wr_msg_unref(m);
+    return r;
+}
+
+static void test_groups_are_kept_and_come_in_pages(void **state)
+{
+    (void)state;
+    struct fixture *x = start_and_wait(420); /* 6 s: three groups and a bit */
+    Watchroom__V1__GroupsResponse *r = groups(x, 0, 2);
+    assert_true(r->n_groups == 2 && r->n_epochs == 1 && r->epochs[0]->n_tracks == 2);
+    assert_true(r->oldest_gop == r->groups[0]->gop && r->newest_gop > r->groups[1]->gop);
+    assert_true(r->next_gop == r->groups[1]->gop + 1);
+    uint64_t seq = 0;
+    for (size_t g = 0; g < 2; g++) {
+        const Watchroom__V1__Group *k = r->groups[g];
+        assert_true(k->complete && k->epoch == r->epochs[0]->epoch && k->n_frames > 60);
+        assert_true(k->frames[0]->key && k->frames[0]->track == 1);
+        for (size_t i = 0; i < k->n_frames; i++)
+            assert_true(k->frames[i]->gop == k->gop && k->frames[i]->seq == seq++);
+    }
+    uint64_t next = r->next_gop, newest = r->newest_gop;
+    watchroom__v1__groups_response__free_unpacked(r, NULL);
+    r = groups(x, next, 0);
+    assert_true(r->n_groups >= 1 && r->groups[0]->gop == next && r->next_gop == 0);
+    assert_true(r->newest_gop >= newest && !r->groups[r->n_groups - 1]->complete);
+    assert_true(r->groups[0]->frames[0]->seq == seq);
+    watchroom__v1__groups_response__free_unpacked(r, NULL);
+    r = groups(x, newest + 1000000, 0);
+    assert_true(r->n_groups == 0 && r->next_gop == 0 && r->oldest_gop != 0);
+    watchroom__v1__groups_response__free_unpacked(r, NULL);
+    end(x);
+}
+
+static wr_err add_stream(struct fixture *x, const char *name, const char *url)
+{
+    Watchroom__V1__AddStreamRequest q = WATCHROOM__V1__ADD_STREAM_REQUEST__INIT;
+    char n[300], u[100];
+    struct wr_msg *m = NULL;
+    struct wr_slice body;
+    struct wr_errmsg err = {""};
+    snprintf(n, sizeof n, "%s", name);
+    snprintf(u, sizeof u, "%s", url);
+    q.stream = n;
+    q.url = u;
+    wr_err e = wr_bus_call_wait(x->service, name, "watchroom.v1.Ingest/AddStream",
+                                wr_msg_pack(&q.base), 5000, &m, &body, &err);
+    wr_msg_unref(m);
+    return e;
+}
+
+static wr_err remove_stream(struct fixture *x, const char *name)
+{
+    Watchroom__V1__RemoveStreamRequest q = WATCHROOM__V1__REMOVE_STREAM_REQUEST__INIT;
+    char n[64];
+    struct wr_msg *m = NULL;
+    struct wr_slice body;
+    struct wr_errmsg err = {""};
+    snprintf(n, sizeof n, "%s", name);
+    q.stream = n;
+    wr_err e = wr_bus_call_wait(x->service, name, "watchroom.v1.Ingest/RemoveStream",
+                                wr_msg_pack(&q.base), 20000, &m, &body, &err);
+    wr_msg_unref(m);
+    return e;
+}
+
+static void test_streams_come_and_go_while_it_runs(void **state)
+{
+    (void)state;
+    struct fixture *x = start_with(DEMO);
+    assert_int_equal(watch(x, "late", false, NULL), WR_ERR_NOT_FOUND);
+    assert_int_equal(add_stream(x, "late", "synthetic:"), WR_OK);
+    assert_int_equal(add_stream(x, "late", "synthetic:"), WR_ERR_CONFLICT);
+    assert_int_equal(add_stream(x, "bad", "file:///etc/passwd"), WR_ERR_INVALID);
+    assert_int_equal(add_stream(x, "a/b", "synthetic:"), WR_ERR_INVALID);
+    subscribe(x, "late");
+    wait_frames(x, 5);
+    assert_int_equal(remove_stream(x, "late"), WR_OK); /* while it is watched */
+    assert_int_equal(remove_stream(x, "late"), WR_ERR_NOT_FOUND);
+    assert_int_equal(watch(x, "late", false, NULL), WR_ERR_NOT_FOUND);
+    assert_int_equal(watch(x, "demo", false, NULL), WR_OK);
+    assert_int_equal(add_stream(x, "late", "synthetic:"), WR_OK);
+    assert_int_equal(watch(x, "late", false, NULL), WR_OK);
+    end(x);
+}
+
+/* What the demo can be asked for: each kind of track that we carry, without a camera. */
+static void test_synthetic_makes_other_codecs(void **state)
+{
+    (void)state;
+    struct fixture *x = start_with("streams:\n  demo: { url: 'synthetic:h265+opus', linger: 1s }\n"
+                                   "  tel: { url: 'synthetic:g711u', linger: 1s }\n");
+    subscribe(x, "demo");
+    wait_frames(x, 20);
+    Watchroom__V1__WatchResponse *r = watched(x);
+    assert_int_equal(r->info->n_tracks, 2);
+    assert_memory_equal(r->info->tracks[0]->codec_string, "hvc1.1.6.L", 10);
+    assert_string_equal(r->info->tracks[1]->codec_string, "opus");
+    watchroom__v1__watch_response__free_unpacked(r, NULL);
+    end(x);
+    x = start_with("streams:\n  demo: { url: 'synthetic:g711u', linger: 1s }\n");
+    subscribe(x, "demo");
+    wait_frames(x, 20);
+    r = watched(x);
+    assert_int_equal(r->info->n_tracks, 3);
+    assert_int_equal(r->info->tracks[1]->codec, WATCHROOM__V1__CODEC__CODEC_G711U);
+    assert_string_equal(r->info->tracks[2]->rendition, "aac");
+    assert_int_equal(r->info->tracks[2]->made_from, 2);
+    watchroom__v1__watch_response__free_unpacked(r, NULL);
+    assert_int_equal(add_stream(x, "odd", "synthetic:h264+mp3"), WR_ERR_INVALID);
     end(x);
 }
 
@@ -361,6 +547,7 @@ static void test_addresses_of_other_kinds_are_refused_at_start(void **state)
         snprintf(yaml, sizeof yaml, "streams:\n  cam: '%s'\n", bad[i]);
         if (wr_config_parse("test", wr_slice_str(yaml), WR_SHAPE_ALL_IN_ONE, &c, &err) == WR_OK) {
             assert_int_equal(wr_plugins_load(WR_TEST_PLUGINS, &p), WR_OK);
+            assert_int_equal(wr_config_set(c, "data", "/dev/null/none", &err), WR_OK);
             const struct wr_service_plugin *s = wr_plugins_find(p, WR_KIND_SERVICE, "ingest");
             void *st = wr_plugin_state(&s->base);
             assert_int_equal(s->start(st, &(struct wr_service_env){c, p}, &err), WR_ERR_INVALID);
@@ -380,6 +567,10 @@ int main(void)
         cmocka_unit_test(test_first_answer_has_tracks_and_the_current_group),
         cmocka_unit_test(test_picture_shows_the_wall_clock_to_machines),
         cmocka_unit_test(test_source_ends_after_the_linger_and_starts_again_with_a_new_epoch),
+        cmocka_unit_test(test_a_restart_goes_on_where_the_line_was),
+        cmocka_unit_test(test_groups_are_kept_and_come_in_pages),
+        cmocka_unit_test(test_streams_come_and_go_while_it_runs),
+        cmocka_unit_test(test_synthetic_makes_other_codecs),
         cmocka_unit_test(test_dead_camera_is_retried_and_says_why_without_credentials),
         cmocka_unit_test(test_addresses_of_other_kinds_are_refused_at_start),
     };

@@ -3,17 +3,9 @@
  * See rtp.h. Every length comes from outside. */
 #include "rtp.h"
 
+#include "wr_cursor.h"
+
 #define MAX_FRAME (4u << 20)
-
-static uint32_t be16(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-    return be16(p) << 16 | be16(p + 2);
-}
 
 void rtp__init(struct rtp *r, const struct sdp_track *track, rtp_frame_fn fn, void *ctx)
 {
@@ -66,11 +58,13 @@ static int64_t camera_us(const struct rtp *r, int64_t ts)
 void rtp__control(struct rtp *r, struct wr_slice p)
 {
     const uint32_t ntp_to_unix = 2208988800u;
-    /* A compound packet begins with the report. */
-    if (p.n < 28 || p.p[0] >> 6 != 2 || p.p[1] != 200 || !r->has_ts)
-        return;
-    uint32_t seconds = be32(p.p + 8), fraction = be32(p.p + 12), ts = be32(p.p + 16);
-    if (seconds == 0)
+    struct wr_cursor c = wr_cursor_of(p);
+    /* A compound packet begins with the report: version, count, type 200, length, sender. */
+    unsigned version = wr_cursor_u8(&c) >> 6, type = wr_cursor_u8(&c);
+    wr_cursor_skip(&c, 6);
+    uint32_t seconds = wr_cursor_u32(&c), fraction = wr_cursor_u32(&c), ts = wr_cursor_u32(&c);
+    wr_cursor_skip(&c, 8); /* counts */
+    if (c.failed || version != 2 || type != 200 || !r->has_ts || seconds == 0)
         return;
     r->report_us = (int64_t)(seconds - ntp_to_unix) * 1000000 +
                    (int64_t)((uint64_t)fraction * 1000000 >> 32);
@@ -94,7 +88,7 @@ bool rtp__skew(const struct rtp *video, const struct rtp *audio, int64_t *ticks)
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-static void give(struct rtp *r, struct wr_slice data, int64_t ts, uint32_t duration)
+void rtp__give(struct rtp *r, struct wr_slice data, int64_t ts, uint32_t duration)
 {
     struct rtp_frame f = {
         .data = data, .pts = ts - r->base, .duration = duration, .camera_us = camera_us(r, ts)};
@@ -106,8 +100,8 @@ static void finish_picture(struct rtp *r)
 {
     int64_t step = r->has_last ? r->frame_ts - r->last_ts : 0;
     if (r->has_frame && !r->broken && !r->bytes.failed && r->bytes.n > 0)
-        give(r, wr_slice_of(r->bytes.p, r->bytes.n), r->frame_ts,
-             step > 0 && step < 2 * (int64_t)r->track->clock ? (uint32_t)step : 0);
+        rtp__give(r, wr_slice_of(r->bytes.p, r->bytes.n), r->frame_ts,
+                  step > 0 && step < 2 * (int64_t)r->track->clock ? (uint32_t)step : 0);
     else if (r->has_frame)
         r->lost++;
     if (r->has_frame) {
@@ -118,7 +112,7 @@ static void finish_picture(struct rtp *r)
     r->has_frame = r->broken = false;
 }
 
-static void put_nal(struct rtp *r, struct wr_slice nal)
+void rtp__put_nal(struct rtp *r, struct wr_slice nal)
 {
     if (nal.n == 0 || r->bytes.n + nal.n > MAX_FRAME) {
         r->broken |= nal.n > 0;
@@ -128,143 +122,81 @@ static void put_nal(struct rtp *r, struct wr_slice nal)
     wr_buf_slice(&r->bytes, nal);
 }
 
-/* STAP-A: 16-bit lengths and units. */
-static void put_aggregate(struct rtp *r, struct wr_slice p)
+void rtp__put_fragment(struct rtp *r, bool first, struct wr_slice head, struct wr_slice piece)
 {
-    size_t at = 1;
-    while (at + 2 <= p.n) {
-        size_t n = be16(p.p + at);
-        at += 2;
-        if (n > p.n - at) {
-            r->bad++;
-            return;
-        }
-        put_nal(r, wr_slice_of(p.p + at, n));
-        at += n;
-    }
-}
-
-/* FU-A: a unit in pieces. */
-static void put_fragment(struct rtp *r, struct wr_slice p)
-{
-    if (p.n < 3) {
-        r->bad++;
-        return;
-    }
-    if (p.p[1] & 0x80) {
-        uint8_t head = (uint8_t)((p.p[0] & 0xe0) | (p.p[1] & 31));
-        put_nal(r, wr_slice_of(&head, 1));
+    if (first) {
+        rtp__put_nal(r, head);
     } else if (r->bytes.n == 0) {
         r->broken = true; /* its beginning was lost */
         return;
     }
-    if (r->bytes.n + p.n > MAX_FRAME)
+    if (r->bytes.n + piece.n > MAX_FRAME)
         r->broken = true;
     else
-        wr_buf_add(&r->bytes, p.p + 2, p.n - 2);
+        wr_buf_slice(&r->bytes, piece);
 }
 
-static void take_h264(struct rtp *r, struct wr_slice p, int64_t ts, bool marker, bool gap)
+bool rtp__begin_packet(struct rtp *r, const struct packet *p)
 {
-    if (r->has_frame && ts != r->frame_ts)
+    if (r->has_frame && p->ts != r->frame_ts)
         finish_picture(r);
-    if (r->has_done && ts == r->done_ts && !r->has_frame)
+    if (r->has_done && p->ts == r->done_ts && !r->has_frame)
         r->marker_lies = true;
-    if (p.n < 1)
-        return;
+    if (p->payload.n < 1)
+        return false;
     r->has_frame = true;
-    r->frame_ts = ts;
-    r->broken |= gap;
-    unsigned type = p.p[0] & 31;
-    if (type >= 1 && type <= 23)
-        put_nal(r, p);
-    else if (type == 24)
-        put_aggregate(r, p);
-    else if (type == 28)
-        put_fragment(r, p);
-    else
-        r->bad++;
-    if (marker && !r->marker_lies)
+    r->frame_ts = p->ts;
+    r->broken |= p->gap;
+    return true;
+}
+
+void rtp__end_packet(struct rtp *r, const struct packet *p)
+{
+    if (p->marker && !r->marker_lies)
         finish_picture(r);
 }
 
-/* RFC 3640: AU-headers-length in bits, headers, then the units. */
-static void take_aac(struct rtp *r, struct wr_slice p, int64_t ts)
-{
-    const struct sdp_track *t = r->track;
-    unsigned first_bits = t->size_bits + t->index_bits, next_bits = t->size_bits + t->delta_bits;
-    if (p.n < 2 || first_bits == 0 || first_bits > 32 || next_bits > 32 || t->size_bits == 0) {
-        r->bad++;
-        return;
-    }
-    size_t bits = be16(p.p), head = 2 + (bits + 7) / 8, at = head, bit = 0;
-    for (unsigned i = 0; head <= p.n && bit + (i ? next_bits : first_bits) <= bits; i++) {
-        uint32_t size = 0;
-        for (unsigned k = 0; k < t->size_bits; k++)
-            size = size << 1 | (p.p[2 + (bit + k) / 8] >> (7 - (bit + k) % 8) & 1u);
-        bit += i ? next_bits : first_bits;
-        if (size == 0 ||
-            size >
-                p.n -
-                    at) { /* a unit in several packets: none that we know of sends sound so large */
-            r->bad++;
-            return;
-        }
-        give(r, wr_slice_of(p.p + at, size), ts + 1024 * (int64_t)i, 1024);
-        at += size;
-    }
-}
+/* RFC 3550, 5.1 */
+struct head {
+    unsigned type;
+    uint16_t seq;
+    uint32_t ts;
+    bool marker;
+};
 
-static bool strip_head(struct wr_slice *p, bool *marker, uint16_t *seq, uint32_t *ts)
+static bool strip_head(struct wr_slice *p, struct head *h)
 {
-    if (p->n < 12 || p->p[0] >> 6 != 2)
-        return false;
-    size_t head = 12 + 4 * (size_t)(p->p[0] & 15), tail = 0;
-    if (p->p[0] & 0x10) { /* extension */
-        if (head + 4 > p->n)
-            return false;
-        head += 4 + 4 * (size_t)be16(p->p + head + 2);
+    struct wr_cursor c = wr_cursor_of(*p);
+    uint8_t flags = wr_cursor_u8(&c), type = wr_cursor_u8(&c);
+    h->marker = type & 0x80;
+    h->type = type & 127;
+    h->seq = wr_cursor_u16(&c);
+    h->ts = wr_cursor_u32(&c);
+    wr_cursor_skip(&c, 4 + 4 * (flags & 15u)); /* sources */
+    if (flags & 0x10) {                        /* extension */
+        wr_cursor_skip(&c, 2);
+        wr_cursor_skip(&c, 4 * (size_t)wr_cursor_u16(&c));
     }
-    if (p->p[0] & 0x20)
-        tail = p->p[p->n - 1];
-    if (head + tail > p->n)
+    struct wr_slice rest = wr_cursor_rest(&c);
+    size_t tail = flags & 0x20 && p->n > 0 ? p->p[p->n - 1] : 0;
+    if (c.failed || flags >> 6 != 2 || tail > rest.n)
         return false;
-    *marker = p->p[1] & 0x80;
-    *seq = (uint16_t)be16(p->p + 2);
-    *ts = be32(p->p + 4);
-    *p = wr_slice_of(p->p + head, p->n - head - tail);
+    *p = wr_slice_of(rest.p, rest.n - tail);
     return true;
 }
 
 void rtp__packet(struct rtp *r, struct wr_slice p)
 {
-    bool marker;
-    uint16_t seq;
-    uint32_t ts32;
-    unsigned type = p.n > 1 ? p.p[1] & 127u : 0;
-    if (!strip_head(&p, &marker, &seq, &ts32)) {
+    struct head h;
+    if (!strip_head(&p, &h)) {
         r->bad++;
         return;
     }
-    if (type != r->track->payload_type)
+    if (h.type != r->track->payload_type || !r->track->packing)
         return;
-    bool gap = r->has_seq && seq != (uint16_t)(r->seq + 1);
-    r->seq = seq;
+    bool gap = r->has_seq && h.seq != (uint16_t)(r->seq + 1);
+    r->seq = h.seq;
     r->has_seq = true;
-    int64_t ts = unwrap(r, ts32);
-    switch (r->track->format) {
-    case SDP_H264:
-        take_h264(r, p, ts, marker, gap);
-        break;
-    case SDP_AAC:
-        take_aac(r, p, ts);
-        break;
-    case SDP_PCMA:
-    case SDP_PCMU:
-        if (p.n > 0)
-            give(r, p, ts, (uint32_t)p.n);
-        break;
-    case SDP_OTHER:
-        break;
-    }
+    r->track->packing->packet(
+        r, &(struct packet){.payload = p, .ts = unwrap(r, h.ts), .marker = h.marker, .gap = gap});
 }

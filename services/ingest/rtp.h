@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * RTP (RFC 3550) of one track to coded frames: H.264 (RFC 6184), AAC (RFC 3640), G.711 (RFC 3551). The marker bit ends a
- * picture at once, where libavformat waits for the next one. */
+ * RTP (RFC 3550) of one track to coded frames: numbers, clock, sender reports, and pictures put together. How a codec is packed
+ * is packings/. The marker bit ends a picture at once, where libavformat waits for the next one. */
 #ifndef WR_INGEST_RTP_H
 #define WR_INGEST_RTP_H
 
+#include "packing.h"
 #include "sdp.h"
 #include "wr_buf.h"
 
 struct rtp_frame {
-    struct wr_slice data; /* borrowed; H.264: Annex B, a whole picture */
+    struct wr_slice data; /* borrowed; pictures whole, in Annex B */
     int64_t pts;          /* the track's clock, unwrapped, counted from the track's base */
     uint32_t duration;    /* 0 = unknown */
     int64_t camera_us;    /* wall clock of the camera by its newest sender report; 0 = unknown */
@@ -48,5 +49,17 @@ void rtp__control(struct rtp *r, struct wr_slice packet);
 /* How far the sound's time must be moved, in its ticks, so that both tracks tell the camera's clock the same way. False
  * while one of them had no report. */
 bool rtp__skew(const struct rtp *video, const struct rtp *audio, int64_t *ticks);
+
+/* ---- for packings ------------------------------------------------------------------------------------------------- */
+
+/* A packet of a picture: a new time ends the one before. False when there is nothing in it. */
+bool rtp__begin_packet(struct rtp *r, const struct packet *p);
+/* A NAL unit, or the piece of one (first: head is the unit's own) of the picture. */
+void rtp__put_nal(struct rtp *r, struct wr_slice nal);
+void rtp__put_fragment(struct rtp *r, bool first, struct wr_slice head, struct wr_slice piece);
+/* The marker ends the picture. */
+void rtp__end_packet(struct rtp *r, const struct packet *p);
+/* A whole frame of sound. */
+void rtp__give(struct rtp *r, struct wr_slice data, int64_t ts, uint32_t duration);
 
 #endif

@@ -32,16 +32,17 @@ static void test_description_of_a_camera(void **state)
     assert_true(sdp__parse(wr_slice_str(camera_sdp), &s));
     assert_int_equal(s.n, 3);
     const struct sdp_track *v = &s.tracks[0], *a = &s.tracks[1];
-    assert_true(v->is_video && v->format == SDP_H264 && v->payload_type == 96 &&
-                v->clock == 90000 && v->mode == 1);
+    assert_true(v->kind == WR_MEDIA_VIDEO && v->packing->codec == WR_CODEC_H264 &&
+                v->payload_type == 96 && v->clock == 90000 && v->mode == 1);
     assert_int_equal(v->fps_milli, 12500);
     assert_memory_equal(v->config, "\0\0\0\1\x67\x42\xc0\x1e", 8);
     assert_memory_equal(v->config + v->config_n - 8, "\0\0\0\1\x68\xce\x3c\x80", 8);
     assert_string_equal(v->control, "trackID=1");
-    assert_true(a->is_audio && a->format == SDP_AAC && a->clock == 48000 && a->channels == 2);
+    assert_true(a->kind == WR_MEDIA_AUDIO && a->packing->codec == WR_CODEC_AAC &&
+                a->clock == 48000 && a->channels == 2);
     assert_true(a->size_bits == 13 && a->index_bits == 3 && a->delta_bits == 3 && a->config_n == 2);
     assert_memory_equal(a->config, "\x11\x90", 2);
-    assert_true(s.tracks[2].format == SDP_OTHER && !s.tracks[2].is_video && !s.tracks[2].is_audio);
+    assert_true(!s.tracks[2].packing && s.tracks[2].kind == WR_MEDIA_NONE);
 }
 
 static void test_static_types_and_other_codecs_are_named(void **state)
@@ -52,16 +53,16 @@ static void test_static_types_and_other_codecs_are_named(void **state)
                                         "RTP/AVP 96\na=rtpmap:96 H265/90000\n"
                                         "m=audio 0 RTP/AVP 97\na=rtpmap:97 ev\"il\\<x>/8000\n"),
                            &s));
-    assert_true(s.tracks[0].format == SDP_PCMA && s.tracks[0].clock == 8000);
-    assert_true(s.tracks[1].format == SDP_PCMU);
-    assert_true(s.tracks[2].format == SDP_OTHER);
+    assert_true(s.tracks[0].packing->codec == WR_CODEC_G711A && s.tracks[0].clock == 8000);
+    assert_true(s.tracks[1].packing->codec == WR_CODEC_G711U);
+    assert_true(s.tracks[2].packing->codec == WR_CODEC_H265);
     assert_string_equal(s.tracks[2].encoding, "H265");
     assert_string_equal(s.tracks[3].encoding, "ev");
     assert_true(sdp__parse(wr_slice_str("m=video 0 RTP/AVP 26\nm=audio 0 RTP/AVP 14\n"
                                         "m=video 0 RTP/AVP 99\nm=video 0 RTP/AVP 34\n"
                                         "a=rtpmap:34 <>/90000\n"),
                            &s));
-    assert_true(s.tracks[0].format == SDP_OTHER && s.tracks[1].format == SDP_OTHER);
+    assert_true(!s.tracks[0].packing && !s.tracks[1].packing);
     assert_string_equal(s.tracks[0].encoding, "JPEG");
     assert_string_equal(s.tracks[1].encoding, "MPA");
     assert_string_equal(s.tracks[2].encoding, "payload type 99");
@@ -143,12 +144,18 @@ static void send(struct rtp *r, uint16_t seq, uint32_t ts, bool marker, const ch
 }
 #define SEND(r, seq, ts, marker, payload) send(r, seq, ts, marker, payload, sizeof payload - 1)
 
-static const struct sdp_track h264 = {
-    .is_video = true, .format = SDP_H264, .payload_type = 96, .clock = 90000};
+static struct sdp_track track_of(const char *encoding, uint32_t clock)
+{
+    const struct packing *p = packing__find(encoding);
+    assert_non_null(p);
+    return (struct sdp_track){
+        .kind = wr_codec_kind(p->codec), .packing = p, .payload_type = 96, .clock = clock};
+}
 
 static void test_marker_ends_a_picture_at_once(void **state)
 {
     (void)state;
+    struct sdp_track h264 = track_of("H264", 90000);
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
@@ -180,6 +187,7 @@ static void test_marker_ends_a_picture_at_once(void **state)
 static void test_marker_that_lies_is_found_out(void **state)
 {
     (void)state;
+    struct sdp_track h264 = track_of("H264", 90000);
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
@@ -209,6 +217,7 @@ static void test_marker_that_lies_is_found_out(void **state)
 static void test_picture_with_a_hole_is_left_out(void **state)
 {
     (void)state;
+    struct sdp_track h264 = track_of("H264", 90000);
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &h264, note, &g);
@@ -231,13 +240,9 @@ static void test_picture_with_a_hole_is_left_out(void **state)
 static void test_sound_units_of_a_packet_follow_each_other(void **state)
 {
     (void)state;
-    static const struct sdp_track aac = {.is_audio = true,
-                                         .format = SDP_AAC,
-                                         .payload_type = 96,
-                                         .clock = 48000,
-                                         .size_bits = 13,
-                                         .index_bits = 3,
-                                         .delta_bits = 3};
+    struct sdp_track aac = track_of("MPEG4-GENERIC", 48000);
+    aac.size_bits = 13;
+    aac.index_bits = aac.delta_bits = 3;
     struct rtp r;
     struct got g = {.n = 0};
     rtp__init(&r, &aac, note, &g);
@@ -258,6 +263,109 @@ static void test_sound_units_of_a_packet_follow_each_other(void **state)
     rtp__free(&r);
 }
 
+/* Found by a camera that said sizelength=4294967290: the sum of the widths wrapped, and the packet was read past its end. */
+static void test_widths_that_wrap_are_refused(void **state)
+{
+    (void)state;
+    static const char *const fmtps[] = {
+        "sizelength=4294967290;indexlength=10;indexdeltalength=10",
+        "sizelength=13;indexlength=4294967290;indexdeltalength=3",
+        "sizelength=32;indexlength=32;indexdeltalength=32",
+        "sizelength=-6;indexlength=10;indexdeltalength=10",
+        "sizelength=13;indexlength=3;indexdeltalength=99999999999999999999"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(fmtps); i++) {
+        struct sdp s;
+        struct wr_buf text = {.n = 0};
+        wr_buf_fmt(&text,
+                   "m=audio 0 RTP/AVP 96\na=rtpmap:96 MPEG4-GENERIC/48000/2\n"
+                   "a=fmtp:96 config=1190;%s\n",
+                   fmtps[i]);
+        assert_true(sdp__parse(wr_slice_of(text.p, text.n), &s));
+        assert_true(s.tracks[0].size_bits <= 32 && s.tracks[0].index_bits <= 32 &&
+                    s.tracks[0].delta_bits <= 32);
+        struct rtp r;
+        struct got g = {.n = 0};
+        rtp__init(&r, &s.tracks[0], note, &g);
+        SEND(&r, 1, 0, true,
+             "\0\x10\0\x18"
+             "abc");
+        SEND(&r, 2, 0, true,
+             "\xff\xff\0\x18"
+             "abc");
+        SEND(&r, 3, 0, true,
+             "\0\x40\xff\xff\xff\xff\xff\xff\xff\xff"
+             "abc");
+        for (unsigned k = 0; k < g.n; k++)
+            assert_true(g.size[k] <= 3);
+        rtp__free(&r);
+        wr_buf_free(&text);
+    }
+}
+
+/* RFC 7798: aggregation, fragments, and parameter sets out of the description. */
+static void test_h265_pictures_are_put_together(void **state)
+{
+    (void)state;
+    struct sdp_track h265 = track_of("H265", 90000);
+    struct rtp r;
+    struct got g = {.n = 0};
+    rtp__init(&r, &h265, note, &g);
+    SEND(&r, 1, 0, false, "\x60\1\0\3\x40\1V\0\3\x42\1S"); /* AP of VPS and SPS */
+    SEND(&r, 2, 0, false, "\x44\1P");
+    SEND(&r, 3, 0, false,
+         "\x62\1\x93"
+         "ab"); /* FU of an IDR (19): start, middle, end */
+    SEND(&r, 4, 0, false,
+         "\x62\1\x13"
+         "cd");
+    SEND(&r, 5, 0, true,
+         "\x62\1\x53"
+         "ef");
+    static const char want[] = "\0\0\0\1\x40\1V\0\0\0\1\x42\1S\0\0\0\1\x44\1P\0\0\0\1\x26\1"
+                               "abcdef";
+    assert_int_equal(g.n, 1);
+    assert_int_equal(g.size[0], sizeof want - 1);
+    assert_memory_equal(g.bytes[0], want, sizeof want - 1);
+    SEND(&r, 6, 3600, true, "\x62\1\x01");     /* a fragment of nothing */
+    SEND(&r, 7, 7200, true, "\x64\1x");        /* PACI */
+    SEND(&r, 8, 10800, true, "\x60\1\0\xffx"); /* an aggregate whose unit runs past the end */
+    assert_int_equal(r.bad, 3);
+    SEND(&r, 9, 14400, true, "\2\1ok");
+    assert_int_equal(g.n, 2);
+    rtp__free(&r);
+
+    struct sdp s;
+    assert_true(sdp__parse(wr_slice_str("m=video 0 RTP/AVP 96\na=rtpmap:96 H265/90000\n"
+                                        "a=fmtp:96 sprop-vps=QAE=;sprop-sps=QgE=,QgI=;"
+                                        "sprop-pps=RAE=;sprop-max-don-diff=0\n"),
+                           &s));
+    assert_int_equal(s.tracks[0].config_n, 4 * 6);
+    assert_memory_equal(s.tracks[0].config + 6, "\0\0\0\1\x42\1", 6);
+    assert_true(s.tracks[0].packing->takes(&s.tracks[0]));
+    assert_true(sdp__parse(wr_slice_str("m=video 0 RTP/AVP 96\na=rtpmap:96 H265/90000\n"
+                                        "a=fmtp:96 sprop-max-don-diff=2\n"),
+                           &s));
+    assert_false(s.tracks[0].packing->takes(&s.tracks[0]));
+}
+
+static void test_a_packet_of_opus_is_a_frame(void **state)
+{
+    (void)state;
+    struct sdp s;
+    assert_true(sdp__parse(wr_slice_str("m=audio 0 RTP/AVP 96\na=rtpmap:96 opus/48000/2\n"
+                                        "a=lang:de-CH\n"),
+                           &s));
+    assert_true(s.tracks[0].packing->codec == WR_CODEC_OPUS && s.tracks[0].clock == 48000);
+    assert_string_equal(s.tracks[0].language, "de-CH");
+    struct rtp r;
+    struct got g = {.n = 0};
+    rtp__init(&r, &s.tracks[0], note, &g);
+    SEND(&r, 1, 0, true, "\xfcxyz");
+    SEND(&r, 2, 960, true, "\xfcxyz");
+    assert_true(g.n == 2 && g.size[0] == 4 && g.pts[1] == 960);
+    rtp__free(&r);
+}
+
 static void report(struct rtp *r, uint32_t unix_s, uint32_t fraction, uint32_t ts)
 {
     uint8_t p[28] = {0x80, 200, 0, 6};
@@ -271,8 +379,8 @@ static void report(struct rtp *r, uint32_t unix_s, uint32_t fraction, uint32_t t
 static void test_reports_tell_the_cameras_clock_and_the_difference_of_the_tracks(void **state)
 {
     (void)state;
-    static const struct sdp_track pcma = {
-        .is_audio = true, .format = SDP_PCMA, .payload_type = 96, .clock = 8000};
+    struct sdp_track h264 = track_of("H264", 90000);
+    struct sdp_track pcma = track_of("PCMA", 8000);
     struct rtp v, a;
     struct got g = {.n = 0};
     int64_t ticks = 1;
@@ -295,6 +403,7 @@ static void test_reports_tell_the_cameras_clock_and_the_difference_of_the_tracks
 static void test_random_packets_are_harmless(void **state)
 {
     (void)state;
+    struct sdp_track h264 = track_of("H264", 90000);
     struct rtp r;
     struct got g;
     unsigned seed = 7;
@@ -331,6 +440,9 @@ int main(void)
         cmocka_unit_test(test_marker_that_lies_is_found_out),
         cmocka_unit_test(test_picture_with_a_hole_is_left_out),
         cmocka_unit_test(test_sound_units_of_a_packet_follow_each_other),
+        cmocka_unit_test(test_widths_that_wrap_are_refused),
+        cmocka_unit_test(test_h265_pictures_are_put_together),
+        cmocka_unit_test(test_a_packet_of_opus_is_a_frame),
         cmocka_unit_test(test_reports_tell_the_cameras_clock_and_the_difference_of_the_tracks),
         cmocka_unit_test(test_random_packets_are_harmless),
     };

@@ -19,7 +19,7 @@ static int hex_value(int c)
                                   : -1;
 }
 
-static void put_sprop(struct sdp_track *t, const char *v)
+void sdp__put_sprop(struct sdp_track *t, const char *v)
 {
     while (*v && *v != ';') {
         if (t->config_n + 4 >= sizeof t->config)
@@ -34,7 +34,7 @@ static void put_sprop(struct sdp_track *t, const char *v)
     }
 }
 
-static void put_hex(struct sdp_track *t, const char *v)
+void sdp__put_hex(struct sdp_track *t, const char *v)
 {
     for (; hex_value((unsigned char)v[0]) >= 0 && hex_value((unsigned char)v[1]) >= 0 &&
            t->config_n < 64;
@@ -45,44 +45,25 @@ static void put_hex(struct sdp_track *t, const char *v)
 
 static void parse_fmtp(struct sdp_track *t, const char *v)
 {
+    if (!t->packing || !t->packing->parameter)
+        return;
     v += strcspn(v, " ");
     while (*v) {
         v += strspn(v, " ;");
         size_t n = strcspn(v, "=;");
-        const char *value = v[n] == '=' ? v + n + 1 : "";
-        if (n == 20 && strncasecmp(v, "sprop-parameter-sets", n) == 0 && t->format == SDP_H264 &&
-            t->config_n == 0)
-            put_sprop(t, value);
-        else if (n == 18 && strncasecmp(v, "packetization-mode", n) == 0)
-            t->mode = (unsigned)strtoul(value, NULL, 10);
-        else if (n == 6 && strncasecmp(v, "config", n) == 0 && t->format == SDP_AAC &&
-                 t->config_n == 0)
-            put_hex(t, value);
-        else if (n == 10 && strncasecmp(v, "sizelength", n) == 0)
-            t->size_bits = (unsigned)strtoul(value, NULL, 10);
-        else if (n == 11 && strncasecmp(v, "indexlength", n) == 0)
-            t->index_bits = (unsigned)strtoul(value, NULL, 10);
-        else if (n == 16 && strncasecmp(v, "indexdeltalength", n) == 0)
-            t->delta_bits = (unsigned)strtoul(value, NULL, 10);
+        t->packing->parameter(t, v, n, v[n] == '=' ? v + n + 1 : "");
         v += strcspn(v, ";");
     }
 }
 
 static void set_encoding(struct sdp_track *t, const char *name, size_t n)
 {
-    static const struct {
-        const char *name;
-        enum sdp_format format;
-    } known[] = {
-        {"H264", SDP_H264}, {"MPEG4-GENERIC", SDP_AAC}, {"PCMA", SDP_PCMA}, {"PCMU", SDP_PCMU}};
     /* It is told to people: letters, digits, signs of a name. */
     size_t ok = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+");
     if (WR_MIN(n, ok) > 0)
         snprintf(t->encoding, sizeof t->encoding, "%.*s", (int)WR_MIN(n, ok), name);
-    t->format = SDP_OTHER;
-    for (size_t i = 0; i < WR_ARRAY_LEN(known); i++)
-        if (strcasecmp(t->encoding, known[i].name) == 0)
-            t->format = known[i].format;
+    const struct packing *packing = packing__find(t->encoding);
+    t->packing = packing && wr_codec_kind(packing->codec) == t->kind ? packing : NULL;
 }
 
 static void parse_rtpmap(struct sdp_track *t, const char *v)
@@ -128,8 +109,9 @@ static struct sdp_track *parse_media(struct sdp *out, const char *v)
     if (out->n == SDP_MAX_TRACKS)
         return NULL;
     struct sdp_track *t = &out->tracks[out->n++];
-    *t = (struct sdp_track){.is_video = strncasecmp(v, "video ", 6) == 0,
-                            .is_audio = strncasecmp(v, "audio ", 6) == 0,
+    *t = (struct sdp_track){.kind = strncasecmp(v, "video ", 6) == 0   ? WR_MEDIA_VIDEO
+                                    : strncasecmp(v, "audio ", 6) == 0 ? WR_MEDIA_AUDIO
+                                                                       : WR_MEDIA_NONE,
                             .clock = 90000};
     unsigned pt;
     if (sscanf(v, "%*s %*s %*s %u", &pt) == 1)
@@ -154,7 +136,10 @@ static void parse_attribute(struct sdp *out, struct sdp_track *t, const char *v)
         parse_rtpmap(t, v + 7);
     else if (strncmp(v, "fmtp:", 5) == 0 && is_for(t, v + 5))
         parse_fmtp(t, v + 5);
-    else if (strncmp(v, "framerate:", 10) == 0) {
+    else if (strncmp(v, "lang:", 5) == 0) {
+        size_t n = strspn(v + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-");
+        snprintf(t->language, sizeof t->language, "%.*s", (int)WR_MIN(n, 35), v + 5);
+    } else if (strncmp(v, "framerate:", 10) == 0) {
         double fps = strtod(v + 10, NULL);
         t->fps_milli = fps >= 0.1 && fps <= 240 ? (uint32_t)(fps * 1000) : 0;
     }

@@ -21,32 +21,37 @@ struct sound {
     SwrContext *resampler;
     AVAudioFifo *queue;
     AVFrame *decoded, *resampled, *piece;
-    AVPacket *packet;
-    int64_t next_pts; /* of the first sample in the queue */
+    AVPacket *packet, *coded; /* what comes out, what goes in */
+    int64_t next_pts;         /* of the first sample in the queue */
     bool has_pts;
     sound_frame_fn fn;
     void *ctx;
 };
 
-bool sound__takes(int id)
+static enum AVCodecID av_id(enum wr_codec codec)
 {
-    return id == AV_CODEC_ID_PCM_ALAW || id == AV_CODEC_ID_PCM_MULAW;
+    return codec == WR_CODEC_G711A   ? AV_CODEC_ID_PCM_ALAW
+           : codec == WR_CODEC_G711U ? AV_CODEC_ID_PCM_MULAW
+                                     : AV_CODEC_ID_NONE;
 }
 
-static wr_err open_decoder(struct sound *s, const AVCodecParameters *from, struct wr_errmsg *err)
+bool sound__takes(enum wr_codec codec)
 {
-    const AVCodec *codec = avcodec_find_decoder(from->codec_id);
+    return av_id(codec) != AV_CODEC_ID_NONE;
+}
+
+static wr_err open_decoder(struct sound *s, enum wr_codec from, uint32_t sample_rate,
+                           uint32_t channels, struct wr_errmsg *err)
+{
+    const AVCodec *codec = avcodec_find_decoder(av_id(from));
     s->decoder = codec ? avcodec_alloc_context3(codec) : NULL;
-    if (s->decoder && avcodec_parameters_to_context(s->decoder, from) >= 0) {
-        if (s->decoder->ch_layout.nb_channels == 0)
-            av_channel_layout_default(&s->decoder->ch_layout, 1);
-        if (s->decoder->sample_rate == 0)
-            s->decoder->sample_rate = 8000;
+    if (s->decoder) {
+        s->decoder->sample_rate = sample_rate ? (int)WR_MIN(sample_rate, 192000u) : 8000;
+        av_channel_layout_default(&s->decoder->ch_layout, channels ? (int)WR_MIN(channels, 8u) : 1);
         if (avcodec_open2(s->decoder, codec, NULL) >= 0)
             return WR_OK;
     }
-    wr_errmsg_set(err, "this FFmpeg cannot decode the camera's %s sound",
-                  avcodec_get_name(from->codec_id));
+    wr_errmsg_set(err, "this FFmpeg cannot decode the camera's %s sound", wr_codec_name(from));
     return WR_ERR_UNAVAILABLE;
 }
 
@@ -77,8 +82,9 @@ static wr_err open_rest(struct sound *s, struct wr_errmsg *err)
     s->resampled = av_frame_alloc();
     s->piece = av_frame_alloc();
     s->packet = av_packet_alloc();
+    s->coded = av_packet_alloc();
     s->queue = av_audio_fifo_alloc(e->sample_fmt, e->ch_layout.nb_channels, SOUND_RATE / 4);
-    if (s->decoded && s->resampled && s->piece && s->packet && s->queue &&
+    if (s->decoded && s->resampled && s->piece && s->packet && s->coded && s->queue &&
         swr_alloc_set_opts2(&s->resampler, &e->ch_layout, e->sample_fmt, e->sample_rate,
                             &d->ch_layout, d->sample_fmt, d->sample_rate, 0, NULL) >= 0 &&
         swr_init(s->resampler) >= 0)
@@ -87,8 +93,8 @@ static wr_err open_rest(struct sound *s, struct wr_errmsg *err)
     return WR_ERR_UNAVAILABLE;
 }
 
-wr_err sound__new(const AVCodecParameters *from, sound_frame_fn fn, void *ctx, struct sound **out,
-                  struct wr_errmsg *err)
+wr_err sound__new(enum wr_codec from, uint32_t sample_rate, uint32_t channels, sound_frame_fn fn,
+                  void *ctx, struct sound **out, struct wr_errmsg *err)
 {
     struct sound *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -98,7 +104,7 @@ wr_err sound__new(const AVCodecParameters *from, sound_frame_fn fn, void *ctx, s
     }
     s->fn = fn;
     s->ctx = ctx;
-    wr_err e = open_decoder(s, from, err);
+    wr_err e = open_decoder(s, from, sample_rate, channels, err);
     if (e == WR_OK)
         e = open_encoder(s, err);
     if (e == WR_OK)
@@ -133,6 +139,7 @@ void sound__free(struct sound **sp)
     av_frame_free(&s->resampled);
     av_frame_free(&s->piece);
     av_packet_free(&s->packet);
+    av_packet_free(&s->coded);
     free(s);
     *sp = NULL;
 }
@@ -199,11 +206,17 @@ static void take_decoded(struct sound *s)
         av_audio_fifo_write(s->queue, (void **)out->extended_data, out->nb_samples);
 }
 
-void sound__feed(struct sound *s, const AVPacket *pkt, int64_t pts)
+void sound__feed(struct sound *s, struct wr_slice data, int64_t pts)
 {
     set_clock(s, pts);
-    if (avcodec_send_packet(s->decoder, pkt) < 0) {
-        wr_debug("ingest.sound", "a packet of %d bytes could not be decoded", pkt->size);
+    /* A copy: libavcodec wants zeros behind it. */
+    if (data.n > INT32_MAX / 2 || av_new_packet(s->coded, (int)data.n) < 0)
+        return;
+    memcpy(s->coded->data, data.p, data.n);
+    int sent = avcodec_send_packet(s->decoder, s->coded);
+    av_packet_unref(s->coded);
+    if (sent < 0) {
+        wr_debug("ingest.sound", "a packet of %zu bytes could not be decoded", data.n);
         return;
     }
     while (avcodec_receive_frame(s->decoder, s->decoded) >= 0) {

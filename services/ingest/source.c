@@ -6,30 +6,34 @@
 
 #include <strings.h>
 
-static const struct {
-    const char *prefix;
-    void (*run)(struct stream *s, struct source_end *end);
-} kinds[] = {
-    {"synthetic:", source__run_synthetic},
-    {"rtsp://", source__run_rtsp},
-    {"rtsps://", source__run_av},
+static const struct source_kind kinds[] = {
+    {.prefix = "synthetic:", .check = source__check_synthetic, .run = source__run_synthetic},
+    {.prefix = "rtsp://", .run = source__run_rtsp},
+    {.prefix = "rtsps://", .run = source__run_av},
 };
 
-static size_t kind_of(const struct stream *s)
+const struct source_kind *source__kind(const char *url)
 {
-    size_t i = 0;
-    while (i < WR_ARRAY_LEN(kinds) &&
-           strncasecmp(s->url, kinds[i].prefix, strlen(kinds[i].prefix)) != 0)
-        i++;
-    return i;
+    for (size_t i = 0; i < WR_ARRAY_LEN(kinds); i++)
+        if (strncasecmp(url, kinds[i].prefix, strlen(kinds[i].prefix)) == 0)
+            return &kinds[i];
+    return NULL;
 }
 
 wr_err source__check(const struct stream *s, struct wr_errmsg *err)
 {
-    if (kind_of(s) == WR_ARRAY_LEN(kinds)) {
+    const struct source_kind *k = source__kind(s->url);
+    if (!k) {
         wr_errmsg_set(
             err,
             "streams.%s: the address must begin with rtsp://, rtsps:// or synthetic:", s->name);
+        return WR_ERR_INVALID;
+    }
+    if (k->check && !k->check(s->url)) {
+        wr_errmsg_set(err,
+                      "streams.%s: behind synthetic: come names with + between them: h264 or h265, "
+                      "aac, opus, g711a or g711u",
+                      s->name);
         return WR_ERR_INVALID;
     }
     if (strcmp(s->transport, "tcp") != 0 && strcmp(s->transport, "udp") != 0) {
@@ -37,9 +41,4 @@ wr_err source__check(const struct stream *s, struct wr_errmsg *err)
         return WR_ERR_INVALID;
     }
     return WR_OK;
-}
-
-void source__run(struct stream *s, struct source_end *end)
-{
-    kinds[kind_of(s)].run(s, end);
 }

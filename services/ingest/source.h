@@ -7,15 +7,27 @@
 
 #include "stream.h"
 
+/* One of `run` and `accept`. Both read (or make) on the stream's thread until the source fails or the stream is not wanted any
+ * more; then *end says why, "" when nobody wants it. */
+struct source_kind {
+    const char *prefix;             /* of the address, any case */
+    bool (*check)(const char *url); /* of what follows the prefix; NULL = anything goes */
+    /* Pull: dials, on the stream's thread, while somebody watches. */
+    void (*run)(struct stream *s, struct source_end *end);
+    /* Push: a publisher came by a listener of ours, which gave it to stream__push; runs whether somebody watches or not. */
+    void (*accept)(struct stream *s, void *publisher, struct source_end *end);
+};
+
+/* NULL when no kind takes the address. */
+const struct source_kind *source__kind(const char *url);
 /* INVALID with a sentence when no kind takes the address. */
 WR_MUST_USE wr_err source__check(const struct stream *s, struct wr_errmsg *err);
-/* Runs the stream's source until it fails or the stream is not wanted any more. */
-void source__run(struct stream *s, struct source_end *end);
 
 /* The kinds. */
 void source__run_rtsp(struct stream *s, struct source_end *end);
 void source__run_av(struct stream *s, struct source_end *end);
 void source__run_synthetic(struct stream *s, struct source_end *end);
+bool source__check_synthetic(const char *url);
 
 /* Once a process, before any source: libavformat's log lines hold addresses with passwords, so none gets out. */
 void source__init_av(void);

@@ -3,11 +3,11 @@
  * Sources that libavformat reads: RTSP over TCP or UDP. Every wait has a deadline (interrupt callback); keep-alives are
  * sent from inside av_read_frame, so this thread never pauses.
  *
- * libavformat's own parser and probing are off (access.h says why): the SDP tells the codecs, the stream itself the rest.
+ * libavformat's own parser and probing are off (units.h says why): the SDP tells the codecs, the stream itself the rest.
  * A picture is complete when the next one begins, one frame later (40 ms at 25 fps): RTP's marker bit, which says it at
  * once, does not come through libavformat. An own depacketiser would win that. */
 #include "flow.h"
-#include "sound.h"
+#include "rendition.h"
 #include "source.h"
 #include "wr_clock.h"
 #include "wr_log.h"
@@ -22,6 +22,18 @@
     (500 * 1000) /* for TEARDOWN: many cameras allow few sessions and want to be told */
 #define NO_KEY_US (10 * 1000000)
 
+struct av;
+
+struct av_track {
+    struct av *av;
+    int index; /* in libavformat */
+    bool video;
+    uint32_t id; /* in the flow */
+    uint32_t clock;
+    struct units units; /* pictures: put together here */
+    struct rendition rendition;
+};
+
 /* One connection. */
 struct av {
     struct stream *s;
@@ -29,10 +41,9 @@ struct av {
     AVFormatContext *ctx;
     int64_t deadline_us; /* of the blocking call that runs now */
     bool closing;        /* TEARDOWN goes on although nobody wants the stream any more */
-    int video, audio;    /* stream indexes, -1 = none */
+    struct av_track tracks[WR_TRACKS_MAX]; /* pictures first */
+    size_t n;
     struct flow flow;
-    struct access access;
-    struct sound *sound; /* when the sound becomes AAC here */
     int64_t last_video_us, began_us;
 };
 
@@ -143,72 +154,75 @@ static uint32_t fps_milli(const AVStream *st)
     return (uint32_t)((int64_t)r.num * 1000 / r.den);
 }
 
-static bool choose_video(struct av *a)
+static bool has_video(const struct av *a)
 {
-    a->video = av_find_best_stream(a->ctx, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    if (a->video < 0)
-        return true;
-    const AVStream *st = a->ctx->streams[a->video];
+    return a->n > 0 && a->tracks[0].video;
+}
+
+static void leave_out(struct av *a, bool video, const char *why)
+{
+    snprintf(a->flow.note, sizeof a->flow.note, "without %s: %.150s", video ? "a picture" : "sound",
+             why);
+    wr_warn("ingest.track", "stream=%s %s", a->s->name, a->flow.note);
+}
+
+static void add_track(struct av *a, const AVStream *st)
+{
     const AVCodecParameters *par = st->codecpar;
-    if (par->codec_id != AV_CODEC_ID_H264) {
-        a->end->is_lasting = true;
-        snprintf(a->end->text, sizeof a->end->text,
-                 "the camera sends %s video, which this version does not carry: set the camera (or "
-                 "its substream) to H.264",
-                 par->codec_id == AV_CODEC_ID_HEVC ? "H.265 (hevc)"
-                                                   : avcodec_get_name(par->codec_id));
-        return false;
-    }
-    flow__set_video(&a->flow, wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0)),
-                    fps_milli(st));
-    return true;
-}
-
-static void take_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration)
-{
-    struct av *a = ctx;
-    flow__audio(&a->flow,
-                &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
-}
-
-/* Sound that cannot be carried is left out with a note, not the whole camera. */
-static void choose_audio(struct av *a)
-{
-    struct wr_errmsg err = {""};
-    a->audio = av_find_best_stream(a->ctx, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
-    if (a->audio < 0)
+    const struct codec *codec = codec__find_av((int)par->codec_id);
+    bool video = par->codec_type == AVMEDIA_TYPE_VIDEO;
+    struct wr_errmsg err = {"its configuration cannot be read"};
+    if (!codec)
+        wr_errmsg_set(&err, "the camera sends %s %s, which this version does not carry: set %s",
+                      avcodec_get_name(par->codec_id), video ? "video" : "sound",
+                      video ? "the camera (or its substream) to H.264 or H.265"
+                            : "it to AAC, Opus or G.711");
+    else if (a->flow.n == WR_TRACKS_MAX)
+        wr_errmsg_set(&err, "a stream has %d tracks at most", WR_TRACKS_MAX);
+    if (!codec || a->flow.n == WR_TRACKS_MAX) {
+        leave_out(a, video, err.text);
         return;
-    const AVCodecParameters *par = a->ctx->streams[a->audio]->codecpar;
-    if (par->codec_id == AV_CODEC_ID_AAC) {
-        struct wr_slice asc = wr_slice_of(par->extradata, (size_t)WR_MAX(par->extradata_size, 0));
-        if (flow__set_audio(&a->flow, asc, 0, (uint32_t)par->ch_layout.nb_channels))
-            return;
-        wr_errmsg_set(&err, "its AAC configuration cannot be read");
-    } else if (sound__takes((int)par->codec_id)) {
-        if (sound__new(par, take_sound, a, &a->sound, &err) == WR_OK &&
-            flow__set_audio(&a->flow, sound__config(a->sound), SOUND_RATE,
-                            sound__channels(a->sound)))
-            return;
-    } else {
-        wr_errmsg_set(
-            &err,
-            "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
-            avcodec_get_name(par->codec_id));
     }
-    snprintf(a->flow.note, sizeof a->flow.note, "without sound: %.150s", err.text);
-    wr_warn("ingest.sound", "stream=%s %s", a->s->name, a->flow.note);
-    a->audio = -1;
+    struct av_track *t = &a->tracks[a->n];
+    *t = (struct av_track){.av = a, .index = st->index, .video = video};
+    t->clock = video              ? CODEC_VIDEO_SCALE
+               : par->sample_rate ? (uint32_t)par->sample_rate
+                                  : SOUND_RATE;
+    struct flow_spec spec = {
+        .codec = codec,
+        .hint = {.config = {par->extradata, (size_t)WR_MAX(par->extradata_size, 0)},
+                 .sample_rate = (uint32_t)WR_MAX(par->sample_rate, 0),
+                 .channels = (uint32_t)WR_MAX(par->ch_layout.nb_channels, 0)},
+        .clock = t->clock,
+        .fps_milli = video ? fps_milli(st) : 0};
+    t->id = flow__add(&a->flow, &spec);
+    if (t->id == 0) {
+        leave_out(a, video, err.text);
+        return;
+    }
+    if (rendition__open(&t->rendition, &a->flow, t->id, &spec.hint, &err) != WR_OK)
+        wr_warn("ingest.sound", "stream=%s only those hear it who take %s: %s", a->s->name,
+                wr_codec_name(codec->codec), err.text);
+    a->n++;
 }
 
 static bool choose_tracks(struct av *a)
 {
-    if (!choose_video(a))
-        return false;
-    choose_audio(a);
-    if (a->video >= 0 || a->audio >= 0)
+    static const enum AVMediaType order[] = {AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO};
+    for (size_t k = 0; k < WR_ARRAY_LEN(order); k++) {
+        bool offered = false;
+        for (unsigned i = 0; i < a->ctx->nb_streams; i++)
+            if (a->ctx->streams[i]->codecpar->codec_type == order[k]) {
+                add_track(a, a->ctx->streams[i]);
+                offered = true;
+            }
+        if (offered && a->n == 0 && order[k] == AVMEDIA_TYPE_VIDEO)
+            break; /* a picture that we cannot show is not made up for by its sound */
+    }
+    if (a->n > 0)
         return true;
-    end_with(a, true,
-             a->flow.note[0] ? a->flow.note : "the camera offers neither picture nor sound");
+    const char *why = strchr(a->flow.note, ':');
+    end_with(a, true, why ? why + 2 : "the camera offers neither picture nor sound");
     return false;
 }
 
@@ -230,48 +244,45 @@ static int64_t camera_clock_us(const AVPacket *pkt)
     return t.wallclock;
 }
 
-static void take_picture(void *ctx, const struct access_unit *unit)
+static void take_picture(void *ctx, const struct units_one *unit)
 {
-    struct av *a = ctx;
-    flow__video(&a->flow, &(struct flow_sample){.data = unit->data,
-                                                .dts = TIMELINE_NONE,
-                                                .pts = unit->pts,
-                                                .duration = unit->duration,
-                                                .camera_us = unit->camera_us});
+    struct av_track *t = ctx;
+    flow__take(&t->av->flow, t->id,
+               &(struct flow_sample){.data = unit->data,
+                                     .dts = TIMELINE_NONE,
+                                     .pts = unit->pts,
+                                     .duration = unit->duration,
+                                     .camera_us = unit->camera_us});
 }
 
 static void take_packet(struct av *a, const AVPacket *pkt)
 {
-    const AVStream *st = a->ctx->streams[pkt->stream_index];
-    bool video = pkt->stream_index == a->video;
-    if (!video && pkt->stream_index != a->audio)
+    struct av_track *t = NULL;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->tracks[i].index == pkt->stream_index)
+            t = &a->tracks[i];
+    if (!t)
         return;
     struct wr_slice data = wr_slice_of(pkt->data, (size_t)WR_MAX(pkt->size, 0));
-    if (video) {
+    int64_t pts = rescale(pkt->pts, a->ctx->streams[t->index]->time_base, t->clock);
+    if (t->video) {
         a->last_video_us = wr_mono_us();
-        access__feed(&a->access, data, rescale(pkt->pts, st->time_base, FLOW_VIDEO_SCALE),
-                     camera_clock_us(pkt), take_picture, a);
+        units__feed(&t->units, data, pts, camera_clock_us(pkt), take_picture, t);
         return;
     }
-    if (a->sound) {
-        int64_t pts = rescale(pkt->pts, st->time_base, SOUND_RATE);
-        sound__feed(a->sound, pkt, pts);
-        return;
-    }
-    uint32_t scale = a->flow.sample_rate ? a->flow.sample_rate : SOUND_RATE;
-    int64_t pts = rescale(pkt->pts, st->time_base, scale);
-    flow__audio(&a->flow, &(struct flow_sample){.data = data, .dts = pts, .pts = pts});
+    flow__take(&a->flow, t->id, &(struct flow_sample){.data = data, .dts = pts, .pts = pts});
+    rendition__feed(&t->rendition, data, pts, t->clock);
 }
 
 /* False when the connection is alive but useless. */
 static bool is_flowing(struct av *a)
 {
     int64_t now = wr_mono_us();
-    if (a->video >= 0 && now - a->last_video_us > 2 * a->s->no_packet_us) {
+    if (has_video(a) && now - a->last_video_us > 2 * a->s->no_packet_us) {
         end_with(a, false, "the camera sends sound but no picture any more");
         return false;
     }
-    if (a->video >= 0 && a->flow.epoch == 0 && now - a->began_us > NO_KEY_US)
+    if (has_video(a) && a->flow.epoch == 0 && now - a->began_us > NO_KEY_US)
         stream__set_state(a->s, STREAM_STARTING,
                           "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s "
                           "(it may use intra refresh)");
@@ -283,7 +294,7 @@ static void read_packets(struct av *a)
     AVPacket *pkt = av_packet_alloc();
     int r = pkt ? 0 : AVERROR(ENOMEM);
     a->began_us = a->last_video_us = wr_mono_us();
-    if (a->video >= 0)
+    if (has_video(a))
         stream__set_state(a->s, STREAM_STARTING, STREAM_AWAITS_KEY);
     while (r >= 0 && stream__is_wanted(a->s)) {
         a->deadline_us = wr_mono_us() + a->s->no_packet_us;
@@ -310,14 +321,16 @@ out:
 
 void source__run_av(struct stream *s, struct source_end *end)
 {
-    struct av a = {.s = s, .end = end, .video = -1, .audio = -1};
+    struct av a = {.s = s, .end = end};
     flow__init(&a.flow, s);
     if (open_input(&a) && choose_tracks(&a))
         read_packets(&a);
     a.closing = true;
     a.deadline_us = wr_mono_us() + CLOSE_US;
     avformat_close_input(&a.ctx);
-    sound__free(&a.sound);
-    access__free(&a.access);
+    for (size_t i = 0; i < a.n; i++) {
+        units__free(&a.tracks[i].units);
+        rendition__close(&a.tracks[i].rendition);
+    }
     flow__fini(&a.flow);
 }

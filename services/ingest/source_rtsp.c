@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * The source `rtsp://` over TCP, read by ourselves: H.264 with AAC, G.711 or without sound. RTP's marker bit ends a
+ * The source `rtsp://` over TCP, read by ourselves: every track whose packing we know (packings/). RTP's marker bit ends a
  * picture at once, which saves the frame that libavformat holds back (40 ms at 25 fps, 200 ms at 5 fps). What it cannot
  * read (UDP, TLS, odd packings) goes to libavformat, source_av.c. */
 #include "flow.h"
+#include "rendition.h"
 #include "rtp.h"
 #include "rtsp.h"
-#include "sound.h"
 #include "source.h"
 #include "wr_clock.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/mathematics.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,22 +26,35 @@ WR_COUNTER(bad, "watchroom_ingest_rtp_bad_total", NULL,
 #define TEARDOWN_US (500 * 1000)
 #define NO_KEY_US (10 * 1000000)
 
+struct camera;
+
+struct camera_track {
+    struct camera *camera;
+    const struct sdp_track *told;
+    unsigned channel; /* of its packets; its reports come on the next one */
+    uint32_t id;      /* in the flow */
+    struct rtp rtp;
+    struct rendition rendition;
+    int64_t skew; /* added to the sound's time, in its ticks */
+};
+
 struct camera {
     struct stream *s;
     struct source_end *end;
     struct rtsp rtsp;
     struct sdp sdp;
     char base[1024];
-    const struct sdp_track *video, *audio; /* NULL = none */
-    unsigned video_channel, audio_channel;
-    struct rtp video_rtp, audio_rtp;
+    struct camera_track tracks[SDP_MAX_TRACKS]; /* pictures first */
+    size_t n;
     struct flow flow;
-    struct sound *sound;
-    AVPacket *packet;
-    int64_t skew; /* added to the sound's time, in its ticks */
     int64_t began_us, last_video_us, alive_us;
     bool closing;
 };
+
+static bool has_video(const struct camera *c)
+{
+    return c->n > 0 && c->tracks[0].told->kind == WR_MEDIA_VIDEO;
+}
 
 static bool is_over(void *ctx)
 {
@@ -96,111 +107,78 @@ static bool fail_with_status(struct camera *c, int status, const char *doing)
     return fail(c, false, "the camera answered %s with status %d", doing, status);
 }
 
-/* ---- tracks ------------------------------------------------------------------------------------------------------- */
-
-static void take_video(void *ctx, const struct rtp_frame *f)
-{
-    struct camera *c = ctx;
-    c->last_video_us = wr_mono_us();
-    int64_t pts = av_rescale(f->pts, FLOW_VIDEO_SCALE, c->video->clock);
-    uint32_t duration = (uint32_t)((uint64_t)f->duration * FLOW_VIDEO_SCALE / c->video->clock);
-    flow__video(&c->flow, &(struct flow_sample){.data = f->data,
-                                                .dts = TIMELINE_NONE,
-                                                .pts = pts,
-                                                .duration = duration,
-                                                .camera_us = f->camera_us});
-}
-
-static void take_coded_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t duration)
-{
-    struct camera *c = ctx;
-    flow__audio(&c->flow,
-                &(struct flow_sample){.data = data, .dts = pts, .pts = pts, .duration = duration});
-}
+/* ---- frames ------------------------------------------------------------------------------------------------------- */
 
 /* Once both tracks told the camera's clock: a difference that one can hear is put right. */
-static void keep_together(struct camera *c)
+static void keep_together(struct camera *c, struct camera_track *t)
 {
     int64_t want;
-    if (!c->video || !rtp__skew(&c->video_rtp, &c->audio_rtp, &want))
+    if (!has_video(c) || !rtp__skew(&c->tracks[0].rtp, &t->rtp, &want))
         return;
-    int64_t off_ms = (want - c->skew) * 1000 / (int64_t)c->audio->clock;
+    int64_t off_ms = (want - t->skew) * 1000 / (int64_t)t->told->clock;
     if (off_ms <= 40 && off_ms >= -40)
         return;
-    if (c->sound) /* counts samples, and would not believe so small a jump */
-        sound__shift(c->sound, av_rescale(want - c->skew, SOUND_RATE, c->audio->clock));
-    c->skew = want;
+    /* It counts samples, and would not believe so small a jump. */
+    rendition__shift(&t->rendition, want - t->skew, t->told->clock);
+    t->skew = want;
 }
 
-static void take_audio(void *ctx, const struct rtp_frame *f)
+static void take_frame(void *ctx, const struct rtp_frame *f)
 {
-    struct camera *c = ctx;
-    keep_together(c);
-    int64_t pts = f->pts + c->skew;
-    if (!c->sound) {
-        pts = av_rescale(pts, c->flow.sample_rate, c->audio->clock);
-        take_coded_sound(c, f->data, pts, f->duration);
-        return;
+    struct camera_track *t = ctx;
+    struct camera *c = t->camera;
+    bool video = t->told->kind == WR_MEDIA_VIDEO;
+    if (video)
+        c->last_video_us = wr_mono_us();
+    else
+        keep_together(c, t);
+    int64_t pts = f->pts + t->skew;
+    flow__take(&c->flow, t->id,
+               &(struct flow_sample){.data = f->data,
+                                     .dts = video ? TIMELINE_NONE : pts,
+                                     .pts = pts,
+                                     .duration = f->duration,
+                                     .camera_us = f->camera_us});
+    rendition__feed(&t->rendition, f->data, pts, t->told->clock);
+}
+
+/* ---- tracks ------------------------------------------------------------------------------------------------------- */
+
+static void leave_out(struct camera *c, const struct sdp_track *t, const char *why)
+{
+    snprintf(c->flow.note, sizeof c->flow.note, "without %s: %.150s",
+             t->kind == WR_MEDIA_VIDEO ? "a picture" : "sound", why);
+    wr_warn("ingest.track", "stream=%s %s", c->s->name, c->flow.note);
+}
+
+static void leave_out_foreign(struct camera *c, const struct sdp_track *t)
+{
+    struct wr_errmsg why;
+    wr_errmsg_set(&why, "the camera sends %s %s, which this version does not carry: set %s",
+                  t->encoding, t->kind == WR_MEDIA_VIDEO ? "video" : "sound",
+                  t->kind == WR_MEDIA_VIDEO ? "the camera (or its substream) to H.264 or H.265"
+                                            : "it to AAC, Opus or G.711");
+    leave_out(c, t, why.text);
+}
+
+static bool is_for_libavformat(const struct sdp_track *t)
+{
+    return (t->packing && t->packing->takes && !t->packing->takes(t)) ||
+           strcasecmp(t->encoding, "MP4A-LATM") == 0;
+}
+
+/* Tracks of one kind whose packing we know. A track of another is named and left out. */
+static void choose_kind(struct camera *c, enum wr_media_kind kind)
+{
+    for (size_t i = 0; i < c->sdp.n; i++) {
+        const struct sdp_track *t = &c->sdp.tracks[i];
+        if (t->kind != kind)
+            continue;
+        if (t->packing)
+            c->tracks[c->n++] = (struct camera_track){.camera = c, .told = t};
+        else
+            leave_out_foreign(c, t);
     }
-    if (av_new_packet(c->packet, (int)f->data.n) < 0)
-        return;
-    memcpy(c->packet->data, f->data.p, f->data.n);
-    sound__feed(c->sound, c->packet, av_rescale(pts, SOUND_RATE, c->audio->clock));
-    av_packet_unref(c->packet);
-}
-
-static bool open_sound(struct camera *c, struct wr_errmsg *err)
-{
-    AVCodecParameters *par = avcodec_parameters_alloc();
-    bool ok = false;
-    c->packet = av_packet_alloc();
-    if (par && c->packet) {
-        par->codec_type = AVMEDIA_TYPE_AUDIO;
-        par->codec_id = c->audio->format == SDP_PCMA ? AV_CODEC_ID_PCM_ALAW : AV_CODEC_ID_PCM_MULAW;
-        par->sample_rate = (int)c->audio->clock;
-        av_channel_layout_default(&par->ch_layout,
-                                  c->audio->channels ? (int)c->audio->channels : 1);
-        ok = sound__new(par, take_coded_sound, c, &c->sound, err) == WR_OK &&
-             flow__set_audio(&c->flow, sound__config(c->sound), SOUND_RATE,
-                             sound__channels(c->sound));
-    }
-    avcodec_parameters_free(&par);
-    return ok;
-}
-
-static void leave_sound_out(struct camera *c, const char *why)
-{
-    snprintf(c->flow.note, sizeof c->flow.note, "without sound: %.150s", why);
-    wr_warn("ingest.sound", "stream=%s %s", c->s->name, c->flow.note);
-    c->audio = NULL;
-}
-
-static void choose_sound(struct camera *c)
-{
-    struct wr_errmsg err = {"its AAC configuration cannot be read"};
-    const struct sdp_track *t = c->audio;
-    if (!t)
-        return;
-    if (t->format == SDP_OTHER) {
-        wr_errmsg_set(
-            &err,
-            "the camera sends %s sound, which this version does not carry: set it to AAC or G.711",
-            t->encoding);
-        leave_sound_out(c, err.text);
-    } else if (t->format == SDP_AAC) {
-        if (!flow__set_audio(&c->flow, wr_slice_of(t->config, t->config_n), 0, t->channels))
-            leave_sound_out(c, err.text);
-    } else if (!open_sound(c, &err)) {
-        leave_sound_out(c, err.text);
-    }
-}
-
-static const struct sdp_track *first_track(const struct sdp *sdp, bool video)
-{
-    for (size_t i = 0; i < sdp->n; i++)
-        if (video ? sdp->tracks[i].is_video : sdp->tracks[i].is_audio)
-            return &sdp->tracks[i];
-    return NULL;
 }
 
 enum chosen { CHOSEN, CHOSEN_NOTHING, CHOSEN_FOREIGN };
@@ -208,29 +186,48 @@ enum chosen { CHOSEN, CHOSEN_NOTHING, CHOSEN_FOREIGN };
 /* FOREIGN: libavformat may know how to take it apart. */
 static enum chosen choose_tracks(struct camera *c)
 {
-    c->video = first_track(&c->sdp, true);
-    c->audio = first_track(&c->sdp, false);
-    bool odd_sound = c->audio && ((c->audio->format == SDP_AAC &&
-                                   (c->audio->size_bits == 0 || c->audio->config_n == 0)) ||
-                                  strcasecmp(c->audio->encoding, "MP4A-LATM") == 0);
-    if (odd_sound || (c->video && c->video->format == SDP_H264 && c->video->mode > 1))
-        return CHOSEN_FOREIGN;
-    if (c->video && c->video->format != SDP_H264) {
-        fail(c, true,
-             "the camera sends %s video, which this version does not carry: set the camera (or "
-             "its substream) to H.264",
-             strcasecmp(c->video->encoding, "H265") == 0 ? "H.265 (hevc)" : c->video->encoding);
-        return CHOSEN_NOTHING;
+    bool promised = false;
+    for (size_t i = 0; i < c->sdp.n; i++) {
+        const struct sdp_track *t = &c->sdp.tracks[i];
+        promised |= t->kind == WR_MEDIA_VIDEO;
+        if (t->kind != WR_MEDIA_NONE && is_for_libavformat(t))
+            return CHOSEN_FOREIGN;
     }
-    if (c->video)
-        flow__set_video(&c->flow, wr_slice_of(c->video->config, c->video->config_n),
-                        c->video->fps_milli);
-    choose_sound(c);
-    if (c->video || c->audio)
+    choose_kind(c, WR_MEDIA_VIDEO);
+    if (c->n > 0 || !promised)
+        choose_kind(c, WR_MEDIA_AUDIO);
+    if (c->n > 0)
         return CHOSEN;
-    fail(c, true, "%s",
-         c->flow.note[0] ? c->flow.note : "the camera offers neither picture nor sound");
+    /* Of the note only the sentence: "without a picture" would be half of it. */
+    const char *why = strchr(c->flow.note, ':');
+    fail(c, true, "%s", why ? why + 2 : "the camera offers neither picture nor sound");
     return CHOSEN_NOTHING;
+}
+
+/* The flow learns of the track; false with a note when its configuration makes no sense. */
+static bool add_track(struct camera *c, struct camera_track *t)
+{
+    const struct sdp_track *told = t->told;
+    struct wr_errmsg err = {"its configuration in the session description cannot be read"};
+    struct flow_spec spec = {.codec = codec__find(told->packing->codec),
+                             .hint = {.config = {told->config, told->config_n},
+                                      .sample_rate = told->clock,
+                                      .channels = told->channels},
+                             .clock = told->clock,
+                             .fps_milli = told->fps_milli,
+                             .language = told->language};
+    t->id = flow__add(&c->flow, &spec);
+    if (t->id == 0) {
+        if (c->flow.n == WR_TRACKS_MAX)
+            wr_errmsg_set(&err, "a stream has %d tracks at most", WR_TRACKS_MAX);
+        leave_out(c, told, err.text);
+        return false;
+    }
+    if (rendition__open(&t->rendition, &c->flow, t->id, &spec.hint, &err) != WR_OK)
+        wr_warn("ingest.sound", "stream=%s only those hear it who take %s: %s", c->s->name,
+                told->encoding, err.text);
+    rtp__init(&t->rtp, told, take_frame, t);
+    return true;
 }
 
 /* ---- the conversation --------------------------------------------------------------------------------------------- */
@@ -285,19 +282,28 @@ static bool setup(struct camera *c, const struct sdp_track *t, unsigned asked, u
     return true;
 }
 
-/* A track that the camera does not let have (454, 461, ...) is left out; without the picture there is nothing. */
+/* A track that the camera does not let have (454, 461, ...) is left out; without the first picture there is nothing. */
 static bool setup_all(struct camera *c)
 {
-    if (c->video && !setup(c, c->video, 0, &c->video_channel))
-        return false;
-    if (!c->audio || setup(c, c->audio, 2, &c->audio_channel))
-        return true;
-    if (!c->video || !stream__is_wanted(c->s))
-        return false;
-    leave_sound_out(c, c->end->text);
-    c->flow.asc.n = 0;
-    fail(c, false, "%s", ""); /* what ends the stream later is told with its own words and wait */
-    return true;
+    size_t left = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        struct camera_track *t = &c->tracks[i];
+        if (!setup(c, t->told, 2 * (unsigned)i, &t->channel)) {
+            if ((i == 0 && has_video(c)) || !stream__is_wanted(c->s))
+                return false;
+            leave_out(c, t->told, c->end->text);
+            continue;
+        }
+        c->tracks[left] = *t;
+        left += add_track(c, &c->tracks[left]);
+    }
+    c->n = left;
+    if (left > 0)
+        fail(c, false, "%s",
+             ""); /* what ends the stream later is told with its own words and wait */
+    else if (!c->end->text[0])
+        fail(c, true, "%s", c->flow.note);
+    return left > 0;
 }
 
 /* RTP-Info: url=...;seq=1;rtptime=123,url=... in any order; matched by the track's control address. */
@@ -308,11 +314,11 @@ static void take_rtp_info(struct camera *c, const char *info)
         char part[600];
         snprintf(part, sizeof part, "%.*s", (int)WR_MIN(n, sizeof part - 1), info);
         const char *time = strcasestr(part, "rtptime=");
-        uint32_t ts = time ? (uint32_t)strtoul(time + 8, NULL, 10) : 0;
-        if (time && c->video && c->video->control[0] && strstr(part, c->video->control))
-            rtp__set_base(&c->video_rtp, ts);
-        else if (time && c->audio && c->audio->control[0] && strstr(part, c->audio->control))
-            rtp__set_base(&c->audio_rtp, ts);
+        for (size_t i = 0; time && i < c->n; i++)
+            if (c->tracks[i].told->control[0] && strstr(part, c->tracks[i].told->control)) {
+                rtp__set_base(&c->tracks[i].rtp, (uint32_t)strtoul(time + 8, NULL, 10));
+                break;
+            }
         info += n;
         info += *info == ',';
     }
@@ -325,8 +331,6 @@ static bool play(struct camera *c)
     if (!rtsp__resolve(c->base, c->sdp.control, url, sizeof url) ||
         !ask(c, "PLAY", url, "Range: npt=0.000-\r\n", &a))
         return false;
-    rtp__init(&c->video_rtp, c->video, take_video, c);
-    rtp__init(&c->audio_rtp, c->audio, take_audio, c);
     take_rtp_info(c, a.rtp_info);
     snprintf(c->base, sizeof c->base, "%.1020s", url);
     return true;
@@ -336,17 +340,19 @@ static bool play(struct camera *c)
 
 static void take_packet(struct camera *c, unsigned channel, struct wr_slice p)
 {
-    uint64_t lost_before = c->video_rtp.lost, bad_before = c->video_rtp.bad + c->audio_rtp.bad;
-    if (c->video && channel == c->video_channel)
-        rtp__packet(&c->video_rtp, p);
-    else if (c->video && channel == c->video_channel + 1)
-        rtp__control(&c->video_rtp, p);
-    else if (c->audio && channel == c->audio_channel)
-        rtp__packet(&c->audio_rtp, p);
-    else if (c->audio && channel == c->audio_channel + 1)
-        rtp__control(&c->audio_rtp, p);
-    wr_count(&lost, c->video_rtp.lost - lost_before);
-    wr_count(&bad, c->video_rtp.bad + c->audio_rtp.bad - bad_before);
+    for (size_t i = 0; i < c->n; i++) {
+        struct rtp *r = &c->tracks[i].rtp;
+        uint64_t lost_before = r->lost, bad_before = r->bad;
+        if (channel == c->tracks[i].channel)
+            rtp__packet(r, p);
+        else if (channel == c->tracks[i].channel + 1)
+            rtp__control(r, p);
+        else
+            continue;
+        wr_count(&lost, r->lost - lost_before);
+        wr_count(&bad, r->bad - bad_before);
+        return;
+    }
 }
 
 static bool stay_alive(struct camera *c, int64_t now)
@@ -360,9 +366,9 @@ static bool stay_alive(struct camera *c, int64_t now)
 
 static bool is_flowing(struct camera *c, int64_t now)
 {
-    if (c->video && now - c->last_video_us > 2 * c->s->no_packet_us)
+    if (has_video(c) && now - c->last_video_us > 2 * c->s->no_packet_us)
         return fail(c, false, "the camera sends sound but no picture any more");
-    if (c->video && c->flow.epoch == 0 && now - c->began_us > NO_KEY_US)
+    if (has_video(c) && c->flow.epoch == 0 && now - c->began_us > NO_KEY_US)
         stream__set_state(c->s, STREAM_STARTING,
                           "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s "
                           "(it may use intra refresh)");
@@ -374,7 +380,7 @@ static void read_packets(struct camera *c)
     unsigned channel;
     struct wr_slice p;
     c->began_us = c->last_video_us = c->alive_us = wr_mono_us();
-    if (c->video)
+    if (has_video(c))
         stream__set_state(c->s, STREAM_STARTING, STREAM_AWAITS_KEY);
     for (;;) {
         enum rtsp_result e = rtsp__packet(&c->rtsp, &channel, &p,
@@ -429,10 +435,10 @@ void source__run_rtsp(struct stream *s, struct source_end *end)
             read_packets(c);
     }
     teardown(c);
-    rtp__free(&c->video_rtp);
-    rtp__free(&c->audio_rtp);
-    sound__free(&c->sound);
-    av_packet_free(&c->packet);
+    for (size_t i = 0; i < c->n; i++) {
+        rtp__free(&c->tracks[i].rtp);
+        rendition__close(&c->tracks[i].rendition);
+    }
     flow__fini(&c->flow);
     free(c);
     if (foreign)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * From what cameras send to the stored form: NAL units, parameter sets, ADTS, pictures put together, clocks, groups. */
+ * From what cameras send to the stored form: NAL units, parameter sets, ADTS, pictures put together, clocks, sound. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 #include "aac.h"
-#include "access.h"
-#include "group.h"
+#include "units.h"
 #include "h264.h"
 #include "sound.h"
 #include "timeline.h"
@@ -56,8 +55,8 @@ static void test_sps_tells_size_rate_and_reordering(void **state)
         struct h264_sets sets = {0};
         struct h264_sps sps;
         struct wr_buf avcc = {.n = 0};
-        char codec[16];
-        assert_int_equal(h264__sets_learn_config(&sets, wr_slice_of(cfg.p, cfg.n)), H264_ANNEXB);
+        char codec[WR_CODEC_STRING_BYTES];
+        assert_int_equal(h264__sets_learn_config(&sets, wr_slice_of(cfg.p, cfg.n)), NAL_ANNEXB);
         assert_true(h264__avcc(&sets, 0, &avcc, &sps));
         assert_int_equal(sps.width, w);
         assert_int_equal(sps.height, h);
@@ -70,8 +69,7 @@ static void test_sps_tells_size_rate_and_reordering(void **state)
         /* avcC read back teaches the same sets. */
         struct h264_sets again = {0};
         struct wr_buf avcc2 = {.n = 0};
-        assert_int_equal(h264__sets_learn_config(&again, wr_slice_of(avcc.p, avcc.n)),
-                         H264_LENGTH4);
+        assert_int_equal(h264__sets_learn_config(&again, wr_slice_of(avcc.p, avcc.n)), NAL_LENGTH4);
         assert_true(h264__avcc(&again, 0, &avcc2, &sps));
         assert_true(wr_slice_eq(wr_slice_of(avcc.p, avcc.n), wr_slice_of(avcc2.p, avcc2.n)));
         h264__sets_free(&sets);
@@ -87,10 +85,10 @@ static void test_broken_sps_is_harmless(void **state)
 {
     (void)state;
     struct wr_buf cfg = config_of(1920, 1080, 30, "high", 2);
-    struct h264_iter it;
+    struct nal_iter it;
     struct wr_slice nal;
-    h264__iter(&it, wr_slice_of(cfg.p, cfg.n), H264_ANNEXB);
-    assert_true(h264__next(&it, &nal));
+    nal__iter(&it, wr_slice_of(cfg.p, cfg.n), NAL_ANNEXB);
+    assert_true(nal__next(&it, &nal));
     for (size_t n = 0; n < nal.n; n++) {
         struct h264_sps sps;
         uint8_t *cut = malloc(n ? n : 1);
@@ -112,13 +110,13 @@ static void test_broken_sps_is_harmless(void **state)
 
 /* ---- framing ------------------------------------------------------------------------------------------------------- */
 
-static size_t count_nals(struct wr_slice data, enum h264_framing framing)
+static size_t count_nals(struct wr_slice data, enum nal_framing framing)
 {
-    struct h264_iter it;
+    struct nal_iter it;
     struct wr_slice nal;
     size_t n = 0;
-    h264__iter(&it, data, framing);
-    while (h264__next(&it, &nal)) {
+    nal__iter(&it, data, framing);
+    while (nal__next(&it, &nal)) {
         assert_true(nal.n > 0 && nal.p >= data.p && nal.p + nal.n <= data.p + data.n);
         n++;
     }
@@ -130,22 +128,22 @@ static void test_start_codes_of_three_and_four_bytes(void **state)
     (void)state;
     assert_int_equal(
         count_nals(BYTES(0, 0, 0, 1, 0x65, 1, 0, 0, 1, 0x41, 2, 0, 0, 0, 0, 1, 0x41, 3),
-                   H264_ANNEXB),
+                   NAL_ANNEXB),
         3);
-    assert_int_equal(count_nals(BYTES(0, 0, 1), H264_ANNEXB), 0);
-    assert_int_equal(count_nals(BYTES(0, 0, 1, 0, 0, 1, 0x65), H264_ANNEXB), 1);
-    assert_int_equal(count_nals(BYTES(0x65, 1, 2, 3), H264_ANNEXB), 0);
-    assert_int_equal(count_nals((struct wr_slice){NULL, 0}, H264_ANNEXB), 0);
+    assert_int_equal(count_nals(BYTES(0, 0, 1), NAL_ANNEXB), 0);
+    assert_int_equal(count_nals(BYTES(0, 0, 1, 0, 0, 1, 0x65), NAL_ANNEXB), 1);
+    assert_int_equal(count_nals(BYTES(0x65, 1, 2, 3), NAL_ANNEXB), 0);
+    assert_int_equal(count_nals((struct wr_slice){NULL, 0}, NAL_ANNEXB), 0);
 }
 
 static void test_lengths_that_run_past_the_end_end_it(void **state)
 {
     (void)state;
-    assert_int_equal(count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0, 0, 0, 1, 0x41), H264_LENGTH4), 2);
+    assert_int_equal(count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0, 0, 0, 1, 0x41), NAL_LENGTH4), 2);
     assert_int_equal(
-        count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0xff, 0xff, 0xff, 0xff, 0x41), H264_LENGTH4), 1);
-    assert_int_equal(count_nals(BYTES(0, 0, 0), H264_LENGTH4), 0);
-    assert_int_equal(count_nals(BYTES(0, 2, 0x65, 1), H264_LENGTH2), 1);
+        count_nals(BYTES(0, 0, 0, 2, 0x65, 1, 0xff, 0xff, 0xff, 0xff, 0x41), NAL_LENGTH4), 1);
+    assert_int_equal(count_nals(BYTES(0, 0, 0), NAL_LENGTH4), 0);
+    assert_int_equal(count_nals(BYTES(0, 2, 0x65, 1), NAL_LENGTH2), 1);
 }
 
 static void test_stored_form_has_lengths_and_no_noise(void **state)
@@ -157,10 +155,10 @@ static void test_stored_form_has_lengths_and_no_noise(void **state)
     struct wr_slice in = BYTES(0, 0, 0, 1, 9, 0x10, 0, 0, 1, 6, 5, 1, 0xaa, 0x80, 0, 0, 0, 1, 0x65,
                                0x88, 0x84, 0x21, 0, 0, 1, 12, 0xff, 0x80);
     uint8_t out[64];
-    h264__scan(&sets, in, H264_ANNEXB, &u);
+    h264__scan(&sets, in, NAL_ANNEXB, &u);
     assert_true(u.has_picture && u.is_idr && !u.sets_changed && !u.is_recovery);
     assert_int_equal(u.bytes, 4 + 5 + 4 + 4);
-    assert_ptr_equal(h264__store(in, H264_ANNEXB, false, out), out + u.bytes);
+    assert_ptr_equal(h264__store(in, NAL_ANNEXB, false, out), out + u.bytes);
     assert_memory_equal(out, "\0\0\0\x05\x06\x05\x01\xaa\x80\0\0\0\x04\x65\x88\x84\x21", u.bytes);
     h264__sets_free(&sets);
 }
@@ -171,9 +169,9 @@ static void test_recovery_point_is_seen(void **state)
     struct h264_sets sets = {0};
     struct h264_unit u;
     h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 6, 1, 0x84, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20),
-               H264_ANNEXB, &u);
+               NAL_ANNEXB, &u);
     assert_true(u.has_picture && !u.is_idr && u.is_recovery);
-    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20), H264_ANNEXB,
+    h264__scan(&sets, BYTES(0, 0, 1, 6, 5, 2, 1, 2, 0x80, 0, 0, 1, 0x41, 0x9a, 0x20), NAL_ANNEXB,
                &u);
     assert_false(u.is_recovery);
     h264__sets_free(&sets);
@@ -186,11 +184,11 @@ static void test_changed_parameter_sets_are_noticed_once(void **state)
     struct wr_buf small = config_of(640, 360, 25, "baseline", 0),
                   big = config_of(1280, 720, 25, "baseline", 0);
     struct h264_unit u;
-    h264__scan(&sets, wr_slice_of(small.p, small.n), H264_ANNEXB, &u);
+    h264__scan(&sets, wr_slice_of(small.p, small.n), NAL_ANNEXB, &u);
     assert_true(u.sets_changed && !u.has_picture);
-    h264__scan(&sets, wr_slice_of(small.p, small.n), H264_ANNEXB, &u);
+    h264__scan(&sets, wr_slice_of(small.p, small.n), NAL_ANNEXB, &u);
     assert_false(u.sets_changed);
-    h264__scan(&sets, wr_slice_of(big.p, big.n), H264_ANNEXB, &u);
+    h264__scan(&sets, wr_slice_of(big.p, big.n), NAL_ANNEXB, &u);
     assert_true(u.sets_changed);
     h264__sets_free(&sets);
     wr_buf_free(&small);
@@ -237,7 +235,7 @@ struct pictures {
     uint32_t duration[8];
 };
 
-static void note_picture(void *ctx, const struct access_unit *u)
+static void note_picture(void *ctx, const struct units_one *u)
 {
     struct pictures *p = ctx;
     p->bytes[p->n] = u->data.n;
@@ -249,37 +247,37 @@ static void note_picture(void *ctx, const struct access_unit *u)
 static void test_a_picture_is_what_has_one_time(void **state)
 {
     (void)state;
-    struct access a = {.too_big = false};
+    struct units a = {.too_big = false};
     struct pictures p = {.n = 0};
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x67, 1, 2), 0, 0, note_picture, &p);
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x65, 0x88), 0, 0, note_picture, &p);
-    access__feed(&a, BYTES(7, 8, 9), 0, 0, note_picture, &p); /* a fragment that goes on */
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x67, 1, 2), 0, 0, note_picture, &p);
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x65, 0x44), INT64_MIN, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x67, 1, 2), 0, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x65, 0x88), 0, 0, note_picture, &p);
+    units__feed(&a, BYTES(7, 8, 9), 0, 0, note_picture, &p); /* a fragment that goes on */
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x67, 1, 2), 0, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x65, 0x44), INT64_MIN, 0, note_picture, &p);
     assert_int_equal(p.n, 0);
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x41, 0x9a), 3600, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x41, 0x9a), 3600, 0, note_picture, &p);
     assert_int_equal(p.n, 1);
     assert_int_equal(p.bytes[0], 7 + 6 + 3 + 7 + 6);
     assert_int_equal(p.duration[0], 3600);
-    access__feed(&a, BYTES(0, 0, 0, 1, 0x41, 0x9a), 7200, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 0, 1, 0x41, 0x9a), 7200, 0, note_picture, &p);
     assert_true(p.n == 2 && p.pts[1] == 3600 && p.bytes[1] == 6);
-    access__free(&a);
+    units__free(&a);
 }
 
 static void test_a_picture_without_end_is_dropped_and_counted(void **state)
 {
     (void)state;
-    struct access a = {.too_big = false};
+    struct units a = {.too_big = false};
     struct pictures p = {.n = 0};
     static uint8_t big[1 << 20];
     for (unsigned i = 0; i < 10; i++)
-        access__feed(&a, wr_slice_of(big, sizeof big), 0, 0, note_picture, &p);
-    assert_true(a.bytes.cap <= 2 * ACCESS_MAX_BYTES);
-    access__feed(&a, BYTES(0, 0, 1, 0x65, 1), 3600, 0, note_picture, &p);
+        units__feed(&a, wr_slice_of(big, sizeof big), 0, 0, note_picture, &p);
+    assert_true(a.bytes.cap <= 2 * UNITS_MAX_BYTES);
+    units__feed(&a, BYTES(0, 0, 1, 0x65, 1), 3600, 0, note_picture, &p);
     assert_int_equal(a.dropped, 1);
-    access__feed(&a, BYTES(0, 0, 1, 0x65, 1), 7200, 0, note_picture, &p);
+    units__feed(&a, BYTES(0, 0, 1, 0x65, 1), 7200, 0, note_picture, &p);
     assert_int_equal(p.n, 1);
-    access__free(&a);
+    units__free(&a);
 }
 
 static void test_decoding_times_of_b_frames(void **state)
@@ -287,13 +285,13 @@ static void test_decoding_times_of_b_frames(void **state)
     (void)state;
     static const int64_t shown[] = {0, 3, 1, 2, 6, 4, 5, 9, 7, 8};
     for (unsigned depth = 0; depth <= 2; depth++) {
-        struct access_order o;
+        struct units_order o;
         int64_t last = INT64_MIN;
-        access__order_init(&o, depth);
+        units__order_init(&o, depth);
         for (unsigned round = 0; round < 5; round++)
             for (unsigned i = 0; i < 10; i++) {
                 int64_t pts = 3600 * (shown[i] + 10 * (int64_t)round),
-                        dts = access__order(&o, pts, 3600);
+                        dts = units__order(&o, pts, 3600);
                 /* Known depth: right from the start. Too small: learnt in the first group. */
                 if (depth > 0 || round > 0)
                     assert_true(dts > last && dts <= pts && dts > pts - 5 * 3600);
@@ -301,10 +299,10 @@ static void test_decoding_times_of_b_frames(void **state)
             }
         assert_int_equal(o.depth, depth ? depth : 1);
     }
-    struct access_order none;
-    access__order_init(&none, 0);
+    struct units_order none;
+    units__order_init(&none, 0);
     for (int64_t i = 0; i < 10; i++)
-        assert_true(access__order(&none, 100 + 3600 * i, 3600) == 100 + 3600 * i);
+        assert_true(units__order(&none, 100 + 3600 * i, 3600) == 100 + 3600 * i);
 }
 
 /* ---- clocks --------------------------------------------------------------------------------------------------------- */
@@ -314,20 +312,30 @@ struct tick {
     bool kept;
 };
 
+enum { PICTURE, SOUND };
+
+static struct timeline timeline_of(uint32_t video, uint32_t audio)
+{
+    struct timeline t = {.lead = PICTURE};
+    timeline__join(&t, PICTURE, video, video / 25);
+    if (audio)
+        timeline__join(&t, SOUND, audio, 1024);
+    return t;
+}
+
 static struct tick map(struct timeline *t, bool video, bool key, int64_t dts, int64_t pts,
                        int64_t now_us)
 {
     uint32_t duration = 0;
     struct tick k = {dts, pts, false};
-    k.kept = timeline__map(t, video, key, &k.dts, &k.pts, &duration, now_us);
+    k.kept = timeline__map(t, video ? PICTURE : SOUND, key, &k.dts, &k.pts, &duration, now_us);
     return k;
 }
 
 static void test_time_begins_with_the_first_keyframe(void **state)
 {
     (void)state;
-    struct timeline t;
-    timeline__init(&t, 90000, 48000);
+    struct timeline t = timeline_of(90000, 48000);
     assert_false(map(&t, false, true, 48000 * 100, 48000 * 100, 0).kept); /* sound first */
     assert_false(map(&t, true, false, 90000 * 100, 90000 * 100, 0).kept); /* not a keyframe */
     struct tick k = map(&t, true, true, 90000 * 100 + 3600, 90000 * 100 + 7200, 0);
@@ -341,9 +349,8 @@ static void test_time_begins_with_the_first_keyframe(void **state)
 static void test_missing_and_repeated_times_are_filled(void **state)
 {
     (void)state;
-    struct timeline t;
-    timeline__init(&t, 90000, 0);
-    timeline__set_nominal(&t, true, 6000);
+    struct timeline t = timeline_of(90000, 0);
+    t.tracks[PICTURE].nominal = 6000;
     assert_true(map(&t, true, true, 0, 0, 0).kept);
     assert_int_equal(map(&t, true, false, TIMELINE_NONE, TIMELINE_NONE, 0).dts, 6000);
     assert_int_equal(map(&t, true, false, TIMELINE_NONE, 12000, 0).dts, 12000);
@@ -358,8 +365,7 @@ static void test_missing_and_repeated_times_are_filled(void **state)
 static void test_a_jump_moves_picture_and_sound_together(void **state)
 {
     (void)state;
-    struct timeline t;
-    timeline__init(&t, 90000, 48000);
+    struct timeline t = timeline_of(90000, 48000);
     assert_true(map(&t, true, true, 0, 0, 0).kept);
     assert_int_equal(map(&t, false, true, 0, 0, 0).dts, 0);
     int64_t jump = 3600; /* seconds */
@@ -375,8 +381,7 @@ static void test_a_jump_moves_picture_and_sound_together(void **state)
 static void test_sound_that_jumps_first_waits_for_the_picture(void **state)
 {
     (void)state;
-    struct timeline t;
-    timeline__init(&t, 90000, 8000);
+    struct timeline t = timeline_of(90000, 8000);
     assert_true(map(&t, true, true, 0, 0, 1).kept);
     assert_true(map(&t, false, true, 0, 0, 1).kept);
     assert_false(map(&t, false, true, 8000 * 100, 8000 * 100, 20000).kept);
@@ -384,16 +389,16 @@ static void test_sound_that_jumps_first_waits_for_the_picture(void **state)
     assert_true(map(&t, false, true, 8000 * 100 + 320, 8000 * 100 + 320, 60000).kept);
 }
 
-static void test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds(void **state)
+static void test_sound_whose_clock_leaves_for_good_comes_back_after_five_seconds(void **state)
 {
     (void)state;
-    struct timeline t;
+    struct timeline t = timeline_of(90000, 8000);
     unsigned kept = 0;
     int64_t last = -1;
-    timeline__init(&t, 90000, 8000);
     for (int64_t i = 0; i < 250; i++) { /* 10 s */
         map(&t, true, i % 50 == 0, 3600 * i, 3600 * i, 40000 * i + 1);
-        struct tick k = map(&t, false, true, 8000 * 5000 + 320 * i, TIMELINE_NONE, 40000 * i + 1);
+        int64_t away = i < 50 ? 0 : 8000 * 5000;
+        struct tick k = map(&t, false, true, away + 320 * i, TIMELINE_NONE, 40000 * i + 1);
         kept += k.kept;
         if (k.kept) {
             assert_true(k.dts > last);
@@ -404,46 +409,22 @@ static void test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds(voi
     assert_in_range(kept, 110, 130);
 }
 
-/* ---- the group ------------------------------------------------------------------------------------------------------ */
-
-static void add(struct group *g, size_t bytes, bool begins, int64_t at_us)
-{
-    struct wr_msg *m = wr_msg_new(0, bytes);
-    group__add(g, m, wr_msg_slice(m), begins, at_us);
-    wr_msg_unref(m);
-}
-
-static void test_group_begins_at_the_newest_keyframe(void **state)
+/* A camera that sends sound late, and counts it from 0 then. */
+static void test_sound_that_comes_late_is_put_beside_the_picture(void **state)
 {
     (void)state;
-    struct group g = {.n = 0};
-    add(&g, 10, false, 0);
-    assert_int_equal(g.n, 0);
-    add(&g, 100, true, 0);
-    add(&g, 10, false, 1);
-    assert_true(g.whole && g.n == 2 && g.bytes == 110);
-    struct group c = group__copy(&g);
-    add(&g, 100, true, 2);
-    assert_true(g.n == 1 && c.n == 2);
-    group__free(&c);
-    group__free(&g);
-}
-
-static void test_group_that_outgrows_its_bounds_is_forgotten_until_the_next_keyframe(void **state)
-{
-    (void)state;
-    struct group g = {.n = 0};
-    add(&g, 1000, true, 0);
-    add(&g, GROUP_MAX_BYTES, false, 1);
-    assert_true(!g.whole && g.n == 0);
-    add(&g, 1000, false, 2);
-    assert_int_equal(g.n, 0);
-    struct group c = group__copy(&g);
-    assert_int_equal(c.n, 0);
-    add(&g, 1000, true, 3);
-    add(&g, 1000, false, 3 + GROUP_MAX_US + 1);
-    assert_false(g.whole);
-    group__free(&g);
+    struct timeline t = timeline_of(90000, 8000);
+    for (int64_t i = 0; i < 100; i++)
+        assert_true(map(&t, true, i == 0, 3600 * i, 3600 * i, 40000 * i).kept);
+    struct tick k = map(&t, false, true, 0, 0, 4000000);
+    assert_true(k.kept && k.dts == 8000 * 99 / 25);
+    assert_int_equal(map(&t, false, true, 320, 320, 4040000).dts, 8000 * 100 / 25);
+    /* It is away for a minute, and counts anew once more. */
+    timeline__leave(&t, SOUND);
+    for (int64_t i = 100; i < 1600; i++)
+        assert_true(map(&t, true, false, 3600 * i, 3600 * i, 40000 * i).kept);
+    k = map(&t, false, true, 7, 7, 64000000);
+    assert_true(k.kept && k.dts == 8000 * 1599 / 25);
 }
 
 /* ---- sound ---------------------------------------------------------------------------------------------------------- */
@@ -467,36 +448,28 @@ static void note_sound(void *ctx, struct wr_slice data, int64_t pts, uint32_t du
     h->bytes += data.n;
 }
 
-static struct sound *g711(enum AVCodecID id, struct heard *h)
+static struct sound *g711(enum wr_codec codec, struct heard *h)
 {
-    AVCodecParameters *par = avcodec_parameters_alloc();
     struct sound *s = NULL;
     struct wr_errmsg err = {""};
-    par->codec_type = AVMEDIA_TYPE_AUDIO;
-    par->codec_id = id;
-    par->sample_rate = 8000;
-    av_channel_layout_default(&par->ch_layout, 1);
-    assert_true(sound__takes((int)id));
-    assert_int_equal(sound__new(par, note_sound, h, &s, &err), WR_OK);
-    avcodec_parameters_free(&par);
+    assert_true(sound__takes(codec));
+    assert_int_equal(sound__new(codec, 8000, 1, note_sound, h, &s, &err), WR_OK);
     return s;
 }
 
 /* 40 ms in 320 samples. */
 static void feed_g711(struct sound *s, int64_t pts)
 {
-    AVPacket *p = av_packet_alloc();
-    assert_int_equal(av_new_packet(p, 320), 0);
+    uint8_t p[320];
     for (int b = 0; b < 320; b++)
-        p->data[b] = (uint8_t)(0x55 ^ (b * 7));
-    sound__feed(s, p, pts);
-    av_packet_free(&p);
+        p[b] = (uint8_t)(0x55 ^ (b * 7));
+    sound__feed(s, wr_slice_of(p, sizeof p), pts);
 }
 
 static void test_g711_becomes_aac_frames_without_holes(void **state)
 {
     (void)state;
-    static const enum AVCodecID ids[] = {AV_CODEC_ID_PCM_ALAW, AV_CODEC_ID_PCM_MULAW};
+    static const enum wr_codec ids[] = {WR_CODEC_G711A, WR_CODEC_G711U};
     for (unsigned k = 0; k < 2; k++) {
         struct heard h = {.frames = 0};
         struct aac_config c;
@@ -519,7 +492,7 @@ static void test_sound_that_was_put_beside_the_picture_stays_there(void **state)
     for (int64_t by = -4800; by <= 4800;
          by += 9600) { /* 100 ms: less than what makes it believe another clock */
         struct heard h = {.frames = 0};
-        struct sound *s = g711(AV_CODEC_ID_PCM_ALAW, &h);
+        struct sound *s = g711(WR_CODEC_G711A, &h);
         for (int64_t i = 0; i < 50; i++)
             feed_g711(s, 96000 + 1920 * i);
         sound__shift(s, by);
@@ -551,9 +524,8 @@ int main(void)
         cmocka_unit_test(test_missing_and_repeated_times_are_filled),
         cmocka_unit_test(test_a_jump_moves_picture_and_sound_together),
         cmocka_unit_test(test_sound_that_jumps_first_waits_for_the_picture),
-        cmocka_unit_test(test_sound_with_a_clock_of_its_own_comes_back_after_five_seconds),
-        cmocka_unit_test(test_group_begins_at_the_newest_keyframe),
-        cmocka_unit_test(test_group_that_outgrows_its_bounds_is_forgotten_until_the_next_keyframe),
+        cmocka_unit_test(test_sound_that_comes_late_is_put_beside_the_picture),
+        cmocka_unit_test(test_sound_whose_clock_leaves_for_good_comes_back_after_five_seconds),
         cmocka_unit_test(test_g711_becomes_aac_frames_without_holes),
         cmocka_unit_test(test_sound_that_was_put_beside_the_picture_stays_there),
     };

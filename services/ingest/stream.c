@@ -4,6 +4,7 @@
 #include "stream.h"
 
 #include "source.h"
+#include "track_pb.h"
 #include "watchroom/v1/bus.pb-c.h"
 #include "wr_clock.h"
 #include "wr_id.h"
@@ -32,7 +33,7 @@ bool stream__is_wanted(struct stream *s)
 {
     if (atomic_load_explicit(&s->stopping, memory_order_relaxed))
         return false;
-    return s->always ||
+    return s->always || s->kind->accept /* it lasts as long as its publisher does */ ||
            wr_mono_us() < atomic_load_explicit(&s->want_until_us, memory_order_relaxed);
 }
 
@@ -103,26 +104,11 @@ void stream__unwatch(struct stream *s, struct wr_slice id)
 
 /* ---- what is told ------------------------------------------------------------------------------------------------- */
 
-static void fill_track(Watchroom__V1__Track *out, struct stream_track *k)
-{
-    watchroom__v1__track__init(out);
-    out->track = k->t.track;
-    out->codec = (Watchroom__V1__Codec)k->t.codec;
-    out->config = (ProtobufCBinaryData){.len = k->config.n, .data = k->config.p};
-    out->timescale = k->t.timescale;
-    out->width = k->t.width;
-    out->height = k->t.height;
-    out->fps_milli = k->t.fps_milli;
-    out->sample_rate = k->t.sample_rate;
-    out->channels = k->t.channels;
-    out->codec_string = k->t.codec_string;
-}
-
 /* Everything the struct points to is the stream's: the lock is held until it is packed. */
 struct info_pack {
     Watchroom__V1__StreamInfo info;
-    Watchroom__V1__Track tracks[2];
-    Watchroom__V1__Track *refs[2];
+    Watchroom__V1__Track tracks[WR_TRACKS_MAX];
+    Watchroom__V1__Track *refs[WR_TRACKS_MAX];
 };
 
 static void fill_info(struct stream *s, struct info_pack *p)
@@ -136,22 +122,35 @@ static void fill_info(struct stream *s, struct info_pack *p)
     p->info.watchers = (uint32_t)s->num_leases;
     p->info.event_url = s->event_url;
     p->info.since_ms = s->since_ms;
+    p->info.origin_us = s->origin_us;
     for (size_t i = 0; i < s->num_tracks; i++) {
-        fill_track(&p->tracks[i], &s->tracks[i]);
+        track_pb__fill(&p->tracks[i], &s->tracks[i].t);
         p->refs[i] = &p->tracks[i];
     }
     p->info.tracks = p->refs;
     p->info.n_tracks = s->num_tracks;
 }
 
-struct wr_msg *stream__info(struct stream *s, struct group *group)
+struct wr_msg *stream__info(struct stream *s, struct kept_page *current)
 {
     struct info_pack p;
     pthread_mutex_lock(&s->lock);
     fill_info(s, &p);
     struct wr_msg *m = wr_msg_pack(&p.info.base);
-    if (group)
-        *group = group__copy(&s->group);
+    if (current)
+        *current = kept__current(&s->kept);
+    pthread_mutex_unlock(&s->lock);
+    return m;
+}
+
+struct wr_msg *stream__groups(struct stream *s, uint64_t from_gop, size_t max_groups,
+                              size_t max_bytes, struct kept_page *page)
+{
+    struct info_pack p;
+    pthread_mutex_lock(&s->lock);
+    fill_info(s, &p);
+    struct wr_msg *m = wr_msg_pack(&p.info.base);
+    *page = kept__page(&s->kept, from_gop, max_groups, max_bytes);
     pthread_mutex_unlock(&s->lock);
     return m;
 }
@@ -192,17 +191,63 @@ void stream__set_state(struct stream *s, enum stream_state state, const char *re
         publish_info(s);
 }
 
+/* ---- sinks -------------------------------------------------------------------------------------------------------- */
+
+/* The pub socket. Epochs and ends go there as StreamEvents, with the state. */
+static void publish_frame(void *ctx, const struct sink_frame *f)
+{
+    struct stream *s = ctx;
+    wr_count(&frames, 1);
+    wr_count(&frame_bytes, f->f.data.n);
+    wr_bus_publish(s->pub, s->media_topic, wr_msg_ref(f->msg));
+}
+
+static const struct sink publishing = {.frame = publish_frame};
+
+/* The kept groups are asked for by other threads. */
+static void keep_epoch(void *ctx, uint64_t epoch, const struct wr_track *tracks, size_t n)
+{
+    struct stream *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    kept__sink.epoch(&s->kept, epoch, tracks, n);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void keep_frame(void *ctx, const struct sink_frame *f)
+{
+    struct stream *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    kept__sink.frame(&s->kept, f);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void keep_end(void *ctx)
+{
+    struct stream *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    kept__sink.end(&s->kept);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static const struct sink keeper = {.epoch = keep_epoch, .frame = keep_frame, .end = keep_end};
+
+wr_err stream__add_sink(struct stream *s, const struct sink *sink, void *ctx)
+{
+    if (s->num_sinks == STREAM_MAX_SINKS)
+        return WR_ERR_BUSY;
+    s->sinks[s->num_sinks++] = (struct stream_sink){sink, ctx};
+    return WR_OK;
+}
+
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n,
-                             const char *note)
+int64_t stream__time(struct stream *s)
 {
-    assert(n <= 2);
-    /* The wall clock keeps numbers apart across restarts; last + 1 when it stands still or was set back. */
-    uint64_t epoch = WR_MAX((uint64_t)wr_wall_ms(), s->last_epoch + 1);
-    s->last_epoch = epoch;
-    pthread_mutex_lock(&s->lock);
-    group__clear(&s->group);
+    return clock__begin(&s->clock, wr_mono_us());
+}
+
+static void set_tracks(struct stream *s, const struct wr_track *tracks, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         struct stream_track *k = &s->tracks[i];
         k->t = tracks[i];
@@ -211,6 +256,19 @@ uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, si
         k->t.config = wr_slice_of(k->config.p, k->config.n);
     }
     s->num_tracks = n;
+}
+
+uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n,
+                             const char *note)
+{
+    assert(n <= WR_TRACKS_MAX);
+    uint64_t epoch = clock__next_epoch(&s->clock, wr_wall_us());
+    /* First what answers come from, then what makes others ask. */
+    for (size_t i = 0; i < s->num_sinks; i++)
+        if (s->sinks[i].sink->epoch)
+            s->sinks[i].sink->epoch(s->sinks[i].ctx, epoch, tracks, n);
+    pthread_mutex_lock(&s->lock);
+    set_tracks(s, tracks, n);
     s->epoch = epoch;
     s->state = STREAM_LIVE;
     s->since_ms = wr_wall_ms();
@@ -220,41 +278,40 @@ uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, si
     wr_count(&epochs, 1);
     for (size_t i = 0; i < n; i++)
         wr_info("ingest.live", "stream=%s epoch=%llu track=%u codec=%s %ux%u rate=%u", s->name,
-                (unsigned long long)epoch, tracks[i].track, tracks[i].codec_string, tracks[i].width,
+                (unsigned long long)epoch, tracks[i].id, tracks[i].codec_string, tracks[i].width,
                 tracks[i].height, tracks[i].sample_rate);
     return epoch;
 }
 
 void stream__end_epoch(struct stream *s)
 {
+    for (size_t i = 0; i < s->num_sinks; i++)
+        if (s->sinks[i].sink->end)
+            s->sinks[i].sink->end(s->sinks[i].ctx);
     pthread_mutex_lock(&s->lock);
-    group__clear(&s->group);
     s->epoch = 0;
     s->num_tracks = 0;
     pthread_mutex_unlock(&s->lock);
 }
 
-void stream__publish(struct stream *s, struct wr_media_frame *f, struct wr_msg *payload)
+void stream__publish(struct stream *s, struct wr_media_frame *f, bool begins, int64_t duration_us,
+                     struct wr_msg *payload)
 {
-    struct wr_slice media;
+    struct sink_frame sf = {.msg = payload, .begins = begins, .now_us = wr_mono_us()};
+    f->gop = begins ? clock__next_gop(&s->clock) : s->clock.gop;
     f->stream = wr_slice_str(s->name);
-    size_t n = payload->len;
-    if (wr_media_event_write(payload, f, s->instance, wr_wall_ms(), &media) != WR_OK) {
+    f->data.n = payload->len;
+    if (wr_media_event_write(payload, f, s->instance, wr_wall_ms(), &sf.media) != WR_OK) {
         assert(!"headroom of wr_media_headroom");
         wr_msg_unref(payload);
         return;
     }
-    int64_t now = wr_mono_us();
-    pthread_mutex_lock(&s->lock);
-    bool has_video = s->num_tracks > 0 && s->tracks[0].t.track == WR_TRACK_VIDEO;
-    if (has_video)
-        group__add(&s->group, payload, media, f->key && f->track == WR_TRACK_VIDEO, now);
-    else
-        group__add_sound(&s->group, payload, media, now);
-    pthread_mutex_unlock(&s->lock);
-    wr_count(&frames, 1);
-    wr_count(&frame_bytes, n);
-    wr_bus_publish(s->pub, s->media_topic, payload);
+    f->data = wr_slice_of(payload->data + payload->len - f->data.n, f->data.n);
+    sf.f = *f;
+    clock__reach(&s->clock, f->time_us + duration_us);
+    for (size_t i = 0; i < s->num_sinks; i++)
+        s->sinks[i].sink->frame(s->sinks[i].ctx, &sf);
+    wr_msg_unref(payload);
 }
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
@@ -268,6 +325,66 @@ bool stream__sleep_until(struct stream *s, int64_t at_us)
     }
     pthread_mutex_unlock(&s->lock);
     return stream__is_wanted(s);
+}
+
+wr_err stream__push(struct stream *s, void *publisher)
+{
+    wr_err e = WR_OK;
+    if (!s->kind->accept)
+        return WR_ERR_INVALID;
+    pthread_mutex_lock(&s->lock);
+    if (atomic_load(&s->stopping)) {
+        e = WR_ERR_CLOSED;
+    } else if (s->has_publisher) {
+        e = WR_ERR_CONFLICT;
+    } else {
+        s->publisher = publisher;
+        s->has_publisher = true;
+        pthread_cond_broadcast(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+static void end_publisher(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->has_publisher = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The one who came; NULL when there is none. */
+static void *take_publisher(struct stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    void *p = s->publisher;
+    s->publisher = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return p;
+}
+
+/* Publishers one after the other; between them the stream rests. One that came as the stream ends is served too: it sees that at
+ * once, and is freed. */
+static void serve_publishers(struct stream *s)
+{
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        while (!atomic_load(&s->stopping) && !s->publisher)
+            pthread_cond_wait(&s->wake, &s->lock);
+        pthread_mutex_unlock(&s->lock);
+        void *publisher = take_publisher(s);
+        if (!publisher)
+            return;
+        struct source_end end = {.text = ""};
+        stream__set_state(s, STREAM_STARTING, "");
+        wr_gauge_add(&running, 1);
+        s->kind->accept(s, publisher, &end);
+        wr_gauge_add(&running, -1);
+        stream__end_epoch(s);
+        end_publisher(s);
+        stream__set_state(s, STREAM_IDLE, end.text);
+        wr_info("ingest.published", "stream=%s ended reason=\"%s\"", s->name, end.text);
+    }
 }
 
 static bool wait_wanted(struct stream *s)
@@ -296,7 +413,7 @@ static bool run_once(struct stream *s, unsigned *failures)
     int64_t began = wr_mono_us();
     stream__set_state(s, STREAM_STARTING, "");
     wr_gauge_add(&running, 1);
-    source__run(s, &end);
+    s->kind->run(s, &end);
     wr_gauge_add(&running, -1);
     stream__end_epoch(s);
     /* Without a reason it ended because nobody wanted it. Who came meanwhile does not wait as after a failure. */
@@ -315,10 +432,15 @@ static bool run_once(struct stream *s, unsigned *failures)
 static void *thread_main(void *arg)
 {
     struct stream *s = arg;
+    if (s->kind->accept)
+        serve_publishers(s);
     while (wait_wanted(s)) {
         unsigned failures = 0;
         while (run_once(s, &failures))
             ;
+        pthread_mutex_lock(&s->lock);
+        kept__clear(&s->kept);
+        pthread_mutex_unlock(&s->lock);
         stream__set_state(s, STREAM_IDLE, "");
         wr_info("ingest.idle", "stream=%s", s->name);
     }
@@ -327,14 +449,18 @@ static void *thread_main(void *arg)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const char *instance,
-                    struct wr_errmsg *err)
+wr_err stream__init(struct stream *s, const struct wr_config_stream *c,
+                    const struct stream_env *env, struct wr_errmsg *err)
 {
     pthread_mutex_init(&s->lock, NULL);
     wr_cond_init(&s->wake);
     s->state = STREAM_IDLE;
     s->since_ms = wr_wall_ms();
-    s->instance = instance;
+    s->instance = env->instance;
+    s->lane = env->lane;
+    s->no_packet_us = env->no_packet_us;
+    s->kept.max_us = env->keep_us;
+    s->kept.max_bytes = env->keep_bytes;
     s->always = c->always;
     s->linger_us = (int64_t)c->linger_ms * 1000;
     s->name = strdup(c->name);
@@ -346,7 +472,14 @@ wr_err stream__init(struct stream *s, const struct wr_config_stream *c, const ch
     }
     snprintf(s->media_topic, sizeof s->media_topic, "media/%s", s->name);
     snprintf(s->state_topic, sizeof s->state_topic, "stream/%s", s->name);
-    return source__check(s, err);
+    wr_err e = source__check(s, err);
+    if (e != WR_OK)
+        return e;
+    s->kind = source__kind(s->url);
+    clock__open(&s->clock, env->folder, s->name, wr_wall_us(), wr_mono_us());
+    s->origin_us = s->clock.origin_us;
+    e = stream__add_sink(s, &keeper, s);
+    return e == WR_OK ? stream__add_sink(s, &publishing, s) : e;
 }
 
 wr_err stream__start(struct stream *s)
@@ -375,8 +508,9 @@ void stream__fini(struct stream *s)
     stream__stop(s);
     if (s->has_thread)
         pthread_join(s->thread, NULL);
+    clock__close(&s->clock);
     wr_bus_pub_close(&s->pub);
-    group__free(&s->group);
+    kept__free(&s->kept);
     for (size_t i = 0; i < WR_ARRAY_LEN(s->tracks); i++)
         wr_buf_free(&s->tracks[i].config);
     free(s->name);

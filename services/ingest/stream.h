@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * A configured stream: who watches it, its state, its one source thread, its pub socket and its current group.
+ * A stream: who watches it, its state, its one source thread, its time line, its sinks: the pub socket and the kept groups.
  *
  * The source thread lives as long as the service and sleeps while nobody watches. It alone reads the source, so two reads
  * of one camera never overlap; it alone publishes, so a StreamEvent comes before the frames that it announces. */
 #ifndef WR_INGEST_STREAM_H
 #define WR_INGEST_STREAM_H
 
-#include "group.h"
+#include "clock.h"
+#include "kept.h"
+#include "sink.h"
 #include "wr_buf.h"
 #include "wr_bus.h"
 #include "wr_config.h"
@@ -17,6 +19,7 @@
 #include <stdatomic.h>
 
 #define STREAM_MAX_LEASES 256 /* gateways, not viewers */
+#define STREAM_MAX_SINKS 8
 
 enum stream_state {
     STREAM_IDLE = 1,
@@ -30,6 +33,8 @@ struct source_end {
     char text[200];  /* a sentence without the source's address or credentials */
     bool is_lasting; /* refused, not found, wrong codec: another try soon cannot help */
 };
+
+struct source_kind;
 
 struct stream_lease {
     char id[112];
@@ -52,6 +57,8 @@ struct stream {
     struct wr_bus_pub *pub;  /* the stream's own */
     char event_url[300];
     char media_topic[280], state_topic[280];
+    unsigned slot; /* of the pub socket's address */
+    const struct source_kind *kind;
 
     pthread_t thread;
     bool has_thread;
@@ -61,22 +68,43 @@ struct stream {
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;  /* wanted or stopping */
+    void *publisher;      /* of a source that is pushed: came, and is not served yet */
+    bool has_publisher;   /* came, or is being served */
     struct stream_lease leases[STREAM_MAX_LEASES];
     size_t num_leases;
     enum stream_state state;
     char reason[200];
     int64_t since_ms;
     uint64_t epoch; /* 0 = not live */
-    struct stream_track tracks[2];
+    struct stream_track tracks[WR_TRACKS_MAX];
     size_t num_tracks;
-    struct group group;
+    struct kept kept;
+    int64_t origin_us; /* the clock's, for whoever asks */
 
-    uint64_t last_epoch; /* source thread's */
+    /* the source thread's */
+    struct stream_clock clock;
+    struct stream_sink {
+        const struct sink *sink;
+        void *ctx;
+    } sinks[STREAM_MAX_SINKS];
+    size_t num_sinks;
+};
+
+/* What all streams of a service have in common. */
+struct stream_env {
+    const char *instance;    /* of the bus; borrowed for the stream's life */
+    struct wr_bus_pub *lane; /* likewise */
+    const char *folder;      /* for clocks; NULL = none. Borrowed for the call */
+    int64_t no_packet_us;
+    int64_t keep_us; /* bounds of kept groups */
+    size_t keep_bytes;
 };
 
 /* Errors with text: INVALID (address of a kind we do not take), CONFLICT (port in use). */
 WR_MUST_USE wr_err stream__init(struct stream *s, const struct wr_config_stream *c,
-                                const char *instance, struct wr_errmsg *err);
+                                const struct stream_env *env, struct wr_errmsg *err);
+/* Before stream__start: frames go there too. The table and ctx outlive the stream. BUSY when there are too many. */
+WR_MUST_USE wr_err stream__add_sink(struct stream *s, const struct sink *sink, void *ctx);
 WR_MUST_USE wr_err stream__start(struct stream *s);
 /* Asks the source to end; does not wait. */
 void stream__stop(struct stream *s);
@@ -88,8 +116,16 @@ void stream__fini(struct stream *s);
 /* A lease from now on. BUSY when too many gateways watch, INVALID for a lease id that is empty or too long. */
 WR_MUST_USE wr_err stream__watch(struct stream *s, struct wr_slice lease, uint32_t lease_ms);
 void stream__unwatch(struct stream *s, struct wr_slice lease);
-/* Encoded StreamInfo; NULL when memory is out. When group is not NULL it becomes the current one, matching the info. */
-struct wr_msg *stream__info(struct stream *s, struct group *group);
+/* A publisher of a stream whose source is pushed. On WR_OK the stream's thread serves it: the kind's `accept` gets it and frees it.
+ * Errors, and it stays the caller's: CONFLICT (somebody publishes already), INVALID (the source is one that is pulled), CLOSED
+ * (the stream ends). */
+WR_MUST_USE wr_err stream__push(struct stream *s, void *publisher);
+/* Encoded StreamInfo; NULL when memory is out. When current is not NULL it becomes the current group, matching the info; free it
+ * with kept__page_free. */
+struct wr_msg *stream__info(struct stream *s, struct kept_page *current);
+/* The same with a page of kept groups. */
+struct wr_msg *stream__groups(struct stream *s, uint64_t from_gop, size_t max_groups,
+                              size_t max_bytes, struct kept_page *page);
 
 /* ---- for the source thread ---------------------------------------------------------------------------------------- */
 
@@ -98,14 +134,17 @@ bool stream__is_wanted(struct stream *s);
 #define STREAM_AWAITS_KEY "connected, waits for the camera's next keyframe"
 /* Sets the state and publishes it when anything changed. reason may be "". */
 void stream__set_state(struct stream *s, enum stream_state state, const char *reason);
+/* Where on the stream's time line what begins now begins; microseconds. Once a connection. */
+int64_t stream__time(struct stream *s);
 /* A new epoch with these tracks (copied), and LIVE. Returns its number. */
 uint64_t stream__begin_epoch(struct stream *s, const struct wr_track *tracks, size_t n,
                              const char *note);
 /* The epoch is over: the source ended. */
 void stream__end_epoch(struct stream *s);
-/* Publishes a frame and keeps it in the group. Moves payload (its content is the frame's data, with the headroom of
- * wr_media_headroom). */
-void stream__publish(struct stream *s, struct wr_media_frame *f, struct wr_msg *payload);
+/* Gives a frame its group and sends it to all sinks. begins: the first of a new group. Moves payload (its content is the frame's
+ * data, with the headroom of wr_media_headroom). */
+void stream__publish(struct stream *s, struct wr_media_frame *f, bool begins, int64_t duration_us,
+                     struct wr_msg *payload);
 /* Waits until at_us (monotonic), or until the stream is not wanted any more; false then. */
 bool stream__sleep_until(struct stream *s, int64_t at_us);
 

@@ -1,34 +1,44 @@
 /* SPDX-License-Identifier: MIT
  *
  * See timeline.h. Rules: no dts: the pts, else last + duration. Not after the last: last + 1. More than 1.5 s away from
- * where it should be: video moves the offset for all; sound waits for the video to move too, and only after 5 s of that
- * gets a correction of its own, counted from the video's time (a camera whose two clocks have nothing in common). */
+ * where it should be: the track that leads moves the offset for all; others wait for it to move too, and only after 5 s of that
+ * get a correction of their own, counted from its time (a camera whose clocks have nothing in common). A track's first frame, and
+ * its first after a silence, gets that at once. */
 #include "timeline.h"
 
 #define JUMP_US 1500000
 #define LOST_US 5000000
 
-void timeline__init(struct timeline *t, uint32_t video_scale, uint32_t audio_scale)
+void timeline__join(struct timeline *t, size_t track, uint32_t timescale, uint32_t nominal)
 {
-    *t = (struct timeline){.has_video = video_scale > 0};
-    t->video = (struct timeline_track){.timescale = video_scale,
-                                       .nominal = WR_MAX(video_scale / 25, 1)};
-    t->audio = (struct timeline_track){.timescale = audio_scale, .nominal = 1024};
+    struct timeline_track *k = &t->tracks[track];
+    if (k->timescale != timescale && k->timescale != 0) {
+        k->last = wr_media_ticks(wr_media_us(k->last, k->timescale), timescale) + 1;
+        k->last_duration = 0;
+        k->skew = wr_media_ticks(wr_media_us(k->skew, k->timescale), timescale);
+    }
+    k->timescale = timescale;
+    k->nominal = WR_MAX(nominal, 1);
 }
 
-void timeline__set_nominal(struct timeline *t, bool video, uint32_t duration)
+void timeline__leave(struct timeline *t, size_t track)
 {
-    if (duration > 0)
-        *(video ? &t->video.nominal : &t->audio.nominal) = duration;
+    t->tracks[track].lost_since_us = 0;
+    t->tracks[track].is_back = true;
 }
 
-/* Ticks and microseconds; no overflow for any 64-bit tick that a 33-bit or 64-bit counter of a source can have. */
+void timeline__lead(struct timeline *t, size_t track)
+{
+    t->lead = track;
+}
+
+/* No overflow for any 64-bit tick that a 33-bit or 64-bit counter of a source can have. */
 static int64_t to_us(int64_t ticks, uint32_t scale)
 {
-    int64_t s = ticks / scale, rest = ticks % scale;
+    int64_t s = ticks / scale;
     if (s > INT64_MAX / 4000000 || s < INT64_MIN / 4000000)
         return 0;
-    return s * 1000000 + rest * 1000000 / scale;
+    return s * 1000000 + ticks % scale * 1000000 / scale;
 }
 
 static int64_t to_ticks(int64_t us, uint32_t scale)
@@ -36,41 +46,55 @@ static int64_t to_ticks(int64_t us, uint32_t scale)
     return us / 1000000 * scale + us % 1000000 * scale / 1000000;
 }
 
+/* a - b of times that come from outside. */
+static int64_t minus(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
+
 static int64_t expected(const struct timeline_track *k)
 {
     return k->last + (k->last_duration > 0 ? k->last_duration : k->nominal);
 }
 
-static int64_t away_us(const struct timeline_track *k, int64_t dts)
+/* Where a track that was away goes on: where the newest of the others is. */
+static int64_t front(const struct timeline *t, const struct timeline_track *k)
 {
-    int64_t d = to_us(dts - expected(k), k->timescale);
-    return d < 0 ? -d : d;
+    int64_t us = k->has_last ? to_us(expected(k), k->timescale) : 0;
+    for (size_t i = 0; i < WR_TRACKS_MAX; i++)
+        if (t->tracks[i].has_last)
+            us = WR_MAX(us, to_us(t->tracks[i].last, t->tracks[i].timescale));
+    return to_ticks(us, k->timescale);
+}
+
+/* Of the track that leads: it takes all with it. */
+static void settle_lead(struct timeline *t, struct timeline_track *k, int64_t *dts)
+{
+    int64_t want = k->is_back ? front(t, k) : expected(k);
+    int64_t off_us = to_us(minus(*dts, want), k->timescale);
+    if (!k->has_last || (off_us <= JUMP_US && off_us >= -JUMP_US))
+        return;
+    t->offset_us += off_us;
+    *dts = want;
+    t->rebased++;
 }
 
 /* False: leave the frame out. *dts is already without the offset. */
-static bool settle_audio(struct timeline *t, int64_t *dts, int64_t now_us)
+static bool settle_other(struct timeline *t, struct timeline_track *k, int64_t *dts, int64_t now_us)
 {
-    struct timeline_track *k = &t->audio;
+    const struct timeline_track *lead = &t->tracks[t->lead];
     *dts += k->skew;
-    int64_t video_us = t->has_video && t->video.has_last ? to_us(t->video.last, t->video.timescale)
-                                                         : 0;
-    int64_t off_us = to_us(*dts, k->timescale) - video_us;
-    bool far = k->has_last ? away_us(k, *dts) > JUMP_US : false;
-    if (t->has_video && t->video.has_last)
-        far |= off_us > JUMP_US || off_us < -JUMP_US;
-    if (!far) {
+    int64_t want = lead->has_last ? to_ticks(to_us(lead->last, lead->timescale), k->timescale) : 0;
+    int64_t off_us = to_us(minus(*dts, want), k->timescale);
+    if (!lead->has_last || (off_us <= JUMP_US && off_us >= -JUMP_US)) {
         k->lost_since_us = 0;
         return true;
     }
-    if (!t->has_video) { /* alone: it is the clock */
-        t->offset_us_num += to_us(*dts - expected(k), k->timescale);
-        *dts = expected(k);
-        t->rebased++;
-        return true;
-    }
+    /* A track that comes late, or comes back, with a clock that begins anew: there is nothing to wait for. */
+    bool is_new = !k->has_last || k->is_back;
     if (k->lost_since_us == 0)
         k->lost_since_us = now_us;
-    if (now_us - k->lost_since_us < LOST_US) {
+    if (!is_new && now_us - k->lost_since_us < LOST_US) {
         t->dropped++;
         return false;
     }
@@ -81,46 +105,36 @@ static bool settle_audio(struct timeline *t, int64_t *dts, int64_t now_us)
     return true;
 }
 
-static void settle_video(struct timeline *t, int64_t *dts)
+static bool start(struct timeline *t, size_t track, bool key, int64_t dts)
 {
-    struct timeline_track *k = &t->video;
-    if (!k->has_last || away_us(k, *dts) <= JUMP_US)
-        return;
-    t->offset_us_num += to_us(*dts - expected(k), k->timescale);
-    *dts = expected(k);
-    t->rebased++;
-}
-
-static bool start(struct timeline *t, bool video, bool key, int64_t dts, uint32_t scale)
-{
-    if (t->has_video && (!video || !key))
+    if (track != t->lead || !key)
         return false;
-    t->offset_us_num = to_us(dts, scale);
+    t->offset_us = to_us(dts, t->tracks[track].timescale);
     t->started = true;
     return true;
 }
 
-bool timeline__map(struct timeline *t, bool video, bool key, int64_t *dts, int64_t *pts,
+bool timeline__map(struct timeline *t, size_t track, bool key, int64_t *dts, int64_t *pts,
                    uint32_t *duration, int64_t now_us)
 {
-    struct timeline_track *k = video ? &t->video : &t->audio;
+    struct timeline_track *k = &t->tracks[track];
     int64_t in = *dts != TIMELINE_NONE ? *dts : *pts, reorder = 0;
     if (in != TIMELINE_NONE && *pts != TIMELINE_NONE)
-        reorder = *pts - in;
-    if (!t->started && !start(t, video, key, in != TIMELINE_NONE ? in : 0, k->timescale)) {
+        reorder = minus(*pts, in);
+    if (!t->started && !start(t, track, key, in != TIMELINE_NONE ? in : 0)) {
         t->dropped++;
         return false;
     }
-    int64_t out = in != TIMELINE_NONE ? in - to_ticks(t->offset_us_num, k->timescale)
+    int64_t out = in != TIMELINE_NONE ? minus(in, to_ticks(t->offset_us, k->timescale))
                   : k->has_last       ? expected(k)
                                       : 0;
     if (in != TIMELINE_NONE) {
-        if (video)
-            settle_video(t, &out);
-        else if (!settle_audio(t, &out, now_us))
+        if (track == t->lead)
+            settle_lead(t, k, &out);
+        else if (!settle_other(t, k, &out, now_us))
             return false;
     }
-    if (!video && out < 0) { /* sound before the first picture */
+    if (out < 0) { /* sound before the first picture */
         t->dropped++;
         return false;
     }
@@ -136,6 +150,7 @@ bool timeline__map(struct timeline *t, bool video, bool key, int64_t *dts, int64
     k->last = out;
     k->last_duration = *duration;
     k->has_last = true;
+    k->is_back = false;
     *dts = out;
     *pts = WR_MAX(show, out);
     return true;

@@ -4,6 +4,7 @@
  * a file, or a folder whose files are all run. Ends with 1 when there was nothing to run, so that a lost corpus shows. */
 #include <dirent.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +21,16 @@ static int run_file(const char *path, size_t size)
     FILE *f = fopen(path, "rb");
     /* Exactly as large as the input, so that a sanitizer sees a read past its end. */
     uint8_t *bytes = malloc(size ? size : 1);
-    if (!f || !bytes || fread(bytes, 1, size, f) != size) {
+    bool ok = f && bytes && fread(bytes, 1, size, f) == size;
+    if (ok)
+        LLVMFuzzerTestOneInput(bytes, size);
+    else
         fprintf(stderr, "%s: cannot be read\n", path);
-        return 1;
-    }
-    fclose(f);
-    LLVMFuzzerTestOneInput(bytes, size);
+    if (f)
+        fclose(f);
     free(bytes);
-    count++;
-    return 0;
+    count += ok;
+    return !ok;
 }
 
 static int run(const char *path)

@@ -21,7 +21,10 @@ class Bus:
 
     def raw(self, payload):
         self.socket.send(payload)
-        return self.socket.recv()
+        try:
+            return self.socket.recv()
+        except RuntimeError:  # an answer without a byte (code 0, no body): pynng cannot unpack its NULL
+            return b""
 
     def call(self, method, request, answer_type):
         call = bus_pb2.Call(method=f"watchroom.v1.{method}", body=request.SerializeToString(), deadline_ms=14000)

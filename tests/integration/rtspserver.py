@@ -30,13 +30,14 @@ class RtspServer:
 
     one_time: each nonce is good for one request. session: the value of the Session header, None for no such header. base:
     Content-Base. status: {method or "SETUP audio": status}. tail: called with the socket after PLAY instead of pictures.
-    greeting: bytes that are sent instead of the first answer. noise: a packet that is sent before each picture."""
+    greeting: bytes that are sent instead of the first answer. noise: a packet that is sent before each picture. sound: the
+    promised G.711 comes from one second of the stream to another, (0, 0) never. audio: its payload type, 8 is A-law."""
 
     def __init__(self, digest=None, one_time=False, session="abc;timeout=60", base="", status=None, media="", tail=None,
-                 greeting=None, noise=None):
+                 greeting=None, noise=None, sound=(0, 0), audio=8):
         self.digest, self.one_time, self.session, self.base = digest, one_time, session, base
         self.status, self.media, self.tail, self.greeting, self.noise = status or {}, media, tail, greeting, noise
-        self.pictures = pictures()
+        self.pictures, self.sound, self.audio = pictures(), sound, audio
         self.requests, self.refused, self.nonce = [], 0, secrets.token_hex(8)
         self.changed, self.over = threading.Condition(), threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -78,7 +79,7 @@ class RtspServer:
         sets = ",".join(base64.b64encode(n).decode() for n in self.pictures[0][:2])
         return self.media or ("v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:video\r\n"
                               f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n"
-                              "m=audio 0 RTP/AVP 8\r\na=control:audio\r\n")
+                              f"m=audio 0 RTP/AVP {self.audio}\r\na=control:audio\r\n")
 
     def answer(self, sock, method, url, head):
         status, body = self.status.get(method, self.status.get(f"{method} {url.rpartition('/')[2]}", 200)), b""
@@ -136,4 +137,8 @@ class RtspServer:
                     seq += 1
                     with lock:
                         sock.sendall(struct.pack(">cBH", b"$", 0, len(p)) + p)
+                if self.sound[0] <= at / 25 < self.sound[1]:
+                    p = struct.pack(">BBHII", 0x80, 8, at & 0xFFFF, at * 320, 2) + b"\xd5" * 320
+                    with lock:
+                        sock.sendall(struct.pack(">cBH", b"$", 2, len(p)) + p)
                 at += 1

@@ -76,6 +76,19 @@ def test_broken_yaml_names_file_line_and_key(tmp_path, command, yaml, sentence):
     assert f"watchroom: {file}:" in r.stderr and sentence in r.stderr
 
 
+@pytest.mark.parametrize("store, sentence", [
+    ("memory=most:5000", None),
+    ("memory=most:many", 'hub.store: "most:many" is not most:N'),
+    ("sqlite=fast", 'hub.store: sqlite takes no arguments, but was given "fast"'),
+])
+def test_a_stores_arguments_are_read_by_the_store(tmp_path, store, sentence):
+    file = tmp_path / "w.yml"
+    file.write_text(f"hub: {{ store: '{store}' }}\n")
+    r = run("check", "--config", file)
+    assert (r.returncode == 0) is (sentence is None), r.stderr
+    assert sentence is None or sentence in r.stderr
+
+
 def test_configuration_that_is_not_there():
     r = run("serve", "--config", "/nowhere/w.yml")
     assert r.returncode == 2 and "/nowhere/w.yml" in r.stderr and "--config" in r.stderr

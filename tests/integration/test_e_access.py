@@ -137,6 +137,16 @@ def test_routes_without_the_right_are_403_with_a_sentence(guarded, deny, verb, p
     assert guarded.gateway.healthy()
 
 
+def test_members_are_out_when_their_session_is_over(guarded, name):
+    with guarded.gateway.text(name) as stays:
+        ws = connect(f"{guarded.gateway.ws}/ws?room={name}&lasts=400", compression=None, legacy=True)
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(timeout=10 * SLOW)
+        assert closed.value.rcvd.code == 1008
+        stays.send("still here")
+        assert stays.line() == "still here"
+
+
 def test_a_session_that_is_over_may_nothing(guarded):
     r = guarded.gateway.get("/api/v1/rooms?expired=1")
     assert r.status_code == 403 and r.json()["error"]["message"] == "your session is over: sign in again"

@@ -8,8 +8,9 @@ import time
 
 import pytest
 import requests
+from websockets.exceptions import ConnectionClosed
 
-from harness import SLOW, memory_kb, until
+from harness import SLOW, Room, memory_kb, until
 from test_c_centrifuge import Json
 from test_h_files import create, head, patch, url_of
 from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWebSocket, frame
@@ -52,6 +53,19 @@ def test_utf8_torn_between_fragments_is_fine(room, name):
         w.send(CONT, b[4:], fin=True)
         assert w.recv() == (PONG, b"between")
         assert w.recv() == (TEXT, b)
+
+
+def test_the_hub_tells_the_largest_message(shape):
+    """One key, at the hub; gateways learn it from there."""
+    with Room(shape, config="hub: { max_message_bytes: 1KiB, store: memory }\n") as r, r.gateway.text("small") as c:
+        most = 1024 - len('{"text":""}')
+        for n, answer in ((most, "y" * most), (most + 1, "(not sent: too big)"), (1, "y")):
+            c.send("y" * n)
+            assert c.line() == answer
+        c.send("y" * 1025)
+        with pytest.raises(ConnectionClosed):
+            c.line()
+        assert c.ws.close_code == 1009
 
 
 def test_a_message_over_64_kib_is_1009(room, door):

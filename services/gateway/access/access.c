@@ -18,7 +18,7 @@ enum { MAX_TEXT_BYTES = 255, MAX_DOORS = 8 };
 
 struct wr_identity {
     atomic_uint refs;
-    const struct wr_access *access;
+    struct wr_access *access;
     struct wr_auth_who who; /* slices into bytes */
     uint8_t bytes[];
 };
@@ -35,14 +35,23 @@ struct wr_access {
     struct wr_auth_host host;
     /* Shared by all whom the policy knows nothing of: thousands of guests cost one. */
     struct wr_identity *guest;
-    pthread_mutex_t lock; /* guards doors; held while they are told */
+    atomic_int_least64_t due_us; /* when the first session that is known to end is over */
+    pthread_mutex_t lock;        /* guards doors; held while they are told */
     struct door doors[MAX_DOORS];
     size_t num_doors;
 };
 
 /* ---- identities ---- */
 
-static struct wr_identity *identity_new(const struct wr_access *a, const struct wr_auth_who *who)
+static void note_end(struct wr_access *a, int64_t expires_us)
+{
+    int_least64_t due = atomic_load_explicit(&a->due_us, memory_order_relaxed);
+    while (expires_us && expires_us < due &&
+           !atomic_compare_exchange_weak(&a->due_us, &due, expires_us))
+        ;
+}
+
+static struct wr_identity *identity_new(struct wr_access *a, const struct wr_auth_who *who)
 {
     struct wr_identity *i = calloc(1, sizeof *i + who->user.n + who->name.n);
     if (!i)
@@ -56,6 +65,7 @@ static struct wr_identity *identity_new(const struct wr_access *a, const struct 
         memcpy(i->bytes + who->user.n, who->name.p, who->name.n);
     i->who.user.p = i->bytes;
     i->who.name.p = i->bytes + who->user.n;
+    note_end(a, who->expires_us);
     return i;
 }
 
@@ -133,8 +143,10 @@ wr_err wr_may(const struct wr_identity *who, enum wr_verb verb, struct wr_object
     why->text[0] = 0;
     bool is_over = who && who->who.expires_us && wr_mono_us() >= who->who.expires_us;
     if (who && !is_over && verb > WR_VERB_INVALID && verb < WR_VERB_COUNT &&
-        who->access->policy->may(who->access->state, &who->who, verb, &what, why))
+        who->access->policy->may(who->access->state, &who->who, verb, &what, why)) {
+        note_end(who->access, who->who.expires_us);
         return WR_OK;
+    }
     wr_count(&refused_do, 1);
     if (is_over)
         wr_errmsg_set(why, "your session is over: sign in again");
@@ -175,6 +187,14 @@ static void changed(void *ctx)
     pthread_mutex_unlock(&a->lock);
 }
 
+void wr_access_tick(struct wr_access *a)
+{
+    if (wr_mono_us() < atomic_load_explicit(&a->due_us, memory_order_relaxed))
+        return;
+    atomic_store(&a->due_us, INT64_MAX); /* before they ask: who is not over yet says so again */
+    changed(a);
+}
+
 /* ---- life ---- */
 
 static wr_err policy_named(const char *name, const struct wr_plugins *plugins,
@@ -211,8 +231,10 @@ wr_err wr_access_open(const char *auth, const struct wr_plugins *plugins, struct
     char *name = strdup(auth), *args = name ? strchr(name, '=') : NULL;
     const struct wr_auth_who nobody = {0};
     wr_err e = WR_ERR_BUSY;
-    if (a)
+    if (a) {
         pthread_mutex_init(&a->lock, NULL);
+        atomic_init(&a->due_us, INT64_MAX);
+    }
     if (!a || !name)
         goto out;
     if (args)

@@ -179,6 +179,29 @@ static void test_doors_are_told_when_rights_change(void **state)
     wr_access_close(&a);
 }
 
+static void test_doors_are_told_when_a_session_is_over(void **state)
+{
+    (void)state;
+    struct wr_access *a = policy("deny");
+    unsigned told = 0;
+    assert_int_equal(wr_access_on_change(a, count, &told), WR_OK);
+    wr_access_tick(a); /* nobody is here */
+    struct wr_identity *lasting = somebody(a, "lasts=3600000"), *over;
+    wr_access_tick(a);
+    assert_int_equal(told, 0);
+    over = somebody(a, "expired=1");
+    wr_access_tick(a);
+    assert_int_equal(told, 1);
+    wr_access_tick(a); /* once: whose session is over is not asked about any more */
+    assert_int_equal(wr_may(over, WR_VERB_SEE, hall(), NULL), WR_ERR_DENIED);
+    assert_int_equal(wr_may(lasting, WR_VERB_SEE, hall(), NULL), WR_OK);
+    wr_access_tick(a);
+    assert_int_equal(told, 1);
+    wr_identity_unref(over);
+    wr_identity_unref(lasting);
+    wr_access_close(&a);
+}
+
 static void test_a_policy_that_does_not_open_says_why(void **state)
 {
     (void)state;
@@ -216,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_a_name_that_is_no_text_lets_nobody_in),
         cmocka_unit_test(test_a_session_ends),
         cmocka_unit_test(test_doors_are_told_when_rights_change),
+        cmocka_unit_test(test_doors_are_told_when_a_session_is_over),
         cmocka_unit_test(test_a_policy_that_does_not_open_says_why),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -67,5 +67,8 @@ WR_MUST_USE bool wr_access_admits(struct wr_access *a, struct wr_http_req *req, 
 typedef void (*wr_access_changed_fn)(void *ctx);
 WR_MUST_USE wr_err wr_access_on_change(struct wr_access *a, wr_access_changed_fn fn, void *ctx);
 void wr_access_off_change(struct wr_access *a, wr_access_changed_fn fn, void *ctx);
+/* To be called about every second, by one thread: the doors are told when somebody's session may be over. Who is asked about
+ * then and is still in his time is remembered for the next one. */
+void wr_access_tick(struct wr_access *a);
 
 #endif

@@ -94,7 +94,7 @@ static bool hash_file(int fd, char etag[36])
     if (ok && EVP_DigestFinal_ex(md, sum, &n)) {
         etag[0] = '"';
         wr_hex(etag + 1, sum, 16);
-        strcpy(etag + 33, "\"");
+        memcpy(etag + 33, "\"", 2);
     }
     free(buf);
     EVP_MD_CTX_free(md);

@@ -283,9 +283,8 @@ void http__allow(unsigned methods, char out[96])
     for (unsigned i = 0; i < WR_ARRAY_LEN(names); i++) {
         if (!(methods & (1u << i)))
             continue;
-        if (out[0])
-            strcat(out, ", ");
-        strcat(out, names[i]);
+        size_t at = strlen(out);
+        (void)snprintf(out + at, 96 - at, "%s%s", at ? ", " : "", names[i]);
     }
 }
 

@@ -14,11 +14,12 @@
 #include <stdlib.h>
 
 WR_COUNTER(asked, "watchroom_live_groups_asked_total", NULL,
-           "Times that a stream's current group was asked of ingest");
+           "Times that a stream's current group, or groups that were missed, were asked of ingest");
 
 /* What to do for a stream, decided under its lock and done after it. */
 struct plan {
-    bool watch, group, unwatch;
+    bool watch, group, groups, unwatch, drop;
+    uint64_t from_gop;
     char url[512];
     int64_t next_us;
 };
@@ -27,10 +28,13 @@ struct lease {
     char id[112];
 };
 
-static void begin_call(struct wr_live *l)
+/* s may be NULL; else the call has a reference to it. */
+static void begin_call(struct wr_live *l, struct live_stream *s)
 {
     pthread_mutex_lock(&l->lock);
     l->calls++;
+    if (s)
+        s->refs++;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -44,11 +48,45 @@ void control__call_ended(struct wr_live *l)
 }
 
 /* Two at once, when one joins and its subscription was a moment late; then one in LIVE_RESYNC_US. */
-static bool may_ask_group(struct live_stream *s, int64_t now)
+static bool may_ask(struct live_stream *s, int64_t now)
 {
     if (now - s->group_asked_us >= LIVE_RESYNC_US)
         s->quick_asks = WR_MAX(s->quick_asks, 1u);
     return s->quick_asks > 0;
+}
+
+static void count_ask(struct live_stream *s, int64_t now)
+{
+    s->group_asked_us = now;
+    s->quick_asks--;
+}
+
+/* The stream is watched here. Both calls may be under way at once. */
+static void decide_watched(struct live_stream *s, int64_t now, struct plan *p)
+{
+    p->group = s->want_group && !s->in_flight && may_ask(s, now);
+    p->watch = !s->in_flight && (p->group || now >= s->watch_at_us);
+    if (p->watch) {
+        s->in_flight = true;
+        s->session += !s->watched;
+        s->watched = true;
+        s->watch_at_us = now + LIVE_RENEW_US;
+    }
+    if (p->group) {
+        s->want_group = false;
+        count_ask(s, now);
+    }
+    p->groups = s->want_missing && !s->asking && may_ask(s, now);
+    if (p->groups) {
+        s->want_missing = false;
+        s->asking = true;
+        p->from_gop = s->missing_from;
+        count_ask(s, now);
+    }
+    p->next_us = s->in_flight ? INT64_MAX : s->watch_at_us;
+    if ((s->want_group && !s->in_flight) || (s->want_missing && !s->asking))
+        p->next_us = WR_MIN(p->next_us, s->group_asked_us + LIVE_RESYNC_US);
+    snprintf(p->url, sizeof p->url, "%s", s->event_url);
 }
 
 static struct plan decide(struct live_stream *s, int64_t now)
@@ -56,27 +94,12 @@ static struct plan decide(struct live_stream *s, int64_t now)
     struct plan p = {.next_us = INT64_MAX};
     pthread_mutex_lock(&s->lock);
     if (s->viewers > 0) {
-        bool group = s->want_group && may_ask_group(s, now);
-        p.watch = !s->in_flight && (group || now >= s->watch_at_us);
-        if (p.watch) {
-            p.group = group;
-            s->in_flight = true;
-            s->session += !s->watched;
-            s->watched = true;
-            s->watch_at_us = now + LIVE_RENEW_US;
-            if (group) {
-                s->want_group = false;
-                s->group_asked_us = now;
-                s->quick_asks--;
-            }
-        }
-        p.next_us = s->in_flight ? INT64_MAX : s->watch_at_us;
-        if (s->want_group && !s->in_flight)
-            p.next_us = WR_MIN(p.next_us, s->group_asked_us + LIVE_RESYNC_US);
-        snprintf(p.url, sizeof p.url, "%s", s->event_url);
+        decide_watched(s, now, &p);
     } else if (s->watched && !s->in_flight) { /* else it could overtake the Watch */
         s->watched = false;
         p.unwatch = true;
+    } else {
+        p.drop = s->unlisted && !s->watched;
     }
     pthread_mutex_unlock(&s->lock);
     return p;
@@ -95,7 +118,7 @@ static void set_subscription(struct live_stream *s, const char *url)
         return;
     snprintf(media, sizeof media, "media/%s\x01", s->name);
     snprintf(state, sizeof state, "stream/%s\x01", s->name);
-    if (wr_bus_subscribe_url(s->live->env.bus, url, prefixes, intake__handle_event, s, &s->sub,
+    if (wr_bus_subscribe_url(s->live->env.bus, url, prefixes, told__handle_event, s, &s->sub,
                              &err) != WR_OK) {
         wr_error("live.subscribe", "stream=%s url=%s %s", s->name, url, err.text);
         s->sub_url[0] = 0; /* tried again with the next answer */
@@ -119,9 +142,20 @@ static void call_watch(struct live_stream *s, bool group)
     q.lease_ms = LIVE_LEASE_MS;
     q.group = group;
     wr_count(&asked, group);
-    begin_call(s->live);
+    begin_call(s->live, s);
     wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Watch", wr_msg_pack(&q.base),
-                2000, intake__watch_answer, s);
+                2000, told__watch_answer, s);
+}
+
+static void call_groups(struct live_stream *s, uint64_t from_gop)
+{
+    Watchroom__V1__GroupsRequest q = WATCHROOM__V1__GROUPS_REQUEST__INIT;
+    q.stream = s->name;
+    q.from_gop = from_gop;
+    wr_count(&asked, 1);
+    begin_call(s->live, s);
+    wr_bus_call(s->live->env.ingest, s->name, "watchroom.v1.Ingest/Groups", wr_msg_pack(&q.base),
+                2000, told__groups_answer, s);
 }
 
 static void call_unwatch(struct live_stream *s)
@@ -140,8 +174,12 @@ static int64_t run_stream(struct live_stream *s, int64_t now)
     set_subscription(s, p.url);
     if (p.watch)
         call_watch(s, p.group);
+    if (p.groups)
+        call_groups(s, p.from_gop);
     if (p.unwatch)
         call_unwatch(s);
+    if (p.drop && live__drop_unused(s))
+        wr_info("live.gone", "stream=%s", s->name);
     return p.next_us;
 }
 
@@ -150,8 +188,8 @@ static void poll_streams(struct wr_live *l, int64_t now)
     if (now < l->poll_at_us || atomic_exchange(&l->poll_in_flight, true))
         return;
     l->poll_at_us = now + LIVE_POLL_US;
-    begin_call(l);
-    wr_bus_call(l->env.ingest, NULL, "watchroom.v1.Ingest/Streams", NULL, 2000, intake__poll_answer,
+    begin_call(l, NULL);
+    wr_bus_call(l->env.ingest, NULL, "watchroom.v1.Ingest/Streams", NULL, 2000, told__poll_answer,
                 l);
 }
 
@@ -175,7 +213,7 @@ static void *thread_main(void *arg)
         struct live_stream **all = live__all(l, &n);
         for (size_t i = 0; i < n; i++)
             next = WR_MIN(next, run_stream(all[i], now));
-        free(all);
+        live__release_all(all, n);
     }
 }
 
@@ -193,7 +231,7 @@ static void handle_instance(void *ctx, const char *instance, enum wr_instance_st
         all[i]->watch_at_us = 0;
         pthread_mutex_unlock(&all[i]->lock);
     }
-    free(all);
+    live__release_all(all, n);
     live__poke(l);
 }
 
@@ -221,7 +259,7 @@ void control__stop(struct wr_live *l)
         if (all[i]->watched)
             call_unwatch(all[i]);
     }
-    free(all);
+    live__release_all(all, n);
     /* Every call ends within its deadline. */
     pthread_mutex_lock(&l->lock);
     while (l->calls > 0)

@@ -14,16 +14,11 @@
 
 static void stream_free(struct live_stream *s)
 {
-    for (size_t i = 0; s->outs && i < s->live->num_outputs; i++)
-        output__fini(&s->outs[i]);
-    free(s->outs);
     wr_fanout_unref(&s->tell);
     items__free(&s->group);
     items__free(&s->held);
-    for (unsigned i = 0; i < 2; i++) {
-        wr_buf_free(&s->tracks[i].config);
-        wr_buf_free(&s->told_tracks[i].config);
-    }
+    tracks__free(&s->tracks);
+    tracks__free(&s->told);
     pthread_mutex_destroy(&s->lock);
     free(s->name);
     free(s);
@@ -35,14 +30,11 @@ static struct live_stream *stream_new(struct wr_live *l, struct wr_slice name)
     if (!s)
         return NULL;
     s->live = l;
+    s->refs = 1; /* the table's */
     pthread_mutex_init(&s->lock, NULL);
     s->name = strndup((const char *)name.p, name.n);
-    s->outs = calloc(l->num_outputs, sizeof *s->outs);
     s->tell = wr_fanout_new(l->env.plane);
-    bool ok = s->name && s->outs && s->tell;
-    for (size_t i = 0; i < l->num_outputs && ok; i++)
-        ok = output__init(&s->outs[i], s, l->muxers[i / 2], i % 2 == 1);
-    if (ok)
+    if (s->name && s->tell)
         return s;
     stream_free(s);
     return NULL;
@@ -52,6 +44,8 @@ struct live_stream *live__find(struct wr_live *l, struct wr_slice name)
 {
     pthread_mutex_lock(&l->lock);
     struct live_stream *s = wr_map_get(&l->streams, name);
+    if (s)
+        s->refs++;
     pthread_mutex_unlock(&l->lock);
     return s;
 }
@@ -61,17 +55,38 @@ struct live_stream *live__add(struct wr_live *l, struct wr_slice name)
     struct live_stream *s = live__find(l, name);
     if (s)
         return s;
-    s = stream_new(l, name);
-    if (!s)
+    struct live_stream *made = stream_new(l, name);
+    if (!made)
         return NULL;
     pthread_mutex_lock(&l->lock);
-    struct live_stream *other = wr_map_get(&l->streams, name);
-    bool put = !other && wr_map_put(&l->streams, name, s);
+    s = wr_map_get(&l->streams, name);
+    if (!s && wr_map_put(&l->streams, name, made)) {
+        s = made;
+        made = NULL;
+    }
+    if (s)
+        s->refs++;
     pthread_mutex_unlock(&l->lock);
-    if (put)
-        return s;
-    stream_free(s);
-    return other;
+    if (made)
+        stream_free(made);
+    return s;
+}
+
+void live__keep(struct live_stream *s)
+{
+    pthread_mutex_lock(&s->live->lock);
+    s->refs++;
+    pthread_mutex_unlock(&s->live->lock);
+}
+
+void live__release(struct live_stream *s)
+{
+    struct wr_live *l = s->live;
+    pthread_mutex_lock(&l->lock);
+    bool last = --s->refs == 0;
+    pthread_mutex_unlock(&l->lock);
+    if (last)
+        stream_free(s);
 }
 
 struct live_stream **live__all(struct wr_live *l, size_t *n)
@@ -82,10 +97,33 @@ struct live_stream **live__all(struct wr_live *l, size_t *n)
     *n = 0;
     pthread_mutex_lock(&l->lock);
     struct live_stream **all = malloc((l->streams.used + 1) * sizeof(*all));
-    while (all && wr_map_next(&l->streams, &at, &key, &value))
-        all[(*n)++] = value;
+    while (all && wr_map_next(&l->streams, &at, &key, &value)) {
+        all[*n] = value;
+        all[(*n)++]->refs++;
+    }
     pthread_mutex_unlock(&l->lock);
     return all;
+}
+
+void live__release_all(struct live_stream **all, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        live__release(all[i]);
+    free(all);
+}
+
+bool live__drop_unused(struct live_stream *s)
+{
+    struct wr_live *l = s->live;
+    pthread_mutex_lock(&l->lock);
+    /* Whoever finds a stream takes a reference under this lock: with these two alone nobody has it, and nobody will. */
+    bool dropped = s->refs == 2 && wr_map_get(&l->streams, wr_slice_str(s->name)) == s;
+    if (dropped) {
+        (void)wr_map_del(&l->streams, wr_slice_str(s->name));
+        s->refs--;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return dropped;
 }
 
 void live__poke(struct wr_live *l)
@@ -119,7 +157,6 @@ static wr_err find_muxers(struct wr_live *l, struct wr_errmsg *err)
             return WR_ERR_INVALID;
         }
         l->muxers[l->num_muxers++] = m;
-        l->num_outputs = 2 * l->num_muxers;
     }
     return WR_OK;
 }
@@ -136,9 +173,13 @@ wr_err wr_live_start(const struct wr_gateway_env *env, struct wr_live **out, str
     pthread_mutex_init(&l->lock, NULL);
     wr_cond_init(&l->wake);
     wr_err e = find_muxers(l, err);
-    for (size_t i = 0; i < env->config->num_streams && e == WR_OK; i++)
-        if (!live__add(l, wr_slice_str(env->config->streams[i].name)))
+    for (size_t i = 0; i < env->config->num_streams && e == WR_OK; i++) {
+        struct live_stream *s = live__add(l, wr_slice_str(env->config->streams[i].name));
+        if (s)
+            live__release(s);
+        else
             e = WR_ERR_BUSY;
+    }
     if (e == WR_OK)
         e = doors__add(l);
     if (e == WR_OK)
@@ -156,16 +197,16 @@ wr_err wr_live_start(const struct wr_gateway_env *env, struct wr_live **out, str
 void wr_live_stop(struct wr_live **lp)
 {
     struct wr_live *l = *lp;
-    struct wr_slice key;
-    void *value;
-    size_t at = 0;
+    size_t n = 0;
     if (!l)
         return;
     *lp = NULL;
     control__stop(l);
-    while (wr_map_next(&l->streams, &at, &key, &value))
-        stream_free(value);
+    struct live_stream **all = live__all(l, &n);
+    for (size_t i = 0; i < n; i++)
+        live__release(all[i]); /* the table's; viewers and calls are gone */
     wr_map_free(&l->streams);
+    live__release_all(all, n);
     pthread_cond_destroy(&l->wake);
     pthread_mutex_destroy(&l->lock);
     free(l);

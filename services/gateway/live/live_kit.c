@@ -93,15 +93,22 @@ wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_
     must(classes != 0 && n > 0);
     if (g->full)
         return WR_ERR_BUSY;
+    if (classes == LIVE_RAW)
+        wr_buf_char(&g->log, '<');
     for (size_t i = 0; i < n; i++)
         write_frame(g, frames[i]);
+    if (classes == LIVE_RAW)
+        wr_buf_char(&g->log, '>');
     return WR_OK;
 }
 
 void wr_fanout_each(struct wr_fanout *g, uint32_t classes, wr_member_fn fn, struct wr_msg *arg)
 {
-    must(classes == LIVE_RAW && fn && !arg);
-    wr_buf_str(&g->log, "[end]");
+    must(fn && (arg ? classes == (LIVE_RAW | LIVE_WS) : (classes & LIVE_RAW) != 0));
+    wr_buf_str(&g->log, arg ? "[end all " : classes == LIVE_RAW ? "[end" : "[end both");
+    if (arg)
+        wr_buf_add(&g->log, arg->data, arg->len);
+    wr_buf_char(&g->log, ']');
 }
 
 void wr_conn_close(struct wr_conn *c, uint16_t code, const char *reason)
@@ -137,10 +144,10 @@ void viewer__join(struct viewer *v, struct live_burst *b)
     wr_buf_char(&b->fanout->log, ']');
 }
 
-void viewer__refuse(struct viewer *v, const char *why)
+void viewer__refuse(struct viewer *v, int status, const char *why)
 {
     unlink_waiting(v, VIEWER_REFUSED);
-    wr_buf_str(&v->out->fanout->log, "[refused ");
+    wr_buf_fmt(&v->out->fanout->log, "[refused %d ", status);
     wr_buf_str(&v->out->fanout->log, why);
     wr_buf_char(&v->out->fanout->log, ']');
 }
@@ -164,6 +171,27 @@ struct live_stream *live__add(struct wr_live *l, struct wr_slice name)
     return wr_slice_is(name, kit.s.name) ? &kit.s : NULL;
 }
 
+void live__release(struct live_stream *s)
+{
+    must(s == &kit.s);
+    kit.released++;
+}
+
+struct live_stream **live__all(struct wr_live *l, size_t *n)
+{
+    struct live_stream **all = malloc(sizeof *all);
+    must(l == &kit.live && all);
+    all[0] = &kit.s;
+    *n = 1;
+    return all;
+}
+
+void live__release_all(struct live_stream **all, size_t n)
+{
+    must(n == 1 && all[0] == &kit.s);
+    free(all);
+}
+
 bool wr_bus_service_address(struct wr_bus_service *s, const char *instance, char *out, size_t n)
 {
     (void)s, (void)instance;
@@ -179,22 +207,31 @@ void control__call_ended(struct wr_live *l)
 /* ---- the muxer ---------------------------------------------------------------------------------------------------- */
 
 struct state {
-    unsigned tracks;
+    uint32_t ids[WR_TRACKS_MAX];
+    size_t n;
     bool open;
 };
+
+static bool has_track(const struct state *st, uint32_t id)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->ids[i] == id)
+            return true;
+    return false;
+}
 
 static wr_err paper_open(void *state, const struct wr_track *tracks, size_t n,
                          struct wr_errmsg *err)
 {
     struct state *st = state;
-    must(!st->open);
+    must(!st->open && n <= WR_TRACKS_MAX);
     if (n == 0) {
         wr_errmsg_set(err, "nothing to carry");
         return WR_ERR_INVALID;
     }
     *st = (struct state){.open = true};
     for (size_t i = 0; i < n; i++)
-        st->tracks |= tracks[i].track;
+        st->ids[st->n++] = tracks[i].id;
     return WR_OK;
 }
 
@@ -216,9 +253,9 @@ static void paper_init(void *state, enum wr_mux_init what, struct wr_mux_sink *s
 {
     struct state *st = state;
     must(st->open && what == WR_MUX_INIT_FIRST);
-    if (st->tracks & KIT_VIDEO)
+    if (has_track(st, WR_TRACK_VIDEO))
         sink->bytes(sink, "V", 1);
-    if (st->tracks & KIT_AUDIO)
+    if (has_track(st, WR_TRACK_AUDIO))
         sink->bytes(sink, "A", 1);
 }
 
@@ -226,15 +263,19 @@ static void paper_frame(void *state, const struct wr_media_frame *f, struct wr_m
 {
     struct state *st = state;
     must(st->open);
-    if (f->track & st->tracks)
-        sink->payload(sink, f->data);
+    must(has_track(st, f->track));
+    sink->payload(sink, f->data);
 }
+
+static const enum wr_codec paper_codecs[] = {WR_CODEC_H264, WR_CODEC_AAC, WR_CODEC_NONE};
 
 static const struct wr_muxer_plugin paper = {
     .base = WR_PLUGIN_BASE_STATE(struct wr_muxer_plugin, struct state, WR_KIND_MUXER, "paper", "1",
                                  "Payloads, for tests"),
     .extension = "paper",
     .content_type = "text/plain",
+    .codecs = paper_codecs,
+    .max_tracks = {[WR_MEDIA_VIDEO] = 1, [WR_MEDIA_AUDIO] = 2},
     .open = paper_open,
     .close = paper_close,
     .mime = paper_mime,
@@ -244,32 +285,55 @@ static const struct wr_muxer_plugin paper = {
 
 /* ---- driving ------------------------------------------------------------------------------------------------------ */
 
+static const struct live_want wishes[2] = {
+    [KIT_ALL] = {.pick = PICK_USUAL}, [KIT_PICTURE] = {.pick = PICK_VIDEO}};
+
+static struct live_output *get(unsigned door)
+{
+    struct live_output *o = output__get(&kit.s, &paper, &wishes[door]);
+    must(o && (!kit.outs[door] || kit.outs[door] == o));
+    kit.s.viewers++;
+    return kit.outs[door] = o;
+}
+
 void kit_open(bool watched)
 {
     memset(&kit, 0, sizeof kit);
+    kit.codecs[0] = WR_CODEC_H264;
+    kit.codecs[1] = WR_CODEC_AAC;
+    kit.gop = 1;
+    kit.live.muxers[0] = &paper;
     kit.live.num_muxers = 1;
-    kit.live.num_outputs = 2;
     kit.s.live = &kit.live;
     kit.s.name = strdup("hall");
-    kit.s.outs = kit.outs;
     kit.s.tell = wr_fanout_new(NULL);
     pthread_mutex_init(&kit.live.lock, NULL);
     pthread_mutex_init(&kit.s.lock, NULL);
     must(kit.s.name && kit.s.tell);
-    for (unsigned i = 0; i < 2; i++) {
-        must(output__init(&kit.outs[i], &kit.s, &paper, i == KIT_PICTURE));
-        kit.outs[i].viewers = watched;
-        kit.s.viewers += watched;
+    for (unsigned i = 0; i < 2 && watched; i++)
+        (void)get(i);
+}
+
+void kit_leave(unsigned door)
+{
+    struct live_output *o = kit.outs[door];
+    kit.outs[door] = NULL;
+    while (o) {
+        bool last = o->refs == 1;
+        output__release(o);
+        kit.s.viewers--;
+        if (last)
+            o = NULL;
     }
 }
 
 void kit_close(void)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        output__fini(&kit.outs[i]);
-        wr_buf_free(&kit.s.tracks[i].config);
-        wr_buf_free(&kit.s.told_tracks[i].config);
-    }
+    kit_leave(KIT_ALL);
+    kit_leave(KIT_PICTURE);
+    must(!kit.s.consumers && kit.s.num_outputs == 0 && kit.s.viewers == 0);
+    tracks__free(&kit.s.tracks);
+    tracks__free(&kit.s.told);
     wr_fanout_unref(&kit.s.tell);
     items__free(&kit.s.group);
     items__free(&kit.s.held);
@@ -290,6 +354,7 @@ static void fill_info(struct info *i, enum live_state state, uint64_t epoch, uns
     i->pb.stream = name;
     i->pb.state = (Watchroom__V1__StreamState)state;
     i->pb.epoch = epoch;
+    i->pb.origin_us = kit.origin_us;
     if (state == LIVE_RETRYING)
         i->pb.reason = why;
     i->pb.tracks = i->list;
@@ -300,6 +365,8 @@ static void fill_info(struct info *i, enum live_state state, uint64_t epoch, uns
         i->pb.n_tracks++;
         watchroom__v1__track__init(to);
         to->track = t;
+        to->kind = (Watchroom__V1__TrackKind)t;
+        to->codec = (Watchroom__V1__Codec)kit.codecs[t - 1];
         to->timescale = t == WR_TRACK_VIDEO ? 90000 : 48000;
     }
 }
@@ -307,7 +374,7 @@ static void fill_info(struct info *i, enum live_state state, uint64_t epoch, uns
 static void take(struct wr_msg *m)
 {
     must(m != NULL);
-    intake__handle_event(&kit.s, wr_slice_str("stream/hall"), wr_msg_slice(m), m);
+    told__handle_event(&kit.s, wr_slice_str("stream/hall"), wr_msg_slice(m), m);
     wr_msg_unref(m);
 }
 
@@ -324,12 +391,17 @@ void kit_info(enum live_state state, uint64_t epoch, unsigned tracks)
 
 struct wr_media_frame kit_frame(uint64_t epoch, uint32_t track, uint64_t seq, const char *text)
 {
-    int64_t dts = (int64_t)seq * (track == WR_TRACK_VIDEO ? 3600 : 1920);
+    uint32_t scale = track == WR_TRACK_VIDEO ? 90000 : 48000;
+    int64_t dts = wr_media_ticks(kit.origin_us, scale) + (int64_t)seq * (scale / 25);
+    if (text[0] == 'K')
+        kit.gop = epoch * 1000 + seq + 1;
     return (struct wr_media_frame){.stream = wr_slice_str("hall"),
                                    .epoch = epoch,
                                    .track = track,
                                    .seq = seq,
-                                   .key = text[0] == 'K',
+                                   .gop = kit.gop,
+                                   .key = text[0] != 'P',
+                                   .time_us = wr_media_us(dts, scale),
                                    .dts = dts,
                                    .pts = dts,
                                    .duration = track == WR_TRACK_VIDEO ? 3600 : 1920,
@@ -350,46 +422,89 @@ void kit_bytes(struct wr_slice bytes)
     take(wr_msg_copy(bytes));
 }
 
+struct frames {
+    Watchroom__V1__MediaFrame pb[16], *list[16];
+};
+
+static void fill_frames(struct frames *to, const struct wr_media_frame *frames, size_t n)
+{
+    must(n <= 16);
+    for (size_t k = 0; k < n; k++) {
+        const struct wr_media_frame *f = &frames[k];
+        Watchroom__V1__MediaFrame *m = to->list[k] = &to->pb[k];
+        watchroom__v1__media_frame__init(m);
+        m->stream = kit.s.name;
+        m->epoch = f->epoch;
+        m->track = f->track;
+        m->seq = f->seq;
+        m->gop = f->gop;
+        m->key = f->key;
+        m->dts = f->dts;
+        m->pts = f->pts;
+        m->time_us = f->time_us;
+        m->duration = f->duration;
+        m->data = (ProtobufCBinaryData){f->data.n, (uint8_t *)(uintptr_t)f->data.p};
+    }
+}
+
+static void answer(ProtobufCMessage *body, wr_bus_done_fn done)
+{
+    struct wr_msg *m = wr_msg_pack(body);
+    must(m != NULL);
+    done(&kit.s, &(struct wr_answer){.body = wr_msg_slice(m), .msg = m, .instance = "ingest"});
+    wr_msg_unref(m);
+}
+
 void kit_answer(uint64_t epoch, unsigned tracks, const struct wr_media_frame *group, size_t n)
 {
     struct info i;
+    struct frames frames;
     Watchroom__V1__WatchResponse r = WATCHROOM__V1__WATCH_RESPONSE__INIT;
-    Watchroom__V1__MediaFrame frames[16], *list[16];
-    must(n <= 16);
     fill_info(&i, LIVE_LIVE, epoch, tracks);
+    fill_frames(&frames, group, n);
     r.info = &i.pb;
-    r.group = list;
+    r.group = frames.list;
     r.n_group = n;
-    for (size_t k = 0; k < n; k++) {
-        const struct wr_media_frame *f = &group[k];
-        watchroom__v1__media_frame__init(list[k] = &frames[k]);
-        frames[k].stream = kit.s.name;
-        frames[k].epoch = f->epoch;
-        frames[k].track = f->track;
-        frames[k].seq = f->seq;
-        frames[k].key = f->key;
-        frames[k].dts = f->dts;
-        frames[k].pts = f->pts;
-        frames[k].duration = f->duration;
-        frames[k].data = (ProtobufCBinaryData){f->data.n, (uint8_t *)(uintptr_t)f->data.p};
-    }
-    struct wr_msg *m = wr_msg_pack(&r.base);
-    must(m != NULL);
     kit.s.want_group = false;
-    intake__watch_answer(
-        &kit.s, &(struct wr_answer){.body = wr_msg_slice(m), .msg = m, .instance = "ingest"});
-    wr_msg_unref(m);
+    answer(&r.base, told__watch_answer);
+}
+
+void kit_groups(uint64_t epoch, unsigned tracks, const struct wr_media_frame *from, size_t n,
+                uint64_t next_gop)
+{
+    struct info i;
+    struct frames frames;
+    Watchroom__V1__GroupsResponse r = WATCHROOM__V1__GROUPS_RESPONSE__INIT;
+    Watchroom__V1__Group groups[16], *list[16];
+    fill_info(&i, LIVE_LIVE, epoch, tracks);
+    fill_frames(&frames, from, n);
+    r.info = &i.pb;
+    r.groups = list;
+    r.next_gop = next_gop;
+    for (size_t k = 0; k < n; k++) {
+        if (r.n_groups == 0 || groups[r.n_groups - 1].gop != from[k].gop) {
+            Watchroom__V1__Group *g = list[r.n_groups] = &groups[r.n_groups];
+            r.n_groups++;
+            watchroom__v1__group__init(g);
+            g->gop = from[k].gop;
+            g->epoch = epoch;
+            g->frames = &frames.list[k];
+        }
+        groups[r.n_groups - 1].n_frames++;
+    }
+    must(kit.s.want_missing);
+    kit.s.want_missing = false;
+    kit.s.asking = true;
+    answer(&r.base, told__groups_answer);
+    must(!kit.s.asking);
 }
 
 void kit_wait(struct viewer *v, unsigned door)
 {
-    struct live_output *o = &kit.outs[door];
+    struct live_output *o = get(door);
     *v = (struct viewer){
         .out = o, .transport = LIVE_RAW, .place = VIEWER_WAITING, .next = o->waiting};
     o->waiting = v;
-    kit.s.viewers++;
-    if (o->viewers++ == 0)
-        output__activate(o);
     output__join_waiting(o);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A viewer: a connection of the plane that waits for something to begin with, then is a member of its format's group.
+ * A viewer: a connection of the plane that waits for something to begin with, then is a member of its output's fanout.
  * Everything that decides is under the stream's lock; everything that touches the connection is on its own thread. */
 #include "live_priv.h"
 
@@ -14,8 +14,9 @@
 
 WR_GAUGE(viewers, "watchroom_live_viewers", NULL, "Viewers connected");
 WR_COUNTER(joins, "watchroom_live_joins_total", NULL, "Viewers who got their first picture");
-WR_COUNTER(refusals, "watchroom_live_refused_total", NULL,
-           "HTTP viewers who were answered 503 since the source is down");
+WR_COUNTER(
+    refusals, "watchroom_live_refused_total", NULL,
+    "Viewers who were refused: the source is down (503), or the door cannot carry it (404, 415)");
 
 /* ---- the list of who waits ---------------------------------------------------------------------------------------- */
 
@@ -101,40 +102,72 @@ void viewer__join(struct viewer *v, struct live_burst *b)
 
 /* ---- refusing ----------------------------------------------------------------------------------------------------- */
 
-static void answer_error(struct wr_conn *c, const char *why)
+struct refusal {
+    int status;
+    char why[256];
+};
+
+static void answer_http(struct wr_conn *c, const struct refusal *r)
 {
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {{404, "Not Found"}, {415, "Unsupported Media Type"}, {503, "Service Unavailable"}};
     const struct viewer *v = wr_conn_user(c);
     struct wr_buf body = {.n = 0}, all = {.n = 0};
-    wr_buf_str(&body, "{\"error\":{\"code\":503,\"message\":");
-    wr_json_put_str(&body, why);
+    const char *text = "";
+    for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++)
+        if (texts[i].status == r->status)
+            text = texts[i].text;
+    wr_buf_fmt(&body, "{\"error\":{\"code\":%d,\"message\":", r->status);
+    wr_json_put_str(&body, r->why);
     wr_buf_str(&body, "}}");
     wr_buf_fmt(&all,
-               "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "
+               "HTTP/1.1 %d %s\r\nContent-Type: "
                "application/json\r\nContent-Length: %zu\r\n%s"
-               "Cache-Control: no-store\r\nRetry-After: 2\r\nConnection: close\r\n\r\n",
-               body.n, v->cors ? v->cors : "");
+               "Cache-Control: no-store\r\n%sConnection: close\r\n\r\n",
+               r->status, text, body.n, v->cors ? v->cors : "", r->status == 503 ? "Retry-After: 2\r\n" : "");
     wr_buf_add(&all, body.p, body.n);
     if (!all.failed && !body.failed)
         send_keep(c, wr_slice_of(all.p, all.n));
     wr_buf_free(&body);
     wr_buf_free(&all);
-    wr_conn_close(c, 1013, "source is down");
+}
+
+/* A close frame has room for 123 bytes of reason. */
+static void answer(struct wr_conn *c, const struct refusal *r)
+{
+    const struct viewer *v = wr_conn_user(c);
+    char reason[124];
+    snprintf(reason, sizeof reason, "%.123s", r->why);
+    if (v->transport == LIVE_RAW)
+        answer_http(c, r);
+    wr_conn_close(c, r->status == 503 ? 1013 : 1003, reason);
     wr_count(&refusals, 1);
 }
 
 static void refuse(struct wr_conn *c, void *arg)
 {
     if (c)
-        answer_error(c, arg);
+        answer(c, arg);
     free(arg);
 }
 
-void viewer__refuse(struct viewer *v, const char *why)
+static struct refusal refusal_of(int status, const char *why)
 {
-    char *copy = strdup(why[0] ? why : "the source is down");
+    struct refusal r = {.status = status};
+    snprintf(r.why, sizeof r.why, "%s", why[0] ? why : "the source is down");
+    return r;
+}
+
+void viewer__refuse(struct viewer *v, int status, const char *why)
+{
+    struct refusal *r = malloc(sizeof *r);
     unlink_waiting(v, VIEWER_REFUSED);
-    if (copy)
-        wr_plane_post(v->out->stream->live->env.plane, v->id, refuse, copy);
+    if (!r)
+        return;
+    *r = refusal_of(status, why);
+    wr_plane_post(v->out->stream->live->env.plane, v->id, refuse, r);
 }
 
 struct wr_frame *viewer__state_frame(const struct live_stream *s)
@@ -178,18 +211,16 @@ static void handle_open(struct wr_conn *c, void *user)
         s->quick_asks = 2;
         live__poke(s->live);
     }
-    if (o->viewers++ == 0)
-        output__activate(o);
     link_waiting(v);
     output__join_waiting(o);
     if (v->place == VIEWER_WAITING && s->state == LIVE_RETRYING) {
         if (v->transport == LIVE_RAW)
-            viewer__refuse(v, s->reason);
+            viewer__refuse(v, 503, s->reason);
         else if (tell)
             state = viewer__state_frame(s);
     }
-    if (o->unfit && v->place == VIEWER_WAITING && v->transport == LIVE_RAW)
-        viewer__refuse(v, o->why.text);
+    if (o->unfit && v->place == VIEWER_WAITING)
+        viewer__refuse(v, o->unfit, o->why.text);
     bool waits = v->place == VIEWER_WAITING;
     pthread_mutex_unlock(&s->lock);
     if (state)
@@ -205,41 +236,39 @@ static void handle_wake(struct wr_conn *c, void *user)
 {
     struct viewer *v = user;
     struct live_stream *s = v->out->stream;
-    char why[256];
+    struct refusal why;
     pthread_mutex_lock(&s->lock);
     bool waits = v->place == VIEWER_WAITING;
     bool goes_on = waits && !v->is_patient && s->state == LIVE_STARTING && s->reason[0];
     v->is_patient = true;
     if (waits && !goes_on)
         unlink_waiting(v, VIEWER_REFUSED);
-    snprintf(why, sizeof why, "%s",
-             s->reason[0] ? s->reason : "the source did not start within 5 s; it is still tried");
+    why = refusal_of(503, s->reason[0] ? s->reason
+                                       : "the source did not start within 5 s; it is still tried");
     pthread_mutex_unlock(&s->lock);
     if (goes_on)
         wr_conn_wake(c, LIVE_KEY_MS - LIVE_START_MS);
     else if (waits)
-        answer_error(c, why);
+        answer(c, &why);
 }
 
 static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_closed *why)
 {
     struct viewer *v = user;
-    struct live_output *o = v->out;
-    struct live_stream *s = o->stream;
+    struct live_stream *s = v->out->stream;
     (void)c, (void)why;
-    if (v->attached) {
-        pthread_mutex_lock(&s->lock);
-        if (v->place == VIEWER_WAITING)
-            unlink_waiting(v, VIEWER_REFUSED);
-        if (--o->viewers == 0)
-            output__deactivate(o);
-        if (--s->viewers == 0) {
-            intake__forget(s);
-            live__poke(s->live);
-        }
-        pthread_mutex_unlock(&s->lock);
-        wr_gauge_add(&viewers, -1);
+    pthread_mutex_lock(&s->lock);
+    if (v->place == VIEWER_WAITING)
+        unlink_waiting(v, VIEWER_REFUSED);
+    output__release(v->out);
+    if (v->attached && --s->viewers == 0) {
+        intake__forget(s);
+        live__poke(s->live);
     }
+    pthread_mutex_unlock(&s->lock);
+    if (v->attached)
+        wr_gauge_add(&viewers, -1);
+    live__release(s);
     free(v->cors);
     free(v);
 }

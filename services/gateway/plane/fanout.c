@@ -163,7 +163,9 @@ wr_err wr_fanout_send(struct wr_fanout *g, struct wr_frame *const *frames, size_
     size_t bytes = 0;
     wr_err e = WR_ERR_BUSY;
     for (size_t k = 0; k < n; k++)
-        bytes += frames[k]->bytes;
+        bytes += frames[k]->head + frames[k]->bytes + plane__frame_overhead(frames[k]);
+    bytes += sizeof(struct plane__item) +
+             n * sizeof(struct wr_frame *); /* in each thread's inbox */
     for (uint32_t i = 0; i < p->nthreads; i++) {
         if (atomic_load(&g->parts[i].present) &&
             (atomic_load(&p->threads[i].inbox_sends) >= PLANE__INBOX_ITEMS ||

@@ -54,10 +54,18 @@ struct plane__slot {
 struct plane__queue {
     struct plane__slot *v; /* ring; cap is 0 or a power of two */
     uint32_t head, n, cap;
-    size_t bytes; /* still to write */
+    size_t bytes; /* still to write, and what the frames take beside it */
     size_t
         off; /* bytes of the first frame that are written (a raw transport begins behind the head) */
 };
+
+/* What a queued frame takes beside its wire bytes: the struct with its lists, what malloc adds, and a place in the ring, of
+ * which half may be empty. */
+static inline size_t plane__frame_overhead(const struct wr_frame *f)
+{
+    return sizeof *f + (f->nsegs + 1u) * sizeof f->segs[0] + f->nmsgs * sizeof f->msgs[0] + 16 +
+           2 * sizeof(struct plane__slot);
+}
 
 enum plane__state { CONN_OPEN = 1, CONN_CLOSING, CONN_DEAD };
 

@@ -512,6 +512,39 @@ static void test_a_slow_chat_client_is_closed_with_3008(void **state)
     seen_fini(&s);
 }
 
+/* A thousandth of the bound on the wire, and more than it in memory. */
+static void test_small_frames_count_what_they_take_in_memory(void **state)
+{
+    (void)state;
+    struct wr_plane *p = plane_new();
+    struct wr_fanout *g = wr_fanout_new(p);
+    struct seen s;
+    char reason[126];
+    uint64_t slow = plane__m_slow.value;
+    seen_init(&s);
+    s.fanout = g;
+    s.classes = 1;
+    int fd = adopt(p, &s, &(struct wr_conn_opts){.queue_bytes = 4u << 20});
+    uint8_t *bytes = calloc(1, 1u << 20);
+    struct wr_frame *large = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, 1u << 20)),
+                    *small = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, 2));
+    assert_int_equal(wr_fanout_send(g, &large, 1, 1), WR_OK); /* the socket takes no more */
+    for (unsigned i = 0; i < 40000; i++)
+        while (wr_fanout_send(g, &small, 1, 1) != WR_OK)
+            wr_plane_wait_room(p);
+    wr_frame_unref(small);
+    wr_frame_unref(large);
+    while (plane__m_slow.value == slow)
+        usleep(1000);
+    assert_int_equal(close_get(fd, reason), 3008);
+    close(fd);
+    AWAIT(&s, s.closed);
+    free(bytes);
+    wr_fanout_unref(&g);
+    wr_plane_close(&p);
+    seen_fini(&s);
+}
+
 /* More than the bound between two rounds of writing: a client whose socket takes it is not slow. */
 static void test_a_burst_over_the_bound_is_not_slow(void **state)
 {
@@ -777,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_echo_keeps_order_and_lengths),
         cmocka_unit_test(test_a_group_frame_reaches_all_of_its_class_in_order),
         cmocka_unit_test(test_a_slow_chat_client_is_closed_with_3008),
+        cmocka_unit_test(test_small_frames_count_what_they_take_in_memory),
         cmocka_unit_test(test_a_burst_over_the_bound_is_not_slow),
         cmocka_unit_test(test_what_waits_for_a_thread_is_bounded_in_bytes),
         cmocka_unit_test(test_a_slow_viewer_goes_on_at_a_key_frame),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A connection's queue of frames and its two policies. The bound is in bytes (and in age for media), because that is
- * what a slow client costs. */
+ * what a slow client costs: the bytes that are still to be written, and what each frame takes beside them, which for a pong is
+ * fifty times as much. A frame that others wait for as well counts in full for each: it is there as long as the slowest. */
 #include "plane_priv.h"
 #include <stdlib.h>
 
@@ -13,6 +14,12 @@ static struct plane__slot *slot_at(struct plane__queue *q, uint32_t i)
 static size_t wire_bytes(const struct wr_conn *c, const struct wr_frame *f)
 {
     return f->bytes + (c->transport == WR_TRANSPORT_WS ? f->head : 0);
+}
+
+/* Wire bytes and the rest of what is there for the frame as long as it waits. */
+static size_t cost(const struct wr_conn *c, const struct wr_frame *f)
+{
+    return wire_bytes(c, f) + plane__frame_overhead(f);
 }
 
 static size_t first_off(const struct wr_conn *c, const struct wr_frame *f)
@@ -40,13 +47,14 @@ static bool push(struct wr_conn *c, struct wr_frame *f)
         c->progress_ms = c->t->now_ms;
     }
     *slot_at(q, q->n++) = (struct plane__slot){wr_frame_ref(f), (uint32_t)c->t->now_ms};
-    q->bytes += wire_bytes(c, f);
+    q->bytes += cost(c, f);
     return true;
 }
 
 void queue__pop(struct wr_conn *c)
 {
     struct plane__queue *q = &c->q;
+    q->bytes -= plane__frame_overhead(slot_at(q, 0)->frame);
     wr_frame_unref(slot_at(q, 0)->frame);
     q->head = (q->head + 1) & (q->cap - 1);
     q->n--;
@@ -72,7 +80,7 @@ static size_t drop_waiting(struct wr_conn *c, bool keep)
             *slot_at(q, to++) = s;
             continue;
         }
-        q->bytes -= wire_bytes(c, s.frame);
+        q->bytes -= cost(c, s.frame);
         wr_frame_unref(s.frame);
         dropped++;
     }
@@ -101,14 +109,14 @@ static void slow(struct wr_conn *c)
 static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
 {
     if (f->flags & WR_FRAME_KEEP)
-        return c->q.bytes + wire_bytes(c, f) <= 2 * (size_t)c->queue_bytes;
-    bool full = c->q.n && (c->q.bytes + wire_bytes(c, f) > c->queue_bytes ||
+        return c->q.bytes + cost(c, f) <= 2 * (size_t)c->queue_bytes;
+    bool full = c->q.n && (c->q.bytes + cost(c, f) > c->queue_bytes ||
                            (uint32_t)c->t->now_ms - slot_at(&c->q, 0)->at_ms > c->queue_ms);
     if (full) {
         wr_count(&plane__m_media_dropped, drop_waiting(c, true));
         c->skipping = true;
         /* A begun frame that is as old as the bound keeps the queue full: the key frame has to wait for its end. */
-        full = c->q.n && (c->q.bytes + wire_bytes(c, f) > c->queue_bytes ||
+        full = c->q.n && (c->q.bytes + cost(c, f) > c->queue_bytes ||
                           (uint32_t)c->t->now_ms - slot_at(&c->q, 0)->at_ms > c->queue_ms);
     }
     if (c->skipping && (full || !(f->flags & WR_FRAME_KEY))) {
@@ -121,7 +129,7 @@ static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
 
 static bool chat_fits(const struct wr_conn *c, const struct wr_frame *f)
 {
-    return c->q.n == 0 || c->q.bytes + wire_bytes(c, f) <= c->queue_bytes;
+    return c->q.n == 0 || c->q.bytes + cost(c, f) <= c->queue_bytes;
 }
 
 /* What is queued may only wait for the thread's next round of writing: slow is a client whose socket takes no more. */

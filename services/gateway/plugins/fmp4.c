@@ -1,30 +1,40 @@
 /* SPDX-License-Identifier: MIT
  *
- * Muxer `fmp4`: fragmented MP4 (ISO/IEC 14496-12, -14, -15) for MediaSource, VLC and ffplay. Each frame is a fragment of
- * its own: 112 bytes in front of the payload and no delay, since nothing waits for the next frame (libavformat's
- * fragmenter does). Not here: prft, edit lists, several samples a fragment. */
+ * Muxer `fmp4`: fragmented MP4 (ISO/IEC 14496-12, -14, -15; "Encapsulation of Opus in ISO Base Media File Format" 0.6.8)
+ * for MediaSource, VLC and ffplay. Each frame is a fragment of its own: 112 bytes in front of the payload and no delay,
+ * since nothing waits for the next frame (libavformat's fragmenter does). A fragment's decode time and number are the
+ * frame's own, so every gateway writes the same bytes. Not here: prft, edit lists, several samples a fragment. */
 #include "wr_buf.h"
 #include "wr_muxer.h"
 
 #include <stdio.h>
 
-#define MAX_TRACKS 2
 #define HEAD_BYTES 112
 
 struct track {
     uint32_t id;
-    uint32_t timescale;
     uint32_t default_duration;
     bool video;
 };
 
 struct fmp4 {
-    struct track tracks[MAX_TRACKS];
+    struct track tracks[WR_TRACKS_MAX];
     size_t n;
-    uint32_t sequence;
     struct wr_buf moov; /* ftyp and moov */
-    char mime[128];
+    char mime[WR_MUXER_MIME_MAX];
 };
+
+/* How a codec is written into the sample description. */
+struct sample_entry {
+    enum wr_codec codec;
+    const char *type;  /* of the sample entry */
+    bool video;        /* a VisualSampleEntry, else an AudioSampleEntry */
+    uint32_t duration; /* ticks of a frame that tells none; 0 = from the frame rate */
+    size_t min_config; /* bytes that the decoder configuration has at least, */
+    size_t max_config; /* and at most */
+    void (*put_config)(struct wr_buf *b, const struct wr_track *t);
+};
+static const struct sample_entry *entry_of(enum wr_codec codec);
 
 /* ---- boxes -------------------------------------------------------------------------------------------------------- */
 
@@ -93,7 +103,7 @@ static void put_tkhd(struct wr_buf *b, const struct wr_track *t, bool video)
 {
     size_t at = full_box(b, "tkhd", 0, 3); /* enabled, in movie */
     zeros(b, 8);
-    wr_buf_be(b, t->track, 4);
+    wr_buf_be(b, t->id, 4);
     zeros(b, 4 + 4 + 8);
     wr_buf_be(b, 0, 2);                 /* layer */
     wr_buf_be(b, video ? 0 : 1, 2);     /* alternate group */
@@ -105,14 +115,35 @@ static void put_tkhd(struct wr_buf *b, const struct wr_track *t, bool video)
     end(b, at);
 }
 
+/* Three letters of ISO 639-2, five bits each; `und` for what is not such a code. */
+static uint32_t packed_language(const char *code)
+{
+    uint32_t packed = 0;
+    if (strlen(code) != 3 || strspn(code, "abcdefghijklmnopqrstuvwxyz") != 3)
+        code = "und";
+    for (unsigned i = 0; i < 3; i++)
+        packed = packed << 5 | (uint32_t)(code[i] - 0x60);
+    return packed;
+}
+
 static void put_mdhd(struct wr_buf *b, const struct wr_track *t)
 {
     size_t at = full_box(b, "mdhd", 0, 0);
     zeros(b, 8);
     wr_buf_be(b, t->timescale, 4);
     wr_buf_be(b, 0, 4);
-    wr_buf_be(b, 0x55c4, 2); /* language: und */
+    wr_buf_be(b, packed_language(t->language), 2);
     wr_buf_be(b, 0, 2);
+    end(b, at);
+}
+
+/* The whole tag (BCP 47), which mdhd has no room for. */
+static void put_elng(struct wr_buf *b, const struct wr_track *t)
+{
+    if (!t->language[0])
+        return;
+    size_t at = full_box(b, "elng", 0, 0);
+    wr_buf_add(b, t->language, strlen(t->language) + 1);
     end(b, at);
 }
 
@@ -143,9 +174,23 @@ static void put_dinf(struct wr_buf *b)
     end(b, dinf);
 }
 
-static void put_avc1(struct wr_buf *b, const struct wr_track *t)
+static void put_avcc(struct wr_buf *b, const struct wr_track *t)
 {
-    size_t at = box(b, "avc1");
+    size_t at = box(b, "avcC");
+    wr_buf_slice(b, t->config);
+    end(b, at);
+}
+
+static void put_hvcc(struct wr_buf *b, const struct wr_track *t)
+{
+    size_t at = box(b, "hvcC");
+    wr_buf_slice(b, t->config);
+    end(b, at);
+}
+
+static void put_picture(struct wr_buf *b, const struct wr_track *t, const struct sample_entry *e)
+{
+    size_t at = box(b, e->type);
     zeros(b, 6);
     wr_buf_be(b, 1, 2); /* data reference */
     zeros(b, 16);
@@ -158,9 +203,7 @@ static void put_avc1(struct wr_buf *b, const struct wr_track *t)
     zeros(b, 32);       /* compressor name */
     wr_buf_be(b, 0x18, 2);
     wr_buf_be(b, 0xffff, 2);
-    size_t avcc = box(b, "avcC");
-    wr_buf_slice(b, t->config);
-    end(b, avcc);
+    e->put_config(b, t);
     end(b, at);
 }
 
@@ -171,7 +214,7 @@ static void put_esds(struct wr_buf *b, const struct wr_track *t)
     size_t at = full_box(b, "esds", 0, 0);
     wr_buf_be(b, 0x03, 1); /* ES_Descriptor */
     wr_buf_be(b, 3 + 2 + 13 + 2 + n + 3, 1);
-    wr_buf_be(b, t->track, 2);
+    wr_buf_be(b, t->id & 0xffff, 2);
     wr_buf_be(b, 0, 1);
     wr_buf_be(b, 0x04, 1); /* DecoderConfigDescriptor */
     wr_buf_be(b, 13 + 2 + n, 1);
@@ -185,9 +228,25 @@ static void put_esds(struct wr_buf *b, const struct wr_track *t)
     end(b, at);
 }
 
-static void put_mp4a(struct wr_buf *b, const struct wr_track *t)
+/* OpusHead (RFC 7845 section 5.1) from its version byte on, in the byte order of MP4, which has a version of its own. */
+static void put_dops(struct wr_buf *b, const struct wr_track *t)
 {
-    size_t at = box(b, "mp4a");
+    const uint8_t *head = t->config.p;
+    size_t at = box(b, "dOps");
+    wr_buf_be(b, 0, 1);
+    wr_buf_be(b, head[1], 1); /* channels */
+    wr_buf_be(b, (uint64_t)(head[2] | head[3] << 8), 2);
+    wr_buf_be(
+        b, head[4] | (uint64_t)head[5] << 8 | (uint64_t)head[6] << 16 | (uint64_t)head[7] << 24, 4);
+    wr_buf_be(b, (uint64_t)(head[8] | head[9] << 8), 2);
+    wr_buf_add(b, head + 10,
+               t->config.n - 10); /* mapping family, and the table that others than 0 have */
+    end(b, at);
+}
+
+static void put_sound(struct wr_buf *b, const struct wr_track *t, const struct sample_entry *e)
+{
+    size_t at = box(b, e->type);
     zeros(b, 6);
     wr_buf_be(b, 1, 2);
     zeros(b, 8);
@@ -195,20 +254,20 @@ static void put_mp4a(struct wr_buf *b, const struct wr_track *t)
     wr_buf_be(b, 16, 2);
     zeros(b, 4);
     wr_buf_be(b, (uint64_t)(t->sample_rate > 0xffff ? 0 : t->sample_rate) << 16, 4);
-    put_esds(b, t);
+    e->put_config(b, t);
     end(b, at);
 }
 
-static void put_stbl(struct wr_buf *b, const struct wr_track *t, bool video)
+static void put_stbl(struct wr_buf *b, const struct wr_track *t, const struct sample_entry *e)
 {
     static const char *const empty[] = {"stts", "stsc", "stco"};
     size_t stbl = box(b, "stbl");
     size_t stsd = full_box(b, "stsd", 0, 0);
     wr_buf_be(b, 1, 4);
-    if (video)
-        put_avc1(b, t);
+    if (e->video)
+        put_picture(b, t, e);
     else
-        put_mp4a(b, t);
+        put_sound(b, t, e);
     end(b, stsd);
     for (unsigned i = 0; i < WR_ARRAY_LEN(empty); i++) {
         size_t at = full_box(b, empty[i], 0, 0);
@@ -221,17 +280,19 @@ static void put_stbl(struct wr_buf *b, const struct wr_track *t, bool video)
     end(b, stbl);
 }
 
-static void put_trak(struct wr_buf *b, const struct wr_track *t, bool video)
+static void put_trak(struct wr_buf *b, const struct wr_track *t)
 {
+    const struct sample_entry *e = entry_of(t->codec);
     size_t trak = box(b, "trak");
-    put_tkhd(b, t, video);
+    put_tkhd(b, t, e->video);
     size_t mdia = box(b, "mdia");
     put_mdhd(b, t);
-    put_hdlr(b, video);
+    put_elng(b, t);
+    put_hdlr(b, e->video);
     size_t minf = box(b, "minf");
-    put_media_header(b, video);
+    put_media_header(b, e->video);
     put_dinf(b);
-    put_stbl(b, t, video);
+    put_stbl(b, t, e);
     end(b, minf);
     end(b, mdia);
     end(b, trak);
@@ -251,10 +312,10 @@ static void put_moov(struct wr_buf *b, const struct wr_track *tracks, size_t n)
     size_t moov = box(b, "moov");
     put_mvhd(b);
     for (size_t i = 0; i < n; i++)
-        put_trak(b, &tracks[i], tracks[i].codec == WR_CODEC_H264);
+        put_trak(b, &tracks[i]);
     size_t mvex = box(b, "mvex");
     for (size_t i = 0; i < n; i++)
-        put_trex(b, tracks[i].track);
+        put_trex(b, tracks[i].id);
     end(b, mvex);
     end(b, moov);
 }
@@ -275,14 +336,14 @@ static uint8_t *tag(uint8_t *p, uint32_t size, const char *type)
     return p + 4;
 }
 
-static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const struct track *t,
+static void fragment_head(uint8_t out[HEAD_BYTES], const struct track *t,
                           const struct wr_media_frame *f)
 {
     bool sync = f->key || !t->video;
     uint8_t *p = tag(out, 104, "moof");
     p = tag(p, 16, "mfhd");
     p = be(p, 0, 4);
-    p = be(p, sequence, 4);
+    p = be(p, (uint32_t)(f->seq + 1), 4); /* grows, as the standard asks; 0 is not used */
     p = tag(p, 80, "traf");
     p = tag(p, 16, "tfhd");
     p = be(p, 0x020000, 4); /* default-base-is-moof */
@@ -304,47 +365,75 @@ static void fragment_head(uint8_t out[HEAD_BYTES], uint32_t sequence, const stru
 
 /* ---- slots -------------------------------------------------------------------------------------------------------- */
 
+static const struct sample_entry entries[] = {
+    {WR_CODEC_H264, "avc1", true, 0, 7, 65536, put_avcc},
+    {WR_CODEC_H265, "hvc1", true, 0, 23, 65536, put_hvcc},
+    {WR_CODEC_AAC, "mp4a", false, 1024, 2, 64, put_esds},
+    {WR_CODEC_OPUS, "Opus", false, 960, 11, 13 + 255, put_dops},
+};
+static const enum wr_codec codecs[] = {WR_CODEC_H264, WR_CODEC_H265, WR_CODEC_AAC, WR_CODEC_OPUS,
+                                       WR_CODEC_NONE};
+
+static const struct sample_entry *entry_of(enum wr_codec codec)
+{
+    for (size_t i = 0; i < WR_ARRAY_LEN(entries); i++)
+        if (entries[i].codec == codec)
+            return &entries[i];
+    return NULL;
+}
+
 static wr_err check_track(const struct wr_track *t, struct wr_errmsg *err)
 {
-    if (t->codec != WR_CODEC_H264 && t->codec != WR_CODEC_AAC) {
-        wr_errmsg_set(err, "fmp4 carries H.264 and AAC; track %u is neither", t->track);
+    const struct sample_entry *e = entry_of(t->codec);
+    if (!e) {
+        wr_errmsg_set(err, "fmp4 carries H.264, H.265, AAC and Opus; track %u is none of them",
+                      t->id);
         return WR_ERR_INVALID;
     }
-    if (t->config.n < 2 || (t->codec == WR_CODEC_AAC && t->config.n > 64) || t->timescale == 0 ||
-        t->track == 0) {
-        wr_errmsg_set(err, "track %u has no usable decoder configuration", t->track);
+    if (t->config.n < e->min_config || t->config.n > e->max_config || t->timescale == 0 ||
+        t->id == 0) {
+        wr_errmsg_set(err, "track %u has no usable decoder configuration", t->id);
         return WR_ERR_INVALID;
     }
     return WR_OK;
 }
 
+static void add_track(struct fmp4 *m, const struct wr_track *t)
+{
+    const struct sample_entry *e = entry_of(t->codec);
+    uint32_t fps_milli = t->fps_milli ? t->fps_milli : 25000;
+    m->tracks[m->n++] = (struct track){
+        .id = t->id,
+        .video = e->video,
+        .default_duration = e->duration ? e->duration
+                                        : (uint32_t)((uint64_t)t->timescale * 1000 / fps_milli)};
+}
+
+static void set_mime(struct fmp4 *m, const struct wr_track *tracks, size_t n)
+{
+    int used = snprintf(m->mime, sizeof m->mime, "video/mp4; codecs=\"");
+    for (size_t i = 0; i < n; i++)
+        used += snprintf(m->mime + used, sizeof m->mime - (size_t)used, "%s%s", i ? "," : "",
+                         tracks[i].codec_string);
+    snprintf(m->mime + used, sizeof m->mime - (size_t)used, "\"");
+}
+
 static wr_err fmp4_open(void *state, const struct wr_track *tracks, size_t n, struct wr_errmsg *err)
 {
     struct fmp4 *m = state;
-    if (n == 0 || n > MAX_TRACKS) {
-        wr_errmsg_set(err, "fmp4 takes one or two tracks, not %zu", n);
+    if (n == 0 || n > WR_TRACKS_MAX) {
+        wr_errmsg_set(err, "fmp4 takes 1 to %d tracks, not %zu", WR_TRACKS_MAX, n);
         return WR_ERR_INVALID;
     }
-    m->n = 0;
-    m->sequence = 0;
-    char codecs[80] = "";
     for (size_t i = 0; i < n; i++) {
-        const struct wr_track *t = &tracks[i];
-        wr_err e = check_track(t, err);
+        wr_err e = check_track(&tracks[i], err);
         if (e != WR_OK)
             return e;
-        bool video = t->codec == WR_CODEC_H264;
-        uint32_t fps_milli = t->fps_milli ? t->fps_milli : 25000;
-        m->tracks[m->n++] = (struct track){
-            .id = t->track,
-            .timescale = t->timescale,
-            .video = video,
-            .default_duration = video ? (uint32_t)((uint64_t)t->timescale * 1000 / fps_milli)
-                                      : 1024};
-        size_t used = strlen(codecs);
-        snprintf(codecs + used, sizeof codecs - used, "%s%s", used ? "," : "", t->codec_string);
     }
-    snprintf(m->mime, sizeof m->mime, "video/mp4; codecs=\"%s\"", codecs);
+    m->n = 0;
+    for (size_t i = 0; i < n; i++)
+        add_track(m, &tracks[i]);
+    set_mime(m, tracks, n);
     wr_buf_clear(&m->moov);
     put_ftyp(&m->moov);
     put_moov(&m->moov, tracks, n);
@@ -383,7 +472,7 @@ static void fmp4_frame(void *state, const struct wr_media_frame *f, struct wr_mu
         if (m->tracks[i].id != f->track)
             continue;
         uint8_t head[HEAD_BYTES];
-        fragment_head(head, ++m->sequence, &m->tracks[i], f);
+        fragment_head(head, &m->tracks[i], f);
         sink->bytes(sink, head, sizeof head);
         sink->payload(sink, f->data);
         return;
@@ -396,6 +485,8 @@ WR_PLUGIN_EXPORT const struct wr_muxer_plugin wr_plugin_table = {
     .extension = "mp4",
     .content_type = "video/mp4",
     .flags = WR_MUXER_TELLS_MIME,
+    .codecs = codecs,
+    .max_tracks = {[WR_MEDIA_VIDEO] = WR_TRACKS_MAX, [WR_MEDIA_AUDIO] = WR_TRACKS_MAX},
     .open = fmp4_open,
     .close = fmp4_close,
     .mime = fmp4_mime,

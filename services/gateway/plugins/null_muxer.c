@@ -37,12 +37,16 @@ static void null_frame(void *state, const struct wr_media_frame *f, struct wr_mu
     sink->payload(sink, f->data);
 }
 
+static const enum wr_codec codecs[] = {WR_MUXER_ANY, WR_CODEC_NONE};
+
 WR_PLUGIN_EXPORT const struct wr_muxer_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(struct wr_muxer_plugin, WR_KIND_MUXER, "null", WR_VERSION,
                            "Bare payloads, for tests and measurements"),
     .extension = "raw",
     .content_type = "application/octet-stream",
     .flags = WR_MUXER_INLINE_INIT,
+    .codecs = codecs,
+    .max_tracks = {[WR_MEDIA_VIDEO] = WR_TRACKS_MAX, [WR_MEDIA_AUDIO] = WR_TRACKS_MAX},
     .open = null_open,
     .close = null_close,
     .mime = null_mime,

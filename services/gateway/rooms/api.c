@@ -24,18 +24,6 @@ static void reply_json(struct wr_http_req *req, struct wr_buf *b)
     wr_buf_free(b);
 }
 
-/* Asks a service; false: the client was told what is wrong. *msg keeps *body. */
-static bool ask(struct wr_http_req *req, struct wr_bus_service *s, const char *name,
-                const char *method, struct wr_msg **msg, struct wr_slice *body)
-{
-    struct wr_errmsg err = {{0}};
-    wr_err e = wr_bus_call_wait(s, NULL, method, NULL, CALL_MS, msg, body, &err);
-    if (e != WR_OK)
-        wr_http_error(req, wr_err_http(e), "the %s does not answer: %s", name,
-                      err.text[0] ? err.text : wr_err_text(e));
-    return e == WR_OK;
-}
-
 static const struct wr_config_room *configured(const struct wr_config *c, const char *name)
 {
     return wr_config_room_named(c, wr_slice_str(name));
@@ -61,41 +49,164 @@ static bool admits(struct wr_api *api, struct wr_http_req *req, enum wr_verb ver
            wr_access_admits(api->env.access, req, verb, wr_the_server());
 }
 
+/* ---- rooms: each hub tells of its own ---- */
+
+struct room_lists {
+    size_t n, nrows;
+    char (*addresses)[256];
+    Watchroom__V1__RoomsResponse **lists;
+    const Watchroom__V1__RoomInfo **rows;
+    const struct wr_config *config;
+};
+
+static size_t num_lists(const struct room_lists *l)
+{
+    return WR_MAX(l->n, (size_t)1);
+}
+
+static void add_hub(void *ctx, const struct wr_instance *i)
+{
+    struct room_lists *l = ctx;
+    if (i->state != WR_INSTANCE_UP)
+        return;
+    void *more = realloc(l->addresses, (l->n + 1) * sizeof *l->addresses);
+    if (!more)
+        return;
+    l->addresses = more;
+    (void)snprintf(l->addresses[l->n++], sizeof *l->addresses, "%s", i->address);
+}
+
+static bool is_at(const struct room_lists *l, const char *room, size_t hub)
+{
+    struct wr_slice key = wr_slice_str(room);
+    uint64_t score = wr_bus_route_score(key, l->addresses[hub]);
+    for (size_t i = 0; i < l->n; i++) {
+        uint64_t other = wr_bus_route_score(key, l->addresses[i]);
+        if (other > score || (other == score && i < hub))
+            return false;
+    }
+    return true;
+}
+
+/* Asks one hub, or (none is up) whoever comes first. NULL with what is wrong. */
+static Watchroom__V1__RoomsResponse *ask_hub(struct wr_api *api, const char *address, wr_err *e,
+                                             struct wr_errmsg *err)
+{
+    static const char method[] = "watchroom.v1.Hub/Rooms";
+    struct wr_bus_service *hub = api->env.hub;
+    struct wr_msg *msg = NULL;
+    struct wr_slice body;
+    *e = address ? wr_bus_call_wait_at(hub, address, method, NULL, CALL_MS, &msg, &body, err)
+                 : wr_bus_call_wait(hub, NULL, method, NULL, CALL_MS, &msg, &body, err);
+    if (*e != WR_OK)
+        return NULL;
+    Watchroom__V1__RoomsResponse *r = watchroom__v1__rooms_response__unpack(NULL, body.n, body.p);
+    wr_msg_unref(msg);
+    if (!r) {
+        *e = WR_ERR_INTERNAL;
+        wr_errmsg_set(err, "it gave a malformed answer");
+    }
+    return r;
+}
+
+/* One that does not answer (it may be dying) leaves its rooms out; false when none did, and the client was told. */
+static bool ask_hubs(struct wr_api *api, struct wr_http_req *req, struct room_lists *l)
+{
+    struct wr_errmsg err = {{0}};
+    wr_err e = WR_ERR_BUSY;
+    size_t answered = 0;
+    l->lists = calloc(l->n + 1, sizeof(Watchroom__V1__RoomsResponse *));
+    for (size_t i = 0; l->lists && i < num_lists(l); i++) {
+        l->lists[i] = ask_hub(api, l->n ? l->addresses[i] : NULL, &e, &err);
+        answered += l->lists[i] != NULL;
+    }
+    if (!answered)
+        wr_http_error(req, wr_err_http(e), "the hub does not answer: %s",
+                      err.text[0] ? err.text : wr_err_text(e));
+    return answered != 0;
+}
+
+static size_t place(const struct wr_config *c, const char *room)
+{
+    for (size_t k = 0; k < c->num_rooms; k++)
+        if (strcmp(c->rooms[k].name, room) == 0)
+            return k;
+    return SIZE_MAX;
+}
+
+/* As one hub orders its own: configured ones as they were written, then by members, then by the newest entry. */
+static int by_interest(const void *pa, const void *pb, void *ctx)
+{
+    const struct wr_config *c = ctx;
+    const Watchroom__V1__RoomInfo *a = *(const Watchroom__V1__RoomInfo *const *)pa,
+                                  *b = *(const Watchroom__V1__RoomInfo *const *)pb;
+    size_t place_a = place(c, a->room), place_b = place(c, b->room);
+    if (place_a != place_b)
+        return place_a < place_b ? -1 : 1;
+    if (a->num_clients != b->num_clients)
+        return a->num_clients > b->num_clients ? -1 : 1;
+    if (a->last_time_ms != b->last_time_ms)
+        return a->last_time_ms > b->last_time_ms ? -1 : 1;
+    return strcmp(a->room, b->room);
+}
+
+/* Of what several hubs know of one room, what its own says: another may have a log of it from when it was there. */
+static bool merge(struct room_lists *l)
+{
+    size_t n = 0, hubs = num_lists(l);
+    for (size_t i = 0; i < hubs; i++)
+        n += l->lists[i] ? l->lists[i]->n_rooms : 0;
+    l->rows = calloc(n + 1, sizeof(Watchroom__V1__RoomInfo *));
+    for (size_t i = 0; l->rows && i < hubs; i++)
+        for (size_t k = 0; l->lists[i] && k < l->lists[i]->n_rooms; k++)
+            if (hubs == 1 || is_at(l, l->lists[i]->rooms[k]->room, i))
+                l->rows[l->nrows++] = l->lists[i]->rooms[k];
+    if (l->rows && hubs > 1)
+        qsort_r(l->rows, l->nrows, sizeof(Watchroom__V1__RoomInfo *), by_interest,
+                (void *)(uintptr_t)l->config);
+    return l->rows != NULL;
+}
+
+static void rooms_json(struct wr_buf *b, const struct room_lists *l)
+{
+    const struct wr_config *c = l->config;
+    wr_buf_str(b, "{\"rooms\":[");
+    for (size_t i = 0; i < l->nrows; i++) {
+        const Watchroom__V1__RoomInfo *r = l->rows[i];
+        const struct wr_config_room *cfg = configured(c, r->room);
+        room_json(b, r->room, r, r->stream && r->stream[0] ? r->stream : cfg ? cfg->stream : "");
+    }
+    for (size_t k = 0; k < c->num_rooms; k++) {
+        bool known = false;
+        for (size_t i = 0; i < l->nrows && !known; i++)
+            known = strcmp(l->rows[i]->room, c->rooms[k].name) == 0;
+        if (!known)
+            room_json(b, c->rooms[k].name, NULL, c->rooms[k].stream);
+    }
+    wr_buf_str(b, "]}\n");
+}
+
 static void handle_rooms(void *ctx, struct wr_http_req *req)
 {
     struct wr_api *api = ctx;
     if (!admits(api, req, WR_VERB_SEE))
         return;
-    const struct wr_config *c = api->env.config;
-    struct wr_msg *msg = NULL;
-    struct wr_slice body;
+    struct room_lists l = {.config = api->env.config};
     struct wr_buf b = {0};
-    if (!ask(req, api->env.hub, "hub", "watchroom.v1.Hub/Rooms", &msg, &body))
-        return;
-    Watchroom__V1__RoomsResponse *r = watchroom__v1__rooms_response__unpack(NULL, body.n, body.p);
-    wr_msg_unref(msg);
-    if (!r) {
-        wr_http_error(req, 502, "the hub gave a malformed answer");
-        return;
+    wr_bus_service_each(api->env.hub, add_hub, &l);
+    if (ask_hubs(api, req, &l)) {
+        if (merge(&l))
+            rooms_json(&b, &l);
+        else
+            b.failed = true;
+        reply_json(req, &b);
     }
-    wr_buf_str(&b, "{\"rooms\":[");
-    for (size_t i = 0; i < r->n_rooms; i++) {
-        const struct wr_config_room *cfg = configured(c, r->rooms[i]->room);
-        const char *stream = r->rooms[i]->stream && r->rooms[i]->stream[0] ? r->rooms[i]->stream
-                             : cfg                                         ? cfg->stream
-                                                                           : "";
-        room_json(&b, r->rooms[i]->room, r->rooms[i], stream);
-    }
-    for (size_t k = 0; k < c->num_rooms; k++) {
-        bool known = false;
-        for (size_t i = 0; i < r->n_rooms && !known; i++)
-            known = strcmp(r->rooms[i]->room, c->rooms[k].name) == 0;
-        if (!known)
-            room_json(&b, c->rooms[k].name, NULL, c->rooms[k].stream);
-    }
-    wr_buf_str(&b, "]}\n");
-    watchroom__v1__rooms_response__free_unpacked(r, NULL);
-    reply_json(req, &b);
+    for (size_t i = 0; l.lists && i < num_lists(&l); i++)
+        if (l.lists[i])
+            watchroom__v1__rooms_response__free_unpacked(l.lists[i], NULL);
+    free(l.rows);
+    free(l.lists);
+    free(l.addresses);
 }
 
 /* ---- services ---- */

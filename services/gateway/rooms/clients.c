@@ -7,6 +7,7 @@
 #include "wr_buf.h"
 #include "wr_id.h"
 #include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <endian.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -361,14 +362,14 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
     struct wr_slice room = req->room, type = req->type, data = req->data;
     if (!wr_name_valid(room) || !cl->who || !data.n || type.n > ROOMS__TYPE_BYTES)
         return WR_ERR_INVALID;
-    if (data.n > rs->env->config->gateway.max_message_bytes)
+    if (data.n > atomic_load(&rs->max_message))
         return WR_ERR_TOO_BIG;
     if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
         return WR_ERR_BUSY;
     struct wr_errmsg why;
     if (may(cl, WR_VERB_TALK, room, &why) != WR_OK)
         return deny(cl, finish ? WR_PROTOCOL_CALL : WR_PROTOCOL_PUBLISH, cookie, &why);
-    if (!outbox_admits(rs, data.n))
+    if (!outbox_admits(rs, sizeof(struct rooms__publish) + room.n + type.n + data.n))
         return WR_ERR_BUSY;
     struct rooms__publish *p = malloc(sizeof *p + room.n + type.n + data.n);
     if (!p)
@@ -447,12 +448,12 @@ static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, q->room.n + q->since_epoch.n + 80);
     if (!m)
         return WR_ERR_BUSY;
-    uint8_t *at = wr_pb_bytes(m->data, 1, q->room);
-    at = wr_pb_uint(at, 2, q->has_since);
-    at = wr_pb_uint(at, 3, q->since_offset);
-    at = wr_pb_bytes(at, 4, q->since_epoch);
-    at = wr_pb_uint(at, 5, limit);
-    at = wr_pb_uint(at, 6, q->reverse);
+    uint8_t *at = wr_pb_bytes(m->data, WR_PB_HISTORY_REQUEST_ROOM, q->room);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_HAS_SINCE, q->has_since);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_SINCE_OFFSET, q->since_offset);
+    at = wr_pb_bytes(at, WR_PB_HISTORY_REQUEST_SINCE_EPOCH, q->since_epoch);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_LIMIT, limit);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_REVERSE, q->reverse);
     m->len = (size_t)(at - m->data);
     struct rooms__reply *p = rooms__reply_new(WR_PROTOCOL_HISTORY, cookie);
     p->rooms = rs;
@@ -650,7 +651,7 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
                              .queue_bytes = env->config->gateway.chat_queue_bytes,
                              .ping_ms = d->endpoint->ping_ms,
                              .pong_ms = d->endpoint->pong_ms,
-                             .max_message = env->config->gateway.max_message_bytes};
+                             .max_message = atomic_load(&d->protocol->rooms->max_message)};
     (void)wr_http_upgrade(req, agreed, &o); /* on an error the client was told, and on_close ran */
 }
 

@@ -12,6 +12,11 @@ G(rooms__g_outbox, "watchroom_gateway_outbox_messages",
   "Published messages that wait for the hub's acknowledgement");
 G(rooms__g_held, "watchroom_gateway_held_events",
   "Room events that wait for the log to fill a gap before them");
+G(rooms__g_hubs, "watchroom_gateway_hubs_up", "Hubs that answer: each has a share of the rooms");
+C(rooms__m_moved, "watchroom_gateway_rooms_moved_total",
+  "Rooms that went to another hub because one came or went");
+C(rooms__m_events_elsewhere, "watchroom_gateway_room_events_elsewhere_total",
+  "Room events of a hub that is not the room's, left out");
 C(rooms__m_events, "watchroom_gateway_room_events_total", "Room events from hubs");
 C(rooms__m_events_unknown, "watchroom_gateway_room_events_unknown_total",
   "Room events of rooms without members here");

@@ -27,7 +27,10 @@ static struct {
     struct wr_msg *body; /* of the newest call */
     uint32_t ms;
     rooms__answer_fn fn;
+    void *ctx;
+    const struct rooms__hub *at;
 } hub;
+static struct rooms__hub *hubs[3]; /* the rooms "hall", "attic" and "cellar" are at these */
 static struct told told[2048];
 static size_t num_told;
 static unsigned identities;
@@ -37,12 +40,19 @@ int64_t wr_mono_us(void)
     return now_us;
 }
 
-void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
-                 uint32_t ms, rooms__answer_fn fn, void *ctx)
+struct rooms__hub *hubs__home(struct wr_rooms *rs, struct wr_slice room)
 {
     (void)rs;
-    assert_null(route);
-    assert_null(ctx);
+    struct rooms__hub *h = hubs[wr_slice_is(room, "hall") ? 0 : wr_slice_is(room, "attic") ? 1 : 2];
+    return h->is_up ? h : hubs[0]->is_up ? hubs[0] : hubs[1];
+}
+
+void rooms__call_at(struct wr_rooms *rs, const struct rooms__hub *h, const char *method,
+                    struct wr_msg *body, uint32_t ms, rooms__answer_fn fn, void *ctx)
+{
+    (void)rs;
+    hub.at = h;
+    hub.ctx = ctx;
     assert_string_equal(method, "watchroom.v1.Hub/Publish");
     wr_msg_unref(hub.body);
     hub.calls++;
@@ -96,7 +106,15 @@ static int set_up(void **state)
     num_told = 0;
     rs = calloc(1, sizeof *rs);
     assert_non_null(rs);
-    rs->outbox.last = &rs->outbox.first;
+    for (size_t i = 0; i < WR_ARRAY_LEN(hubs); i++) {
+        hubs[i] = calloc(1, sizeof *hubs[i]);
+        assert_non_null(hubs[i]);
+        outbox__init(&hubs[i]->outbox);
+        hubs[i]->next = rs->hubs;
+        hubs[i]->is_up = i == 0;
+        rs->hubs = hubs[i];
+    }
+    rs->nup = 1;
     return 0;
 }
 
@@ -108,6 +126,10 @@ static int tear_down(void **state)
     assert_int_equal(identities, 0);
     assert_int_equal(atomic_load(&rs->outbox_items), 0);
     assert_int_equal(atomic_load(&rs->outbox_bytes), 0);
+    for (size_t i = 0; i < WR_ARRAY_LEN(hubs); i++) {
+        free(hubs[i]->outbox.call);
+        free(hubs[i]);
+    }
     free(rs);
     wr_msg_unref(hub.body);
     hub.body = NULL;
@@ -115,9 +137,10 @@ static int tear_down(void **state)
 }
 
 /* A client's message; its cookie and its key tell which. */
-static void add_bytes(uint64_t cookie, size_t n)
+static void add_to(const char *room, uint64_t cookie, size_t n)
 {
-    struct rooms__publish *p = calloc(1, sizeof *p + 4 + n);
+    size_t room_n = strlen(room);
+    struct rooms__publish *p = calloc(1, sizeof *p + room_n + n);
     struct rooms__person *who = calloc(1, sizeof *who);
     assert_true(p && who);
     identities++;
@@ -126,13 +149,18 @@ static void add_bytes(uint64_t cookie, size_t n)
     p->deadline_us = now_us + ROOMS__PUBLISH_MS * MS;
     p->who = who;
     memcpy(p->key, &cookie, sizeof cookie);
-    memcpy(p->bytes, "hall", 4);
-    memset(p->bytes + 4, '1', n);
-    p->room = wr_slice_of(p->bytes, 4);
-    p->data = wr_slice_of(p->bytes + 4, n);
+    memcpy(p->bytes, room, room_n);
+    memset(p->bytes + room_n, '1', n);
+    p->room = wr_slice_of(p->bytes, room_n);
+    p->data = wr_slice_of(p->bytes + room_n, n);
     atomic_fetch_add(&rs->outbox_items, 1);
-    atomic_fetch_add(&rs->outbox_bytes, n);
+    atomic_fetch_add(&rs->outbox_bytes, rooms__publish_memory(p));
     outbox__add(rs, p);
+}
+
+static void add_bytes(uint64_t cookie, size_t n)
+{
+    add_to("hall", cookie, n);
 }
 
 static void add(uint64_t cookie)
@@ -156,7 +184,6 @@ static const char *sent(void)
     text[0] = 0;
     for (size_t i = 0; i < r->n_items && at < sizeof text; i++) {
         uint64_t cookie;
-        assert_string_equal(r->items[i]->room, "hall");
         assert_int_equal(r->items[i]->kind, WATCHROOM__V1__ENTRY_KIND__ENTRY_KIND_CHAT);
         assert_int_equal(r->items[i]->key.len, 16);
         memcpy(&cookie, r->items[i]->key.data, sizeof cookie);
@@ -169,7 +196,9 @@ static const char *sent(void)
 
 static void answer(const struct wr_answer *a)
 {
-    hub.fn(rs, NULL, a);
+    void *ctx = hub.ctx;
+    hub.ctx = NULL;
+    hub.fn(rs, ctx, a);
 }
 
 /* The hub stored the first n of the call: offsets from `offset` on. */
@@ -243,7 +272,7 @@ static void test_a_call_has_a_bound_in_messages_and_the_rest_follows_in_order(vo
         add(i);
     run();
     while (num_told < 1200) {
-        size_t n = rs->outbox.nsent;
+        size_t n = hubs[0]->outbox.nsent;
         assert_in_range(n, 1, 512);
         stored(n, num_told + 1);
         now_us += MS;
@@ -564,6 +593,120 @@ static void test_who_awaits_no_publication_is_acknowledged_at_once(void **state)
     wr_map_free(&rs->rooms);
 }
 
+/* ---- several hubs ---- */
+
+static void change(size_t i, bool is_up)
+{
+    hubs[i]->is_up = is_up;
+    rs->nup += is_up ? 1u : -1u;
+    rs->turn++;
+    for (size_t k = 0; k < WR_ARRAY_LEN(hubs); k++)
+        outbox__rehome(rs, hubs[k]);
+}
+
+struct call {
+    rooms__answer_fn fn;
+    void *ctx;
+};
+
+/* The newest call, to be answered later. */
+static struct call put_aside(void)
+{
+    struct call c = {hub.fn, hub.ctx};
+    return c;
+}
+
+static void answer_late(struct call c, wr_err code)
+{
+    c.fn(rs, c.ctx, &(struct wr_answer){.code = code, .text = wr_slice_str("why")});
+}
+
+static void test_each_hub_has_a_call_of_its_own_under_way(void **state)
+{
+    (void)state;
+    change(1, true);
+    change(2, true);
+    add_to("hall", 1, 3);
+    run();
+    assert_ptr_equal(hub.at, hubs[0]);
+    struct call slow = put_aside();
+    add_to("attic", 2, 3);
+    add_to("hall", 3, 3);
+    run();
+    assert_ptr_equal(hub.at, hubs[1]);
+    assert_string_equal(sent(), "2"); /* nobody waits for the other hub */
+    stored(1, 7);
+    assert_int_equal(num_told, 1);
+    assert_int_equal(told[0].cookie, 2);
+    answer_late(slow, WR_ERR_DENIED);
+    assert_int_equal(num_told, 2);
+}
+
+static void test_a_dead_hubs_call_is_made_again_where_its_rooms_are_with_the_same_keys(void **state)
+{
+    (void)state;
+    change(1, true);
+    change(2, true);
+    add_to("attic", 1, 3);
+    add_to("attic", 2, 3);
+    run();
+    assert_ptr_equal(hub.at, hubs[1]);
+    struct call dead = put_aside();
+    add_to("attic", 3, 3); /* waits behind it */
+    change(1, false);
+    run();
+    assert_ptr_equal(hub.at, hubs[0]);
+    assert_string_equal(sent(), "1 2 3");
+    stored(3, 1);
+    answer_late(dead, WR_ERR_TIMEOUT); /* too late to mean anything */
+    assert_int_equal(num_told, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(told[i].code == WR_OK && told[i].cookie == i + 1);
+}
+
+static void test_what_waits_goes_along_behind_the_call_that_is_under_way(void **state)
+{
+    (void)state;
+    change(1, true);
+    change(2, true);
+    change(1, false);
+    add_to("attic", 1, 3);
+    run();
+    assert_ptr_equal(hub.at, hubs[0]);
+    add_to("attic", 2, 3);
+    add_to("hall", 3, 3);
+    unsigned before = hub.calls;
+    struct call old = put_aside();
+    change(1, true); /* the room goes back; 1 is still on its way to the other hub */
+    run();
+    assert_int_equal(hub.calls, before); /* 2 may not be stored before it */
+    hub.ctx = old.ctx;
+    stored(1, 1);
+    now_us += MS;
+    run();
+    assert_int_equal(hub.calls, before + 2); /* 2 at one, 3 at the other */
+    assert_int_equal(num_told, 1);
+}
+
+static void test_a_call_that_failed_after_its_rooms_moved_goes_first_at_their_new_hub(void **state)
+{
+    (void)state;
+    change(1, true);
+    change(2, true);
+    change(1, false);
+    add_to("attic", 1, 3);
+    run();
+    add_to("attic", 2, 3);
+    change(1, true);
+    failed(WR_ERR_CLOSED); /* the hub of before ends: 1 was not taken */
+    now_us += 200 * MS;
+    run();
+    assert_ptr_equal(hub.at, hubs[1]);
+    assert_string_equal(sent(), "1 2");
+    stored(2, 1);
+    assert_int_equal(num_told, 2);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -584,6 +727,10 @@ int main(void)
         T(test_an_acknowledgement_leaves_with_its_publication),
         T(test_a_publication_that_does_not_come_holds_no_acknowledgement),
         T(test_who_awaits_no_publication_is_acknowledged_at_once),
+        T(test_each_hub_has_a_call_of_its_own_under_way),
+        T(test_a_dead_hubs_call_is_made_again_where_its_rooms_are_with_the_same_keys),
+        T(test_what_waits_goes_along_behind_the_call_that_is_under_way),
+        T(test_a_call_that_failed_after_its_rooms_moved_goes_first_at_their_new_hub),
     };
 #undef T
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "room_priv.h"
 #include "wr_log.h"
 #include "wr_pb.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,12 +111,12 @@ struct wr_msg *room__history_body(const char *room, uint64_t since, const char *
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, nr + ne + 80);
     if (!m)
         abort();
-    uint8_t *at = wr_pb_bytes(m->data, 1, wr_slice_str(room));
-    at = wr_pb_uint(at, 2, 1);
-    at = wr_pb_uint(at, 3, since);
-    at = wr_pb_bytes(at, 4, wr_slice_str(epoch));
-    at = wr_pb_uint(at, 5, limit);
-    at = wr_pb_uint(at, 7, until);
+    uint8_t *at = wr_pb_bytes(m->data, WR_PB_HISTORY_REQUEST_ROOM, wr_slice_str(room));
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_HAS_SINCE, 1);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_SINCE_OFFSET, since);
+    at = wr_pb_bytes(at, WR_PB_HISTORY_REQUEST_SINCE_EPOCH, wr_slice_str(epoch));
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_LIMIT, limit);
+    at = wr_pb_uint(at, WR_PB_HISTORY_REQUEST_UNTIL_OFFSET, until);
     m->len = (size_t)(at - m->data);
     return m;
 }
@@ -145,12 +146,16 @@ static void deliver(struct rooms__room *room, const struct rooms__pubs *p)
     room->target = WR_MAX(room->target, room->last);
 }
 
-/* Events of a live room, or of one that was just filled. Returns false when the event has to wait for a fill. */
+/* Events of a live room, or of one that was just filled. Returns false when the event has to wait: for a fill, or for what
+ * the hub says of the room. Only the room's own hub, asked, tells that its log began anew: an event of another log may be
+ * a late one, of a hub that the room was at before. */
 static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_slice event,
                        struct rooms__pubs *p)
 {
-    if (p->epoch.n && !wr_slice_is(p->epoch, room->epoch))
-        room_epoch(room, p->epoch, p->n ? p->v[0].offset - 1 : p->top);
+    if (p->epoch.n && !wr_slice_is(p->epoch, room->epoch)) {
+        room__ask_top(room);
+        return false;
+    }
     if (p->n && p->v[0].offset > room->last + 1) {
         room->target = WR_MAX(room->target, p->v[p->n - 1].offset);
         return false;
@@ -169,12 +174,39 @@ static bool take_event(struct rooms__room *room, struct wr_msg *msg, struct wr_s
     return true;
 }
 
+/* A question of a room; one that was asked before the room moved is answered by the wrong hub. */
+struct asked {
+    struct rooms__room *room;
+    unsigned moves;
+};
+
+static struct asked *ask(struct rooms__room *room)
+{
+    struct asked *q = calloc(1, sizeof *q);
+    if (!q)
+        abort();
+    *q = (struct asked){room, room->moves};
+    room->calls++;
+    return q;
+}
+
+/* Frees it. NULL: nobody waits for the answer any more. */
+static struct rooms__room *asker(struct asked *q)
+{
+    struct rooms__room *room = q->room;
+    bool is_late = q->moves != room->moves;
+    free(q);
+    room->calls--;
+    return is_late ? NULL : room;
+}
+
 static void on_fill(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
 {
     (void)rs;
-    struct rooms__room *room = ctx;
+    struct rooms__room *room = asker(ctx);
     struct rooms__pubs p = {0};
-    room->calls--;
+    if (!room || room->state != ROOM_FILLING)
+        return;
     if (a->code == WR_ERR_POSITION || a->code == WR_ERR_NOT_FOUND) {
         /* The log is another one: start over from its position. */
         room->state = ROOM_TOPS;
@@ -213,18 +245,17 @@ static void fill(struct rooms__room *room)
 {
     room->state = ROOM_FILLING;
     room->waits_retry = false;
-    room->calls++;
     wr_count(&rooms__m_fills, 1);
     rooms__call(room->rs, room->name, HUB("History"),
                 room__history_body(room->name, room->last, room->epoch, 500, 0), CALL_MS, on_fill,
-                room);
+                ask(room));
 }
 
 /* After tops or a fill: what waited, in order; a further gap starts a further fill. */
 static void take_held(struct rooms__room *room)
 {
     room->state = ROOM_LIVE;
-    while (room->held) {
+    while (room->held && room->state == ROOM_LIVE) {
         struct rooms__held *h = room->held;
         struct rooms__pubs p;
         if (rooms__parse_event(h->event, &p)) {
@@ -235,7 +266,7 @@ static void take_held(struct rooms__room *room)
         }
         room__drop_one_held(room, &room->held);
     }
-    if (room->target > room->last)
+    if (room->state == ROOM_LIVE && room->target > room->last)
         fill(room);
 }
 
@@ -253,10 +284,16 @@ void room__event(struct wr_rooms *rs, struct wr_msg *msg, struct wr_slice name,
         wr_count(&rooms__m_bad_bus, 1);
         return;
     }
+    if (hubs__is_others(rs, room->hub, p.instance) && !wr_slice_is(p.epoch, room->epoch)) {
+        wr_count(&rooms__m_events_elsewhere,
+                 1); /* of a log, or of members, that were there before */
+        rooms__pubs_free(&p);
+        return;
+    }
     bool taken = room->state == ROOM_LIVE && take_event(room, msg, event, &p);
     if (!taken && room__hold(rs, &room->held, &room->held_last, &room->nheld, msg, event)) {
         wr_gauge_add(&rooms__g_held, 1);
-    } else if (!taken) {
+    } else if (!taken && (!p.epoch.n || !room->epoch[0] || wr_slice_is(p.epoch, room->epoch))) {
         room->target = WR_MAX(room->target, p.n ? p.v[p.n - 1].offset : p.top);
     }
     rooms__pubs_free(&p);
@@ -277,27 +314,43 @@ static bool next_top(struct wr_pb_reader *r, struct top *out)
     struct wr_pb_reader t;
     struct wr_pb_field f;
     *out = (struct top){0};
-    if (!wr_pb_next(r, &f) || f.number != 1 || f.wire != 2)
+    if (!wr_pb_next(r, &f) || f.number != WR_PB_TOPS_RESPONSE_TOPS || f.wire != 2)
         return false;
     wr_pb_read(&t, f.bytes);
     while (wr_pb_next(&t, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_ROOM_TOP_ROOM && f.wire == 2)
             out->room = f.bytes;
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_ROOM_TOP_EPOCH && f.wire == 2)
             out->epoch = f.bytes;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_ROOM_TOP_OFFSET && f.wire == 0)
             out->offset = f.value;
     }
     return !t.bad && out->epoch.n > 0 && out->epoch.n < 32;
 }
 
+/* What was held of the new log goes out: its members may not have it. */
+static uint64_t before_held(const struct rooms__room *room, const struct top *top)
+{
+    uint64_t last = top->offset;
+    for (const struct rooms__held *h = room->held; h; h = h->next) {
+        struct rooms__pubs p;
+        if (!rooms__parse_event(h->event, &p))
+            continue;
+        if (p.n && wr_slice_eq(p.epoch, top->epoch))
+            last = WR_MIN(last, p.v[0].offset - 1);
+        rooms__pubs_free(&p);
+    }
+    return last;
+}
+
 static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
 {
     (void)rs;
-    struct rooms__room *room = ctx;
+    struct rooms__room *room = asker(ctx);
     struct wr_pb_reader r;
     struct top top;
-    room->calls--;
+    if (!room || room->state != ROOM_TOPS)
+        return;
     wr_pb_read(&r, a->body);
     if (a->code != WR_OK || !next_top(&r, &top)) {
         room__refuse_waiting(room, a->code, a->text);
@@ -305,8 +358,7 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
         return;
     }
     if (room->epoch[0] && !wr_slice_is(top.epoch, room->epoch)) {
-        room__drop_held_of_epoch(room);
-        room_epoch(room, top.epoch, top.offset);
+        room_epoch(room, top.epoch, before_held(room, &top));
     } else if (!room->epoch[0]) {
         memcpy(room->epoch, top.epoch.p, top.epoch.n);
         room->epoch[top.epoch.n] = 0;
@@ -314,6 +366,7 @@ static void on_tops(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     } else {
         room->target = WR_MAX(room->target, top.offset);
     }
+    room__drop_held_of_others(room);
     take_held(room);
     room__start_waiting(room);
 }
@@ -324,11 +377,17 @@ void room__ask_top(struct rooms__room *room)
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, n + 16);
     if (!m)
         abort();
-    m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(room->name)) - m->data);
+    m->len = (size_t)(wr_pb_bytes(m->data, WR_PB_TOPS_REQUEST_ROOMS, wr_slice_str(room->name)) -
+                      m->data);
     room->state = ROOM_TOPS;
     room->waits_retry = false;
-    room->calls++;
-    rooms__call(room->rs, room->name, HUB("Tops"), m, CALL_MS, on_tops, room);
+    rooms__call(room->rs, room->name, HUB("Tops"), m, CALL_MS, on_tops, ask(room));
+}
+
+void room__moved(struct rooms__room *room)
+{
+    room->moves++;
+    room__ask_top(room);
 }
 
 /* ---- the check of all rooms ---- */
@@ -362,17 +421,17 @@ static void on_check(struct wr_rooms *rs, void *ctx, const struct wr_answer *a)
     }
 }
 
-static void check_call(struct wr_rooms *rs, struct wr_buf *names)
+static void check_call(struct wr_rooms *rs, const struct rooms__hub *h, struct wr_buf *names)
 {
     struct wr_msg *m = names->failed ? NULL : wr_msg_copy(wr_slice_of(names->p, names->n));
     if (!m)
         abort();
     wr_buf_clear(names);
     rs->checks++;
-    rooms__call(rs, NULL, HUB("Tops"), m, CALL_MS, on_check, NULL);
+    rooms__call_at(rs, h, HUB("Tops"), m, CALL_MS, on_check, NULL);
 }
 
-static void check_all(struct wr_rooms *rs)
+static void check_hub(struct wr_rooms *rs, const struct rooms__hub *h)
 {
     struct wr_buf names = {0};
     size_t at = 0, n = 0;
@@ -380,16 +439,23 @@ static void check_all(struct wr_rooms *rs)
     void *value;
     while (wr_map_next(&rs->rooms, &at, &name, &value)) {
         uint8_t head[24];
-        if (!((struct rooms__room *)value)->nsubs)
+        if (!((struct rooms__room *)value)->nsubs || ((struct rooms__room *)value)->hub != h)
             continue;
-        wr_buf_add(&names, head, (size_t)(wr_pb_bytes_head(head, 1, name.n) - head));
+        wr_buf_add(&names, head,
+                   (size_t)(wr_pb_bytes_head(head, WR_PB_TOPS_REQUEST_ROOMS, name.n) - head));
         wr_buf_slice(&names, name);
         if (++n % ROOMS__CHECK_ROOMS == 0)
-            check_call(rs, &names);
+            check_call(rs, h, &names);
     }
     if (names.n)
-        check_call(rs, &names);
+        check_call(rs, h, &names);
     wr_buf_free(&names);
+}
+
+static void check_all(struct wr_rooms *rs)
+{
+    for (const struct rooms__hub *h = rs->hubs; h; h = h->next)
+        check_hub(rs, h);
 }
 
 void room__check_soon(struct wr_rooms *rs)
@@ -406,6 +472,7 @@ static struct rooms__room *room_get(struct wr_rooms *rs, struct wr_slice name)
     if (!room || name.n >= sizeof room->name || !wr_map_put(&rs->rooms, name, room))
         abort();
     room->rs = rs;
+    room->hub = hubs__home(rs, name);
     memcpy(room->name, name.p, name.n);
     room->held_last = &room->held;
     room->recent_last = &room->recent;

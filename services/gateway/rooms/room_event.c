@@ -4,6 +4,8 @@
  * The messages' shape is checked as if they came from a client; what is in an entry the hub has checked once, where it entered. */
 #include "rooms_priv.h"
 #include "wr_pb.h"
+#include "watchroom/v1/bus.numbers.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <stdlib.h>
 
 bool rooms__parse_info(struct wr_slice body, struct wr_protocol_info *out)
@@ -15,13 +17,13 @@ bool rooms__parse_info(struct wr_slice body, struct wr_protocol_info *out)
     while (wr_pb_next(&r, &f)) {
         if (f.wire != 2)
             continue;
-        if (f.number == 1)
+        if (f.number == WR_PB_CLIENT_INFO_USER)
             out->user = f.bytes;
-        else if (f.number == 2)
+        else if (f.number == WR_PB_CLIENT_INFO_CLIENT)
             out->client = f.bytes;
-        else if (f.number == 3)
+        else if (f.number == WR_PB_CLIENT_INFO_CONN_INFO)
             out->conn_info = f.bytes;
-        else if (f.number == 4)
+        else if (f.number == WR_PB_CLIENT_INFO_CHAN_INFO)
             out->chan_info = f.bytes;
     }
     return !r.bad;
@@ -35,17 +37,17 @@ static bool parse_pub(struct wr_slice body, struct wr_protocol_pub *p)
     *p = (struct wr_protocol_pub){0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 0)
+        if (f.number == WR_PB_PUBLICATION_OFFSET && f.wire == 0)
             p->offset = f.value;
-        else if (f.number == 2 && f.wire == 0)
+        else if (f.number == WR_PB_PUBLICATION_TIME_MS && f.wire == 0)
             p->time_ms = (int64_t)f.value;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_PUBLICATION_KIND && f.wire == 0)
             p->kind = (uint32_t)f.value;
-        else if (f.number == 4 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLICATION_INFO && f.wire == 2)
             p->has_info = ok = ok && rooms__parse_info(f.bytes, &p->info);
-        else if (f.number == 15 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLICATION_DATA && f.wire == 2)
             p->data = f.bytes;
-        else if (f.number == 20 && f.wire == 2)
+        else if (f.number == WR_PB_PUBLICATION_TYPE && f.wire == 2)
             p->type = f.bytes;
     }
     return ok && !r.bad && p->offset && p->data.n;
@@ -91,19 +93,19 @@ static bool parse_room_event(struct wr_slice body, struct rooms__pubs *out)
     bool ok = true;
     wr_pb_read(&r, body);
     while (ok && wr_pb_next(&r, &f)) {
-        if (f.number == 4 && f.wire == 0)
+        if (f.number == WR_PB_ROOM_EVENT_TOP && f.wire == 0)
             out->top = f.value;
         if (f.wire != 2)
             continue;
-        if (f.number == 1)
+        if (f.number == WR_PB_ROOM_EVENT_ROOM)
             out->room = f.bytes;
-        else if (f.number == 2)
+        else if (f.number == WR_PB_ROOM_EVENT_EPOCH)
             out->epoch = f.bytes;
-        else if (f.number == 3)
+        else if (f.number == WR_PB_ROOM_EVENT_PUBLICATIONS)
             ok = add_pub(out, f.bytes);
-        else if (f.number == 5)
+        else if (f.number == WR_PB_ROOM_EVENT_JOINED)
             ok = add_info(&out->joined, &out->n_joined, f.bytes);
-        else if (f.number == 6)
+        else if (f.number == WR_PB_ROOM_EVENT_LEFT)
             ok = add_info(&out->left, &out->n_left, f.bytes);
     }
     return ok && !r.bad && out->epoch.n < 32 && (!out->n || out->epoch.n) && is_dense(out);
@@ -117,7 +119,9 @@ bool rooms__parse_event(struct wr_slice event, struct rooms__pubs *out)
     *out = (struct rooms__pubs){0};
     wr_pb_read(&r, event);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 3 && f.wire == 2 && !found) {
+        if (f.number == WR_PB_EVENT_INSTANCE && f.wire == 2)
+            out->instance = f.bytes;
+        if (f.number == WR_PB_EVENT_ROOM && f.wire == 2 && !found) {
             found = true;
             ok = parse_room_event(f.bytes, out);
         }
@@ -136,11 +140,11 @@ bool rooms__parse_history(struct wr_slice body, struct rooms__pubs *out)
     *out = (struct rooms__pubs){0};
     wr_pb_read(&r, body);
     while (ok && wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_HISTORY_RESPONSE_EPOCH && f.wire == 2)
             out->epoch = f.bytes;
-        else if (f.number == 2 && f.wire == 0)
+        else if (f.number == WR_PB_HISTORY_RESPONSE_TOP && f.wire == 0)
             out->top = f.value;
-        else if (f.number == 3 && f.wire == 2)
+        else if (f.number == WR_PB_HISTORY_RESPONSE_PUBLICATIONS && f.wire == 2)
             ok = add_pub(out, f.bytes);
     }
     if (ok && !r.bad && out->epoch.n < 32)

@@ -5,6 +5,11 @@
 #include "room_priv.h"
 #include <stdlib.h>
 
+static size_t held_memory(const struct rooms__held *h)
+{
+    return sizeof *h + wr_msg_memory(h->msg);
+}
+
 bool room__hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__held ***last,
                 size_t *n, struct wr_msg *msg, struct wr_slice event)
 {
@@ -20,7 +25,7 @@ bool room__hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__h
     **last = h;
     *last = &h->next;
     (*n)++;
-    rs->held_bytes += event.n;
+    rs->held_bytes += held_memory(h);
     return true;
 }
 
@@ -29,7 +34,7 @@ void room__held_free(struct wr_rooms *rs, struct rooms__held **first, size_t *n)
     while (*first) {
         struct rooms__held *h = *first;
         *first = h->next;
-        rs->held_bytes -= h->event.n;
+        rs->held_bytes -= held_memory(h);
         wr_msg_unref(h->msg);
         free(h);
     }
@@ -41,20 +46,21 @@ void room__drop_one_held(struct rooms__room *room, struct rooms__held **at)
     struct rooms__held *h = *at;
     *at = h->next;
     room->nheld--;
-    room->rs->held_bytes -= h->event.n;
+    room->rs->held_bytes -= held_memory(h);
     wr_gauge_add(&rooms__g_held, -1);
     wr_msg_unref(h->msg);
     free(h);
 }
 
-void room__drop_held_of_epoch(struct rooms__room *room)
+void room__drop_held_of_others(struct rooms__room *room)
 {
     struct rooms__held **at = &room->held;
     while (*at) {
         struct rooms__pubs p;
-        bool is_of_it = rooms__parse_event((*at)->event, &p) && wr_slice_is(p.epoch, room->epoch);
+        bool is_others = rooms__parse_event((*at)->event, &p) && p.epoch.n &&
+                         !wr_slice_is(p.epoch, room->epoch);
         rooms__pubs_free(&p);
-        if (is_of_it)
+        if (is_others)
             room__drop_one_held(room, at);
         else
             at = &(*at)->next;

@@ -18,8 +18,8 @@ bool room__hold(struct wr_rooms *rs, struct rooms__held **first, struct rooms__h
 void room__held_free(struct wr_rooms *rs, struct rooms__held **first, size_t *n);
 /* Takes the event at *at off the list of those that wait. */
 void room__drop_one_held(struct rooms__room *room, struct rooms__held **at);
-/* The log of the room's epoch is gone: what waits of it would turn the room back to it. */
-void room__drop_held_of_epoch(struct rooms__room *room);
+/* The hub has told the room's epoch: what waits of other logs is not the room's. */
+void room__drop_held_of_others(struct rooms__room *room);
 void room__drop_held(struct rooms__room *room);
 
 /* ---- room_join.c ---- */

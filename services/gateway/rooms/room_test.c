@@ -61,6 +61,29 @@ void rooms__call(struct wr_rooms *r, const char *route, const char *method, stru
     (void)snprintf(c->method, sizeof c->method, "%s", strchr(method, '/') + 1);
 }
 
+static struct rooms__hub home = {.instance = "hub-1", .is_up = true};
+
+void rooms__call_at(struct wr_rooms *r, const struct rooms__hub *h, const char *method,
+                    struct wr_msg *body, uint32_t ms, rooms__answer_fn fn, void *ctx)
+{
+    assert_ptr_equal(h, &home);
+    rooms__call(r, NULL, method, body, ms, fn, ctx);
+}
+
+struct rooms__hub *hubs__home(struct wr_rooms *r, struct wr_slice room)
+{
+    assert_ptr_equal(r, rs);
+    assert_true(wr_slice_is(room, "hall"));
+    return &home;
+}
+
+bool hubs__is_others(const struct wr_rooms *r, const struct rooms__hub *h, struct wr_slice instance)
+{
+    assert_ptr_equal(r, rs);
+    assert_ptr_equal(h, &home);
+    return wr_slice_is(instance, "hub-2");
+}
+
 struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie)
 {
     struct rooms__reply *p = calloc(1, sizeof *p);
@@ -387,6 +410,7 @@ static int set_up_empty(void **state)
     rs->forms[1] = (struct rooms__form){&protocol, 1, true};
     rs->nforms = 2;
     form = 0;
+    rs->hubs = &home;
     rs->check_ms = now_ms + ROOMS__CHECK_MS;
     return 0;
 }
@@ -644,10 +668,13 @@ static void test_a_new_epoch_is_told_and_counted_from_its_own_start(void **state
 {
     (void)state;
     event_of((char[]){OTHER}, 1, 2, 0);
+    expect(""); /* the hub is asked: it may be a late event of another one */
+    tops((char[]){OTHER}, 2);
     expect("insufficient 1 2 ");
     event_of((char[]){OTHER}, 3, 1, 0);
     expect("3 ");
     event_of((char[]){"cccccccc"}, 0, 0, 7); /* a beat can be the first to show it */
+    tops((char[]){"cccccccc"}, 7);
     expect("insufficient ");
     event_of((char[]){"cccccccc"}, 8, 1, 0);
     expect("8 ");
@@ -667,6 +694,85 @@ static void test_a_log_of_another_epoch_is_asked_for_its_position(void **state)
     event_of((char[]){OTHER}, 4, 1, 0);
     expect("4 ");
     assert_int_equal(num_calls, 0);
+}
+
+static void test_an_event_of_another_log_changes_nothing_when_the_hub_does_not_say_so(void **state)
+{
+    (void)state;
+    event_of((char[]){OTHER}, 5, 2, 0);
+    event(11, 1); /* held meanwhile */
+    tops((char[]){EPOCH}, 11);
+    expect("11 ");
+    event(12, 1);
+    expect("12 ");
+    assert_int_equal(num_calls, 0);
+    assert_int_equal(rs->held_bytes, 0);
+}
+
+/* ---- hubs ---- */
+
+static void event_from(const char *instance, char *epoch, uint64_t offset)
+{
+    Watchroom__V1__Event e = WATCHROOM__V1__EVENT__INIT;
+    Watchroom__V1__RoomEvent r = WATCHROOM__V1__ROOM_EVENT__INIT;
+    e.instance = (char *)(uintptr_t)instance;
+    e.room = &r;
+    r.epoch = epoch;
+    r.publications = pubs_new(offset, 1);
+    r.n_publications = 1;
+    struct wr_msg *m = wr_msg_pack(&e.base);
+    assert_non_null(m);
+    room__event(rs, m, wr_slice_str("hall"), wr_msg_slice(m));
+    wr_msg_unref(m);
+    free(r.publications);
+}
+
+static void test_a_late_event_of_another_hub_is_left_out_unless_it_is_of_the_same_log(void **state)
+{
+    (void)state;
+    uint64_t elsewhere = rooms__m_events_elsewhere.value;
+    event_from("hub-2", (char[]){OTHER}, 3);
+    assert_int_equal(num_calls, 0); /* nobody has to be asked */
+    expect("");
+    event_from("hub-2", (char[]){EPOCH}, 11); /* of a shared log: the order is in the offsets */
+    expect("11 ");
+    event_from("hub-1", (char[]){EPOCH}, 12);
+    expect("12 ");
+    assert_int_equal(rooms__m_events_elsewhere.value - elsewhere, 1);
+}
+
+static struct rooms__room *hall(void)
+{
+    return wr_map_get(&rs->rooms, wr_slice_str("hall"));
+}
+
+static void test_a_room_that_moved_asks_where_its_log_is_and_goes_on(void **state)
+{
+    (void)state;
+    room__moved(hall());
+    event(12, 1); /* 11 was lost with the hub that had it */
+    expect("");
+    tops((char[]){EPOCH}, 12);
+    history(10, 11, 2, 12);
+    expect("11 12 ");
+    assert_int_equal(num_calls, 0);
+}
+
+static void test_answers_of_the_hub_before_are_too_late(void **state)
+{
+    (void)state;
+    event(12, 1); /* History is asked of the old hub */
+    room__moved(hall());
+    room__moved(hall());
+    assert_int_equal(num_calls, 3);
+    history(10, 11, 2, 12);
+    expect("");
+    tops((char[]){"cccccccc"}, 40); /* of the first move */
+    expect("");
+    tops((char[]){OTHER}, 3);
+    expect("insufficient ");
+    event_of((char[]){OTHER}, 4, 1, 0);
+    expect("4 ");
 }
 
 /* ---- bytes that are not an event ---- */
@@ -919,6 +1025,10 @@ int main(void)
         T(test_members_are_told_who_came_and_who_left),
         T(test_a_new_epoch_is_told_and_counted_from_its_own_start),
         T(test_a_log_of_another_epoch_is_asked_for_its_position),
+        T(test_an_event_of_another_log_changes_nothing_when_the_hub_does_not_say_so),
+        T(test_a_late_event_of_another_hub_is_left_out_unless_it_is_of_the_same_log),
+        T(test_a_room_that_moved_asks_where_its_log_is_and_goes_on),
+        T(test_answers_of_the_hub_before_are_too_late),
         T(test_malformed_events_are_counted_and_change_nothing),
         T(test_a_malformed_answer_of_the_log_is_asked_for_again),
         E(test_events_of_a_room_that_nobody_is_in_are_counted),

@@ -7,6 +7,7 @@
 #include "wr_log.h"
 #include "wr_pb.h"
 #include "wr_thread.h"
+#include "watchroom/v1/hub.numbers.h"
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,11 +25,11 @@ struct rooms__person *rooms__person_new(struct wr_slice client, struct wr_slice 
         return NULL;
     atomic_init(&i->refs, 1);
     uint8_t *at = i->bytes;
-    at = wr_pb_bytes(at, 1, user);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_USER, user);
     i->info.user = wr_slice_of(at - user.n, user.n);
-    at = wr_pb_bytes(at, 2, client);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_CLIENT, client);
     i->info.client = wr_slice_of(at - client.n, client.n);
-    at = wr_pb_bytes(at, 3, conn_info);
+    at = wr_pb_bytes(at, WR_PB_CLIENT_INFO_CONN_INFO, conn_info);
     i->info.conn_info = wr_slice_of(at - conn_info.n, conn_info.n);
     i->pb = wr_slice_of(i->bytes, (size_t)(at - i->bytes));
     return i;
@@ -84,7 +85,7 @@ static bool post(struct wr_rooms *rs, struct rooms__job *j)
         bool had_work = has_work(rs);
         if (j->kind == JOB_EVENT) {
             rs->nevents++;
-            rs->event_bytes += j->u.event.event.n;
+            rs->event_bytes += sizeof *j + wr_msg_memory(j->u.event.msg);
         }
         if (j->kind == JOB_PUBLISH)
             rs->npublishes++;
@@ -129,8 +130,8 @@ static void on_event(void *ctx, struct wr_slice topic, struct wr_slice event, st
 static void on_change(void *ctx, const char *instance, enum wr_instance_state state)
 {
     (void)instance;
-    if (state == WR_INSTANCE_UP)
-        rooms__job_post(ctx, rooms__job_new(JOB_INSTANCE));
+    (void)state;
+    rooms__job_post(ctx, rooms__job_new(JOB_INSTANCE));
 }
 
 /* A bus thread: the answer travels to the rooms thread. */
@@ -148,15 +149,28 @@ static void on_answer(void *ctx, const struct wr_answer *a)
     rooms__job_post(rs, j);
 }
 
-void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
-                 uint32_t ms, rooms__answer_fn fn, void *ctx)
+static struct rooms__job *answer_job(struct wr_rooms *rs, rooms__answer_fn fn, void *ctx)
 {
     struct rooms__job *j = rooms__job_new(JOB_ANSWER);
     j->u.answer.rs = rs;
     j->u.answer.fn = fn;
     j->u.answer.ctx = ctx;
     atomic_fetch_add(&rs->calls, 1);
+    return j;
+}
+
+void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
+                 uint32_t ms, rooms__answer_fn fn, void *ctx)
+{
+    struct rooms__job *j = answer_job(rs, fn, ctx);
     wr_bus_call(rs->env->hub, route, method, body, ms, on_answer, j);
+}
+
+void rooms__call_at(struct wr_rooms *rs, const struct rooms__hub *h, const char *method,
+                    struct wr_msg *body, uint32_t ms, rooms__answer_fn fn, void *ctx)
+{
+    struct rooms__job *j = answer_job(rs, fn, ctx);
+    wr_bus_call_at(rs->env->hub, h->address, method, body, ms, on_answer, j);
 }
 
 static void run_job(struct wr_rooms *rs, struct rooms__job *j)
@@ -186,7 +200,7 @@ static void run_job(struct wr_rooms *rs, struct rooms__job *j)
         atomic_fetch_sub(&rs->calls, 1);
         break;
     case JOB_INSTANCE:
-        presence__beat_now(rs);
+        hubs__refresh(rs);
         room__check_soon(rs);
         break;
     case JOB_RIGHTS:
@@ -222,6 +236,7 @@ static void *rooms_main(void *arg)
 {
     struct wr_rooms *rs = arg;
     bool ended = false;
+    hubs__refresh(rs);
     for (;;) {
         struct rooms__job *j = take_jobs(rs, &ended);
         bool event_came = false;
@@ -240,6 +255,7 @@ static void *rooms_main(void *arg)
         if (now >= rs->timer_ms) {
             rs->timer_ms = now + TICK_MS;
             room__timer(rs, now);
+            wr_access_tick(rs->env->access);
         }
     }
     return NULL;
@@ -313,13 +329,13 @@ wr_err wr_rooms_start(const struct wr_gateway_env *env, struct wr_rooms **out,
     rs->env_copy = *env;
     rs->env = &rs->env_copy;
     rs->jobs_last = &rs->jobs;
-    rs->presence.last = &rs->presence.first;
-    rs->presence.asks_last = &rs->presence.asks;
-    rs->outbox.last = &rs->outbox.first;
     pthread_mutex_init(&rs->lock, NULL);
     wr_cond_init(&rs->wake);
     wr_random(rs->boot, sizeof rs->boot);
-    wr_err e = protocols_open(rs, err);
+    atomic_init(&rs->max_message, ROOMS__MAX_MESSAGE);
+    wr_err e = hubs__init(rs);
+    if (e == WR_OK)
+        e = protocols_open(rs, err);
     if (e == WR_OK)
         e = wr_access_on_change(env->access, on_rights, rs);
     if (e == WR_OK) {
@@ -370,6 +386,7 @@ void wr_rooms_stop(struct wr_rooms **rp)
     outbox__free(rs);
     presence__free(rs);
     room__free_all(rs);
+    hubs__free(rs);
     for (uint32_t i = 0; i < rs->nprotocols; i++)
         free(rs->protocols[i].state);
     while (rs->doors) {

@@ -21,8 +21,9 @@
 #define ROOMS__TYPE_BYTES 127u /* of a media type */
 #define ROOMS__SUBS_PER_CLIENT 128u
 #define ROOMS__PENDING_PER_CLIENT 1024u
+#define ROOMS__MAX_MESSAGE 65536u /* until a hub has told it */
 #define ROOMS__OUTBOX_ITEMS 20000u
-#define ROOMS__OUTBOX_BYTES (32u << 20)
+#define ROOMS__OUTBOX_BYTES (32u << 20) /* of memory, as all bounds in bytes */
 #define ROOMS__EVENTS 8192u             /* events of the hubs that wait for the thread */
 #define ROOMS__EVENTS_BYTES (64u << 20) /* of them, and of those that all rooms hold */
 #define ROOMS__HELD_EVENTS \
@@ -89,6 +90,7 @@ struct rooms__pubs {
     struct wr_protocol_info *joined, *left;
     size_t n_joined, n_left;
     struct wr_slice room, epoch;
+    struct wr_slice instance; /* whose event it is */
     uint64_t top;
 };
 /* False when malformed (or out of memory); then nothing is held. */
@@ -147,6 +149,11 @@ struct rooms__publish {
     struct wr_slice room, type, data;
     uint8_t bytes[];
 };
+/* What a message costs while it waits for the hub, for the outbox's bound. */
+static inline size_t rooms__publish_memory(const struct rooms__publish *p)
+{
+    return sizeof *p + p->room.n + p->type.n + p->data.n;
+}
 struct rooms__job {
     struct rooms__job *next;
     enum rooms__job_kind kind;
@@ -175,6 +182,7 @@ struct rooms__job {
 void rooms__job_post(struct wr_rooms *rs, struct rooms__job *j); /* [any] */
 struct rooms__job *rooms__job_new(enum rooms__job_kind kind);    /* aborts when memory is out */
 /* A call whose answer comes back to the rooms thread. Moves body. [rooms] */
+struct rooms__hub;
 void rooms__call(struct wr_rooms *rs, const char *route, const char *method, struct wr_msg *body,
                  uint32_t ms, rooms__answer_fn fn, void *ctx);
 
@@ -188,8 +196,10 @@ enum rooms__room_state { ROOM_TOPS = 1, ROOM_LIVE, ROOM_FILLING };
 struct rooms__room {
     struct wr_rooms *rs;
     enum rooms__room_state state;
-    bool waits_retry; /* its call failed: the timer asks again */
-    uint32_t calls;   /* under way: the room stays */
+    struct rooms__hub *hub; /* its calls and members go there */
+    unsigned moves;         /* to another hub: what was asked before one is answered too late */
+    bool waits_retry;       /* its call failed: the timer asks again */
+    uint32_t calls;         /* under way: the room stays */
     char epoch[32];
     uint64_t last;   /* newest offset that was delivered */
     uint64_t target; /* newest offset known to exist */
@@ -215,6 +225,8 @@ void room__check_soon(struct wr_rooms *rs);
 /* Rights changed: every member of every room is asked about again. */
 void room__ask_all_again(struct wr_rooms *rs);
 void room__free_all(struct wr_rooms *rs);
+/* The room's hub is another one: asks it where the room's log is. */
+void room__moved(struct rooms__room *room);
 
 /* ---- outbox ---- */
 struct rooms__outbox {
@@ -222,15 +234,14 @@ struct rooms__outbox {
     size_t waiting;              /* messages in first..last */
     struct rooms__publish *sent; /* the call under way, or to be sent again */
     size_t nsent;
-    bool in_flight;
+    struct outbox_call *call; /* under way, else NULL */
+    uint64_t turn;            /* wr_rooms.turn when it left */
     int64_t retry_ms;
     int64_t sent_us; /* when the last call left */
     size_t want;     /* with fewer waiting the next call is held back until hold_us */
     int64_t hold_us;
-    struct rooms__reply *acks,
-        **acks_last; /* wait for the publications that they are of, until acks_us */
-    int64_t acks_us;
 };
+/* Queues it for its room's hub. */
 void outbox__add(struct wr_rooms *rs, struct rooms__publish *p);
 void outbox__run(struct wr_rooms *rs, int64_t now_ms); /* sends what can be sent */
 /* Posts the acknowledgements that wait, when an event came or their time is over. */
@@ -238,6 +249,10 @@ void outbox__release(struct wr_rooms *rs, bool event_came);
 /* How many more messages are worth a wake-up of the thread: none while a call is under way, whose answer wakes it.
  * *until_us becomes earlier when it has to run again before that. */
 size_t outbox__wants(const struct wr_rooms *rs, int64_t *until_us);
+/* Which hubs live has changed: what h has and does not have under way goes to where its room is now. Of a hub that is
+ * down that is everything: its call is given up, and made again, with the same keys, there. */
+void outbox__rehome(struct wr_rooms *rs, struct rooms__hub *h);
+void outbox__init(struct rooms__outbox *o);
 void outbox__free(struct wr_rooms *rs);
 
 /* ---- presence ---- */
@@ -255,25 +270,56 @@ struct rooms__presence_ask {
 };
 struct rooms__presence {
     struct rooms__presence_op *first, **last;
-    uint64_t queued, acked;   /* operations */
-    struct rooms__sub **sent; /* of the call under way: members that enter */
+    uint64_t queued, acked;       /* operations */
+    struct presence_change *sent; /* of the call under way (or to be made again) */
     size_t nsent, sent_ops;
-    struct wr_msg *body;  /* of the call under way, for sending it again */
-    struct wr_msg *delta; /* put aside while the full list goes first */
-    bool in_flight, need_full, is_full, again;
+    struct wr_msg *body;        /* of the call under way, for sending it again */
+    struct wr_msg *delta;       /* put aside while the full list goes first */
+    struct presence_list *list; /* parts of the full list that were not acknowledged yet */
+    struct presence_call *call; /* under way, else NULL */
+    bool need_full, is_full, again;
     uint64_t seq;
     int64_t retry_ms, beat_ms, next_ms;
     struct rooms__presence_ask *asks, **asks_last;
 };
+void presence__init(struct rooms__presence *ps);
 void presence__enter(struct wr_rooms *rs, struct rooms__sub *s);
 void presence__leave(struct wr_rooms *rs, struct rooms__sub *s);
 void presence__ask(struct wr_rooms *rs, const char *room, struct rooms__reply *p);
 void presence__run(struct wr_rooms *rs, int64_t now_ms);
 /* When presence__run has something to send. */
 int64_t presence__due_ms(const struct wr_rooms *rs);
-void presence__beat_now(struct wr_rooms *rs);
+void presence__beat_now(struct rooms__hub *h);
+/* Rooms have moved: what h still has to say of their members, and questions for them, go to where they are now. A hub
+ * that is down says nothing any more: its call is given up. */
+void presence__rehome(struct wr_rooms *rs, struct rooms__hub *h);
 void presence__end(struct wr_rooms *rs); /* blocks shortly: after the thread has ended */
 void presence__free(struct wr_rooms *rs);
+
+/* ---- hubs ----
+ * A room is at one of the hubs that live, by rendezvous hashing of its name over their addresses: every gateway that sees
+ * the same ones names the same. Each has an outbox, a lease and a sequence of its own, and none waits for another. When
+ * one comes or goes only its rooms move. While none lives everything stays where it is. Hubs are never forgotten. */
+struct rooms__hub {
+    struct rooms__hub *next;
+    bool is_up, is_listed; /* listed: while the list is read */
+    struct rooms__outbox outbox;
+    struct rooms__presence presence;
+    char instance[96]; /* "" = it never told one */
+    char address[256]; /* "" = nobody's: for what comes before any hub is known */
+};
+/* Reads from the bus which hubs there are, and moves rooms. */
+void hubs__refresh(struct wr_rooms *rs);
+/* Where the room is; never NULL. */
+struct rooms__hub *hubs__home(struct wr_rooms *rs, struct wr_slice room);
+/* An instance id that another hub than h has. */
+bool hubs__is_others(const struct wr_rooms *rs, const struct rooms__hub *h,
+                     struct wr_slice instance);
+wr_err hubs__init(struct wr_rooms *rs);
+void hubs__free(struct wr_rooms *rs);
+/* A call to that hub, like rooms__call. Moves body. [rooms] */
+void rooms__call_at(struct wr_rooms *rs, const struct rooms__hub *h, const char *method,
+                    struct wr_msg *body, uint32_t ms, rooms__answer_fn fn, void *ctx);
 
 /* ---- the whole ---- */
 struct rooms__protocol {
@@ -304,6 +350,7 @@ struct wr_rooms {
     struct rooms__door *doors;
     uint8_t boot[8]; /* with a counter: idempotency keys */
     atomic_uint_fast64_t next_key;
+    atomic_uint max_message; /* bytes of a message's data: the least that a hub told */
     atomic_uint outbox_items;
     atomic_size_t outbox_bytes;
     struct wr_bus_sub *events;
@@ -321,9 +368,12 @@ struct wr_rooms {
     atomic_uint posting; /* threads inside post() */
     atomic_uint calls;   /* of ours that the bus still owes an answer */
     /* [rooms] */
-    struct wr_map rooms; /* name -> struct rooms__room */
-    struct rooms__outbox outbox;
-    struct rooms__presence presence;
+    struct wr_map rooms;                    /* name -> struct rooms__room */
+    struct rooms__hub *hubs;                /* the one without an address is the last */
+    unsigned nup;                           /* hubs that live */
+    uint64_t turn;                          /* grows with each change of which hubs live */
+    struct rooms__reply *acks, **acks_last; /* wait for the publications that they are of ... */
+    int64_t acks_us;                        /* ... until then */
     int64_t timer_ms;
     int64_t check_ms;  /* when the rooms' newest offsets are asked for */
     uint32_t checks;   /* such calls under way */
@@ -349,11 +399,12 @@ typedef void (*rooms__finish_fn)(struct rooms__reply *p);
 wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_publish *req,
                         uint64_t cookie, rooms__finish_fn finish);
 
-extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held;
+extern struct wr_gauge rooms__g_rooms, rooms__g_subs, rooms__g_outbox, rooms__g_held, rooms__g_hubs;
 extern struct wr_counter rooms__m_events, rooms__m_events_unknown, rooms__m_events_dropped,
     rooms__m_pubs, rooms__m_fills, rooms__m_filled, rooms__m_lost, rooms__m_epochs,
     rooms__m_published, rooms__m_publish_failed, rooms__m_publish_retries, rooms__m_outbox_full,
-    rooms__m_recovered, rooms__m_not_recovered, rooms__m_bad_bus, rooms__m_duplicates;
+    rooms__m_recovered, rooms__m_not_recovered, rooms__m_bad_bus, rooms__m_duplicates,
+    rooms__m_moved, rooms__m_events_elsewhere;
 extern struct wr_histogram rooms__h_publish;
 
 #endif

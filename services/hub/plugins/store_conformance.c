@@ -195,6 +195,33 @@ static void test_new_room_is_empty_and_has_an_epoch(void **state)
     assert_string_not_equal(top.epoch, other.epoch);
 }
 
+static void test_the_first_entry_has_the_epoch_that_the_empty_room_had(void **state)
+{
+    struct wr_store_top top = test_top(*state, "new");
+    struct wr_store_item it = test_item("new", "", "1");
+    append_ok(*state, &it, 1);
+    assert_string_equal(it.epoch, top.epoch);
+    assert_string_equal(test_top(*state, "new").epoch, top.epoch);
+}
+
+static void test_another_log_has_other_epochs(void **state)
+{
+    struct test_store other;
+    test_store_init(&other, under_test);
+    test_store_open(&other);
+    assert_string_not_equal(test_top(&other, "r").epoch, test_top(*state, "r").epoch);
+    test_store_fini(&other);
+}
+
+static void test_arguments_that_are_not_known_are_refused(void **state)
+{
+    struct wr_errmsg err = {{0}};
+    (void)state;
+    assert_int_equal(wr_store_check(under_test, "", &err), WR_OK);
+    assert_int_equal(wr_store_check(under_test, "no such argument", &err), WR_ERR_INVALID);
+    assert_non_null(strstr(err.text, "no such argument"));
+}
+
 static void test_offsets_are_dense_in_item_order_per_room(void **state)
 {
     struct wr_store_item items[] = {test_item("a", "", "1"), test_item("b", "", "2"),
@@ -247,20 +274,10 @@ static void test_rooms_lists_those_that_have_entries(void **state)
 
 /* ---- history ---------------------------------------------------------------------------------------------------- */
 
-static void test_history_of_unknown_room_is_not_found(void **state)
-{
-    struct test_store *t = *state;
-    struct wr_store_range all = {.limit = 10};
-    struct wr_errmsg err = {{0}};
-    struct page p = {0};
-    assert_int_equal(t->plugin->history(t->state, wr_slice_str("nowhere"), &all, see, &p, &err),
-                     WR_ERR_NOT_FOUND);
-    assert_int_not_equal(strlen(err.text), 0);
-}
-
-static void test_history_of_empty_room_is_empty(void **state)
+static void test_history_of_a_room_without_entries_is_empty(void **state)
 {
     struct wr_store_range all = {.limit = 10}, newest = {.limit = 10, .reverse = true};
+    assert_int_equal(test_page(*state, "nowhere", &all, NULL, NULL), 0);
     test_top(*state, "empty");
     assert_int_equal(test_page(*state, "empty", &all, NULL, NULL), 0);
     assert_int_equal(test_page(*state, "empty", &newest, NULL, NULL), 0);
@@ -415,6 +432,59 @@ static void test_entries_without_key_are_never_duplicates(void **state)
 {
     for (uint64_t i = 1; i <= 5; i++)
         assert_int_equal(test_append(*state, "r", "", "\"same\""), i);
+}
+
+/* ---- amending --------------------------------------------------------------------------------------------------- */
+
+static wr_err amend(struct test_store *t, const char *room, const char *epoch, uint64_t offset,
+                    const char *data)
+{
+    const struct wr_store_amend what = {
+        .room = wr_slice_str(room), .epoch = epoch, .offset = offset, .data = wr_slice_str(data)};
+    struct wr_errmsg err = {{0}};
+    assert_non_null(t->plugin->amend);
+    wr_err e = t->plugin->amend(t->state, &what, &err);
+    assert_true(e == WR_OK || err.text[0]);
+    return e;
+}
+
+static void test_an_entry_that_is_not_there_cannot_be_amended(void **state)
+{
+    struct test_store *t = *state;
+    assert_int_equal(amend(t, "nowhere", test_top(t, "nowhere").epoch, 1, "1"), WR_ERR_NOT_FOUND);
+    test_append(t, "r", "", "1");
+    assert_int_equal(amend(t, "r", test_top(t, "r").epoch, 2, "1"), WR_ERR_NOT_FOUND);
+    assert_int_equal(amend(t, "r", test_top(t, "r").epoch, 0, "1"), WR_ERR_NOT_FOUND);
+    assert_int_equal(test_top(t, "nowhere").offset, 0);
+}
+
+static void test_an_amended_entry_is_in_the_place_of_the_old_one(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_store_range all = {.limit = 10};
+    struct wr_store_item it = test_item("r", "key-0001", "{\"text\":\"something bad\"}");
+    it.info = wr_slice_str("info");
+    test_append(t, "r", "", "1");
+    append_ok(t, &it, 1);
+    test_append(t, "r", "", "3");
+    const char *texts[] = {"{\"text\":\"removed by a moderator, which is longer than it was\"}",
+                           "{}", "null"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++) {
+        assert_int_equal(amend(t, "r", it.epoch, 2, texts[i]), WR_OK);
+        it.data = wr_slice_str(texts[i]);
+        read_back(t, &it); /* all but the data is as it was */
+    }
+    assert_int_equal(test_page(t, "r", &all, NULL, NULL), 3);
+    assert_int_equal(test_top(t, "r").offset, 3);
+    assert_int_equal(test_append(t, "r", "key-0001", "{\"text\":\"something bad\"}"), 2);
+    read_back(t, &it); /* sent again it is known, and stays amended */
+    assert_int_equal(amend(t, "r", "another", 2, "1"), WR_ERR_POSITION);
+    read_back(t, &it);
+    if (can_do & STORE_DURABLE) {
+        test_store_close(t);
+        test_store_open(t);
+        read_back(t, &it);
+    }
 }
 
 /* ---- close and open --------------------------------------------------------------------------------------------- */
@@ -618,8 +688,11 @@ int store_conformance(const char *file, unsigned can)
         CLAIM(test_offsets_are_dense_in_item_order_per_room),
         CLAIM(test_empty_batch_is_fine),
         CLAIM(test_rooms_lists_those_that_have_entries),
-        CLAIM(test_history_of_unknown_room_is_not_found),
-        CLAIM(test_history_of_empty_room_is_empty),
+        CLAIM(test_the_first_entry_has_the_epoch_that_the_empty_room_had),
+        CLAIM(test_another_log_has_other_epochs),
+        CLAIM(test_arguments_that_are_not_known_are_refused),
+        CLAIM(test_history_of_a_room_without_entries_is_empty),
+        CLAIM(test_an_entry_that_is_not_there_cannot_be_amended),
         CLAIM(test_entries_without_key_are_never_duplicates),
         CLAIM(test_rooms_made_by_many_threads_have_one_epoch),
     };
@@ -633,6 +706,7 @@ int store_conformance(const char *file, unsigned can)
         CLAIM(test_retention_by_count_keeps_positions),
         CLAIM(test_retention_by_age_drops_the_old),
         CLAIM(test_readers_see_what_was_acknowledged),
+        CLAIM(test_an_amended_entry_is_in_the_place_of_the_old_one),
     };
     static const struct CMUnitTest durable[] = {CLAIM(test_reopened_store_has_everything)};
     static const struct CMUnitTest passing[] = {CLAIM(test_reopened_store_has_another_epoch)};

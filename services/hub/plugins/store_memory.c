@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * Store `memory`: a ring of the newest entries a room, gone with the process. For tests and for rooms whose talk must
- * not reach a disk. Under one lock: nothing here waits for anything. */
+ * not reach a disk. Under one lock: nothing here waits for anything.
+ *
+ *     hub: { store: "memory=most:5000" }      of each room at most so many, whatever retention says */
 #include "store_table.h"
 
 #include "wr_clock.h"
 
 #include <stdlib.h>
 
-enum { MOST_ENTRIES = 1000000 }; /* a room's bound where retention names none */
+enum { MOST_ENTRIES = 1000000 }; /* a room's bound where neither retention nor arguments name one */
 
 struct entry {
     uint64_t offset;
@@ -29,6 +31,7 @@ struct room {
 struct memory_store {
     struct store_table table; /* its lock guards everything below */
     struct wr_store_opts opts;
+    uint64_t most; /* entries of a room */
 };
 
 _Static_assert(offsetof(struct room, head) == 0, "the table's rooms are these");
@@ -74,15 +77,42 @@ static void room_made(struct store_table *t, struct wr_slice name, struct store_
     for (size_t i = 0; i < s->opts.num_rooms; i++)
         if (wr_slice_is(name, s->opts.rooms[i].room))
             r->keep = s->opts.rooms[i];
-    if (r->keep.count == 0 || r->keep.count > MOST_ENTRIES)
-        r->keep.count = MOST_ENTRIES;
+    if (r->keep.count == 0 || r->keep.count > s->most)
+        r->keep.count = s->most;
+}
+
+/* "" or "most:N"; 0 when it is neither. */
+static uint64_t parse_most(const char *args)
+{
+    static const char key[] = "most:";
+    uint64_t n = 0;
+    if (!*args)
+        return MOST_ENTRIES;
+    if (strncmp(args, key, sizeof key - 1) != 0)
+        return 0;
+    for (args += sizeof key - 1; *args >= '0' && *args <= '9' && n <= MOST_ENTRIES; args++)
+        n = n * 10 + (uint64_t)(*args - '0');
+    return *args || n > MOST_ENTRIES ? 0 : n;
+}
+
+static wr_err check(const char *args, struct wr_errmsg *err)
+{
+    if (parse_most(args))
+        return WR_OK;
+    wr_errmsg_set(
+        err, "\"%.100s\" is not most:N, with N entries of a room at most, 1 to %d (or nothing)",
+        args, MOST_ENTRIES);
+    return WR_ERR_INVALID;
 }
 
 static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
 {
     struct memory_store *s = state;
-    (void)err;
+    wr_err e = check(opts->args ? opts->args : "", err);
+    if (e != WR_OK)
+        return e;
     s->opts = *opts;
+    s->most = parse_most(opts->args ? opts->args : "");
     store_table__init(&s->table, sizeof(struct room), room_made);
     return WR_OK;
 }
@@ -102,6 +132,8 @@ static bool grow(struct room *r)
     if (!ring)
         return false;
     for (uint64_t o = r->head.top.offset - r->n + 1; o <= r->head.top.offset; o++)
+        /* there is an entry, so there is a ring */
+        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero)
         ring[o % cap] = r->ring[o % r->cap];
     free(r->ring);
     r->ring = ring;
@@ -209,8 +241,7 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
     struct memory_store *s = state;
     pthread_mutex_lock(&s->table.lock);
     const struct room *r = wr_map_get(&s->table.rooms, name);
-    if (!r)
-        wr_errmsg_set(err, "no room of that name");
+    (void)err;
     if (r) {
         uint64_t first = r->head.top.offset - r->n + 1, last = r->head.top.offset,
                  left = range->limit;
@@ -225,7 +256,51 @@ static wr_err history(void *state, struct wr_slice name, const struct wr_store_r
                 break;
     }
     pthread_mutex_unlock(&s->table.lock);
-    return r ? WR_OK : WR_ERR_NOT_FOUND;
+    return WR_OK;
+}
+
+/* The entry anew, with other data, in the place of the old one. Under the lock. */
+static bool replace(struct room *r, struct entry *old, struct wr_slice type, struct wr_slice data)
+{
+    const struct wr_store_item as = {.kind = old->kind,
+                                     .time_ms = old->time_ms,
+                                     .key = key_of(old),
+                                     .info = wr_slice_of(old->bytes + old->key_n, old->info_n),
+                                     .type = type,
+                                     .data = data};
+    struct entry *e = new_entry(&as);
+    if (!e || (e->key_n && !wr_map_put(&r->keys, as.key, e))) {
+        free(e);
+        return false;
+    }
+    e->offset = old->offset;
+    r->ring[e->offset % r->cap] = e;
+    memset(old->bytes + old->key_n + old->info_n, 0, old->type_n + old->data_n);
+    free(old);
+    return true;
+}
+
+static wr_err amend(void *state, const struct wr_store_amend *what, struct wr_errmsg *err)
+{
+    struct memory_store *s = state;
+    wr_err e = WR_OK;
+    pthread_mutex_lock(&s->table.lock);
+    struct room *r = wr_map_get(&s->table.rooms, what->room);
+    struct entry *old = r ? at_offset(r, what->offset) : NULL;
+    if (r && strcmp(r->head.top.epoch, what->epoch) != 0) {
+        wr_errmsg_set(err, "the room's epoch is %s: the log of that entry is gone",
+                      r->head.top.epoch);
+        e = WR_ERR_POSITION;
+    } else if (!old) {
+        wr_errmsg_set(err, "no entry %llu of %.*s (any more)", (unsigned long long)what->offset,
+                      (int)WR_MIN(what->room.n, (size_t)100), (const char *)what->room.p);
+        e = WR_ERR_NOT_FOUND;
+    } else if (!replace(r, old, what->type, what->data)) {
+        wr_errmsg_set(err, "out of memory");
+        e = WR_ERR_BUSY;
+    }
+    pthread_mutex_unlock(&s->table.lock);
+    return e;
 }
 
 static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
@@ -258,4 +333,6 @@ WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
     .top = store_table__top,
     .rooms = store_table__rooms,
     .trim = trim,
+    .check = check,
+    .amend = amend,
 };

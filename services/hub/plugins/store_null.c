@@ -48,19 +48,21 @@ static wr_err append(void *state, struct wr_store_item *items, size_t n, struct 
     return e;
 }
 
+/* Whatever was there is gone already. */
 static wr_err history(void *state, struct wr_slice name, const struct wr_store_range *range,
                       wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err)
 {
-    struct store_table *t = state;
-    (void)range;
-    (void)fn;
-    (void)ctx;
-    pthread_mutex_lock(&t->lock);
-    bool known = wr_map_get(&t->rooms, name) != NULL;
-    pthread_mutex_unlock(&t->lock);
-    if (!known)
-        wr_errmsg_set(err, "no room of that name");
-    return known ? WR_OK : WR_ERR_NOT_FOUND;
+    (void)state, (void)name, (void)range, (void)fn, (void)ctx, (void)err;
+    return WR_OK;
+}
+
+static wr_err amend(void *state, const struct wr_store_amend *what, struct wr_errmsg *err)
+{
+    (void)state;
+    wr_errmsg_set(err, "no entry %llu of %.*s: the store keeps none",
+                  (unsigned long long)what->offset, (int)WR_MIN(what->room.n, (size_t)100),
+                  (const char *)what->room.p);
+    return WR_ERR_NOT_FOUND;
 }
 
 WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
@@ -72,4 +74,5 @@ WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
     .history = history,
     .top = store_table__top,
     .rooms = store_table__rooms,
+    .amend = amend,
 };

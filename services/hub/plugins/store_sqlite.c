@@ -8,9 +8,11 @@
  * the writer never waits for a read. What is known of a room (id, epoch, newest offset) is cached, so that an append
  * costs one INSERT an entry and one UPDATE a room.
  *
- * Two kinds of transaction commit without a sync: making an empty room, and retention. Neither was promised to anybody,
- * a killed process loses neither, and the next synced commit covers both, since the log is sequential. */
+ * Retention commits without a sync: it was promised to nobody, a killed process loses nothing of it, and the next synced
+ * commit covers it, since the log is sequential. */
 #include "store_sqlite_priv.h"
+
+#include "wr_id.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +43,9 @@ static const char schema[] =
     " offset INTEGER AS (id & (1 << " STRING(OFFSET_BITS) ") - 1),"
     " kind INTEGER NOT NULL, time_ms INTEGER NOT NULL, key BLOB, info BLOB, data BLOB NOT NULL,"
     " type TEXT);"                         /* media type of data, NULL = JSON */
-    "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(room, key) WHERE key IS NOT NULL;";
+    "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(room, key) WHERE key IS NOT NULL;"
+    /* From it follow the epochs of rooms that have no row yet. A log of before has none: it gets one when it is opened. */
+    "CREATE TABLE IF NOT EXISTS secret(id INTEGER PRIMARY KEY CHECK(id = 1), bytes BLOB NOT NULL);";
 
 /* Version 1 had (room, offset) as its primary key, of a table without row numbers: appending there moves rows between the
  * last three pages again and again. */
@@ -126,7 +130,7 @@ static int open_db(const char *file, sqlite3 **db)
         file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(*db, 1);
-        sqlite3_busy_timeout(*db, 2000); /* a person's sqlite3 shell, a backup */
+        sqlite3_busy_timeout(*db, SQLITE_BUSY_MS);
     }
     return rc;
 }
@@ -193,6 +197,31 @@ static int make_tables(sqlite3 *db, int version)
     return rc;
 }
 
+/* The log's secret, made when there is none. */
+static int take_secret(struct sqlite_store *s)
+{
+    uint8_t fresh[STORE_SECRET_BYTES];
+    sqlite3_stmt *make = NULL, *read = NULL;
+    wr_random(fresh, sizeof fresh);
+    int rc = sqlite3_prepare_v2(s->db, "INSERT OR IGNORE INTO secret(id, bytes) VALUES(1, ?1)", -1,
+                                &make, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_blob(make, 1, fresh, sizeof fresh, SQLITE_STATIC);
+        rc = sqlite__run(make);
+    }
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v2(s->db, "SELECT bytes FROM secret", -1, &read, NULL);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(read)) == SQLITE_ROW) {
+        struct wr_slice bytes = sqlite__column(read, 0);
+        rc = bytes.n == sizeof s->secret ? SQLITE_OK : SQLITE_CORRUPT;
+        if (rc == SQLITE_OK)
+            memcpy(s->secret, bytes.p, sizeof s->secret);
+    }
+    sqlite3_finalize(make);
+    sqlite3_finalize(read);
+    return rc;
+}
+
 static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
 {
     int version = 0;
@@ -210,6 +239,8 @@ static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
                       NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = make_tables(s->db, version);
+    if (rc == SQLITE_OK)
+        rc = take_secret(s);
     if (rc == SQLITE_OK)
         rc = prepare_all(s->db, writer_sql, s->stmt, W_COUNT);
     if (rc != SQLITE_OK)
@@ -283,4 +314,5 @@ WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
     .top = sqlite__top,
     .rooms = sqlite__rooms,
     .trim = sqlite__trim,
+    .amend = sqlite__amend,
 };

@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Store `sqlite`: a batch becomes one transaction, and a room that nobody wrote to gets its epoch. */
+ * Store `sqlite`: a batch becomes one transaction; and so does an amendment. */
 #include "store_sqlite_priv.h"
+
+static void bind_payload(sqlite3_stmt *st, int at_data, struct wr_slice data, int at_type,
+                         struct wr_slice type)
+{
+    if (type.n) {
+        sqlite__bind_blob(st, at_data, data);
+        sqlite__bind_text(st, at_type, type);
+    } else {
+        sqlite__bind_text(st, at_data, data); /* readable in the shell */
+        sqlite3_bind_null(st, at_type);
+    }
+}
 
 static int insert(struct sqlite_store *s, const struct room *r, const struct wr_store_item *it)
 {
@@ -13,13 +25,7 @@ static int insert(struct sqlite_store *s, const struct room *r, const struct wr_
     sqlite3_bind_int64(st, 3, it->time_ms);
     sqlite__bind_blob(st, 4, it->key);
     sqlite__bind_blob(st, 5, it->info);
-    if (it->type.n) {
-        sqlite__bind_blob(st, 6, it->data);
-        sqlite__bind_text(st, 7, it->type);
-    } else {
-        sqlite__bind_text(st, 6, it->data); /* readable in the shell */
-        sqlite3_bind_null(st, 7);
-    }
+    bind_payload(st, 6, it->data, 7, it->type);
     return sqlite__run(st);
 }
 
@@ -87,22 +93,56 @@ wr_err sqlite__append(void *state, struct wr_store_item *items, size_t n, struct
     return e;
 }
 
-wr_err sqlite__make_empty_room(struct sqlite_store *s, struct wr_slice room,
-                               struct wr_store_top *out, struct wr_errmsg *err)
+/* Nothing stays of what was there: freed pages and cells are overwritten (secure_delete), and the log, which has the page
+ * of before, is emptied by housekeeping. */
+static int amend(struct sqlite_store *s, const struct room *r, const struct wr_store_amend *what)
 {
-    struct room *r;
+    sqlite3_stmt *st = s->stmt[W_AMEND];
+    sqlite3_bind_int64(st, 1, sqlite__entry_id(r->id, what->offset));
+    bind_payload(st, 2, what->data, 3, what->type);
+    return sqlite__run(st);
+}
+
+/* The room as the writer knows it, NULL when it has no entries. */
+static int known_room(struct sqlite_store *s, struct wr_slice name, struct room **out)
+{
+    int rc = sqlite__find_room(s, name, out);
+    if (rc == SQLITE_DONE)
+        *out = NULL;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+wr_err sqlite__amend(void *state, const struct wr_store_amend *what, struct wr_errmsg *err)
+{
+    struct sqlite_store *s = state;
+    struct room *r = NULL;
+    bool found = false;
+    wr_err e = WR_OK;
     pthread_mutex_lock(&s->write_lock);
-    sqlite__set_synced(s, false);
+    sqlite3_exec(s->db, "PRAGMA secure_delete=ON", NULL, NULL, NULL);
     int rc = sqlite__begin(s);
     if (rc == SQLITE_OK)
-        rc = sqlite__touch_room(s, room, &r);
-    wr_err e = sqlite__finish(s, rc, err);
-    sqlite__set_synced(s, true);
-    if (e == WR_OK) {
-        out->offset = r->top;
-        out->last_time_ms = r->last_ms;
-        memcpy(out->epoch, r->epoch, sizeof out->epoch);
+        rc = known_room(s, what->room, &r);
+    if (rc == SQLITE_OK && r && strcmp(r->epoch, what->epoch) != 0) {
+        wr_errmsg_set(err, "the room's epoch is %s: the log of that entry is gone", r->epoch);
+        e = WR_ERR_POSITION;
+    } else if (rc == SQLITE_OK && r && what->offset >= 1 && what->offset <= r->top) {
+        rc = amend(s, r, what);
+        found = rc == SQLITE_OK && sqlite3_changes(s->db) == 1;
     }
+    struct wr_errmsg why = {{0}};
+    wr_err ended = sqlite__finish(s, rc, &why);
+    sqlite3_exec(s->db, "PRAGMA secure_delete=OFF", NULL, NULL, NULL);
+    s->wipe = s->wipe || (ended == WR_OK && found);
     pthread_mutex_unlock(&s->write_lock);
+    if (ended != WR_OK) {
+        *err = why;
+        return ended;
+    }
+    if (e == WR_OK && !found) {
+        wr_errmsg_set(err, "no entry %llu of %.*s (any more)", (unsigned long long)what->offset,
+                      (int)WR_MIN(what->room.n, (size_t)100), (const char *)what->room.p);
+        e = WR_ERR_NOT_FOUND;
+    }
     return e;
 }

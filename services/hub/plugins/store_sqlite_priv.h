@@ -4,6 +4,7 @@
 #ifndef STORE_SQLITE_PRIV_H
 #define STORE_SQLITE_PRIV_H
 
+#include "store_epoch.h"
 #include "wr_map.h"
 #include "wr_store.h"
 
@@ -13,6 +14,7 @@
 
 enum {
     READERS = 4,
+    SQLITE_BUSY_MS = 2000, /* a person's sqlite3 shell, a backup */
     /* Size of the log at which housekeeping moves it into the database: 16 MiB. A page that changed a hundred times is
      * moved once, so seldom is cheap; one batch in some hundreds waits some milliseconds for it. */
     CHECKPOINT_PAGES = 4000,
@@ -33,7 +35,8 @@ enum {
     X(W_NEXT_ROOM, "SELECT id, name, first, top FROM rooms WHERE id > ?1 AND top >= first ORDER BY id LIMIT 1")        \
     X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE id >= ?1 AND id < ?2 AND time_ms >= ?3 ORDER BY id LIMIT 1")    \
     X(W_DROP, "DELETE FROM entries WHERE id >= ?1 AND id <= ?2")                                                       \
-    X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")
+    X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")                                                       \
+    X(W_AMEND, "UPDATE entries SET data = ?2, type = ?3 WHERE id = ?1")
 
 #define READER_SQL(X)                                                                                                  \
     X(R_ROOM, "SELECT id, epoch, top, last_ms FROM rooms WHERE name = ?1")                                             \
@@ -89,12 +92,14 @@ struct sqlite_store {
     char file[PATH_MAX];
     int lock_fd;
     struct wr_store_opts opts;
+    uint8_t secret[STORE_SECRET_BYTES]; /* of the log: epochs follow from it */
 
     pthread_mutex_t
         write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
     sqlite3 *db;
     sqlite3_stmt *stmt[W_COUNT];
     int wal_pages, wal_pages_tried;
+    bool wipe; /* the log has what was amended away: it is to be emptied */
     struct room *touched, *crowded;
     int64_t scan_id, scan_after_ms;
 
@@ -161,6 +166,9 @@ void sqlite__set_synced(struct sqlite_store *s, bool synced);
 /* Begins a transaction; may forget all rooms. Returns SQLite's code. */
 int sqlite__begin(struct sqlite_store *s);
 
+/* Finds or loads the room, within a transaction; SQLITE_DONE when there is none. Returns SQLite's code. */
+int sqlite__find_room(struct sqlite_store *s, struct wr_slice name, struct room **out);
+
 /* Finds, loads or makes the room, within a transaction, and lists it as touched. Returns SQLite's code. */
 int sqlite__touch_room(struct sqlite_store *s, struct wr_slice name, struct room **out);
 
@@ -179,15 +187,13 @@ static inline bool sqlite__is_crowded(const struct room *r)
     return keep != 0 && n > keep + keep / 8 + 64;
 }
 
-/* Makes the room that has no entry yet, or finds the one that somebody made meanwhile. Takes write_lock.
- * store_sqlite_append.c */
-wr_err sqlite__make_empty_room(struct sqlite_store *s, struct wr_slice room,
-                               struct wr_store_top *out, struct wr_errmsg *err);
-
 /* ---- housekeeping, under write_lock: store_sqlite_trim.c ---------------------------------------------------------- */
 
 /* Moves the log into the database, as far as readers let it. */
 void sqlite__checkpoint(struct sqlite_store *s);
+
+/* The same, and cuts the file of the log to nothing when no reader is in it. */
+void sqlite__empty_log(struct sqlite_store *s);
 
 /* SQLite's hook after a commit; `arg` is the store. */
 int sqlite__on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages);
@@ -195,6 +201,7 @@ int sqlite__on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages);
 /* ---- the plugin's slots ------------------------------------------------------------------------------------------- */
 
 wr_err sqlite__append(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
+wr_err sqlite__amend(void *state, const struct wr_store_amend *what, struct wr_errmsg *err);
 wr_err sqlite__trim(void *state, bool *more, struct wr_errmsg *err);
 wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_range *range,
                        wr_store_entry_fn fn, void *ctx, struct wr_errmsg *err);

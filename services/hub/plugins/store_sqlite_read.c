@@ -73,12 +73,8 @@ wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_
     struct reader *r = take_reader(s);
     struct wr_store_top top;
     int64_t id = 0;
-    wr_err e = WR_OK;
     int rc = read_room(r, room, &id, &top);
-    if (rc == SQLITE_DONE) {
-        wr_errmsg_set(err, "no room of that name");
-        e = WR_ERR_NOT_FOUND;
-    } else if (rc == SQLITE_ROW) {
+    if (rc == SQLITE_ROW) {
         sqlite3_stmt *st = r->stmt[range->reverse ? R_REVERSE : R_FORWARD];
         uint64_t from = range->has_since ? range->since : range->reverse ? UINT64_MAX : 0;
         uint64_t to = range->reverse ? 0 : range->until ? range->until : UINT64_MAX;
@@ -87,8 +83,7 @@ wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_
         sqlite3_bind_int64(st, 3, range->limit);
         rc = read_entries(st, fn, ctx);
     }
-    if (e == WR_OK && rc != SQLITE_DONE)
-        e = sqlite__fail(s, r->db, rc, err);
+    wr_err e = rc == SQLITE_DONE ? WR_OK : sqlite__fail(s, r->db, rc, err);
     give_reader(s, r);
     return e;
 }
@@ -117,7 +112,11 @@ wr_err sqlite__top(void *state, struct wr_slice room, struct wr_store_top *out,
     int rc = read_room(r, room, NULL, out);
     wr_err e = rc == SQLITE_ROW || rc == SQLITE_DONE ? WR_OK : sqlite__fail(s, r->db, rc, err);
     give_reader(s, r);
-    return rc == SQLITE_DONE ? sqlite__make_empty_room(s, room, out, err) : e;
+    if (rc == SQLITE_DONE) {
+        *out = (struct wr_store_top){0};
+        store_epoch_of(s->secret, room, out->epoch);
+    }
+    return e;
 }
 
 wr_err sqlite__rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err)

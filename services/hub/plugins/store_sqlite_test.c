@@ -11,11 +11,13 @@
 #include "store_conformance.h"
 #include "wr_clock.h"
 #include "wr_id.h"
+#include "wr_thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -219,6 +221,113 @@ static void test_a_log_of_version_2_goes_on(void **state)
     assert_int_equal(sql(t, "PRAGMA user_version"), 3);
     assert_int_equal(sql(t, "SELECT count(*) FROM entries WHERE type IS NULL"), 1);
     assert_int_equal(sql(t, "SELECT count(*) FROM entries WHERE type = 'text/plain'"), 1);
+}
+
+static void test_a_log_of_before_secrets_goes_on(void **state)
+{
+    struct test_store *t = *state;
+    test_store_open(t);
+    test_append(t, "r", "", "1");
+    test_store_close(t);
+    /* As it was: no secret, and a row for a room that somebody only asked for. */
+    sql(t, "DROP TABLE secret; UPDATE rooms SET epoch='aaaabbbb';"
+           "INSERT INTO rooms(name, epoch) VALUES('asked', 'ccccdddd')");
+    test_store_open(t);
+    assert_string_equal(test_top(t, "r").epoch, "aaaabbbb");
+    assert_string_equal(test_top(t, "asked").epoch, "ccccdddd");
+    assert_int_equal(test_append(t, "r", "", "2"), 2);
+    assert_int_equal(test_append(t, "asked", "", "1"), 1);
+    assert_string_equal(test_top(t, "asked").epoch, "ccccdddd");
+    struct wr_store_top fresh = test_top(t, "new");
+    test_store_close(t);
+    test_store_open(t);
+    assert_string_equal(test_top(t, "new").epoch, fresh.epoch);
+}
+
+static void test_names_that_are_asked_for_leave_nothing(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_store_range all = {.limit = 10};
+    char name[32];
+    test_store_open(t);
+    for (int i = 0; i < 20000; i++) {
+        snprintf(name, sizeof name, "nobody-%d", i);
+        test_top(t, name);
+        assert_int_equal(test_page(t, name, &all, NULL, NULL), 0);
+    }
+    test_store_close(t);
+    assert_int_equal(sql(t, "SELECT count(*) FROM rooms"), 0);
+}
+
+static void test_what_was_amended_away_is_in_no_file_any_more(void **state)
+{
+    struct test_store *t = *state;
+    char command[200], big[9000];
+    struct wr_errmsg err = {{0}};
+    memset(big, 'x', sizeof big - 1);
+    memcpy(big + 4000, "not-to-be-found", 15); /* on a page of its own */
+    big[sizeof big - 1] = '\0';
+    test_store_open(t);
+    for (int i = 0; i < 50; i++)
+        test_append(t, "r", "", "{\"text\":\"around it\"}");
+    test_append(t, "r", "", "{\"text\":\"not-to-be-found\"}");
+    test_append(t, "r", "", big);
+    struct wr_store_top top = test_top(t, "r");
+    snprintf(command, sizeof command, "grep -rqa not-to-be-found %s", t->folder);
+    assert_int_equal(system(command), 0);
+    for (uint64_t o = 51; o <= 52; o++) {
+        const struct wr_store_amend what = {
+            .room = wr_slice_str("r"), .epoch = top.epoch, .offset = o, .data = wr_slice_str("{}")};
+        assert_int_equal(t->plugin->amend(t->state, &what, &err), WR_OK);
+    }
+    test_trim_all(t);
+    assert_int_not_equal(system(command), 0);
+}
+
+struct slow_writer {
+    struct test_store *t;
+    atomic_bool ended;
+    wr_err code;
+};
+
+static void *append_slowly(void *arg)
+{
+    struct slow_writer *w = arg;
+    struct wr_store_item it = test_item("r", "", "2");
+    struct wr_errmsg err;
+    w->code = try_append(w->t, &it, 1, &err);
+    atomic_store(&w->ended, true);
+    return NULL;
+}
+
+static void test_no_read_waits_for_the_writer(void **state)
+{
+    struct test_store *t = *state;
+    struct slow_writer w = {.t = t};
+    struct wr_store_range all = {.limit = 10};
+    char file[128];
+    sqlite3 *other = NULL;
+    pthread_t thread;
+    test_store_open(t);
+    test_append(t, "r", "", "1");
+    snprintf(file, sizeof file, "%s/room.db", t->folder);
+    assert_int_equal(sqlite3_open(file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(wr_thread_start(&thread, "writer", append_slowly, &w), WR_OK);
+    for (int i = 0; i < 100;
+         i++) { /* rooms that are cached, that are not, and that are not there */
+        char name[24];
+        snprintf(name, sizeof name, "nobody-%d", i);
+        assert_int_equal(strlen(test_top(t, name).epoch), 8);
+        assert_int_equal(test_top(t, "r").offset, 1);
+        assert_int_equal(test_page(t, "r", &all, NULL, NULL), 1);
+    }
+    assert_false(atomic_load(&w.ended));
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    pthread_join(thread, NULL);
+    assert_int_equal(w.code, WR_OK);
+    assert_int_equal(test_top(t, "r").offset, 2);
+    sqlite3_close(other);
 }
 
 static void test_torn_log_loses_only_its_torn_end(void **state)
@@ -513,6 +622,10 @@ int main(void)
         CLAIM(test_later_schema_is_refused),
         CLAIM(test_a_log_of_version_1_goes_on),
         CLAIM(test_a_log_of_version_2_goes_on),
+        CLAIM(test_a_log_of_before_secrets_goes_on),
+        CLAIM(test_names_that_are_asked_for_leave_nothing),
+        CLAIM(test_what_was_amended_away_is_in_no_file_any_more),
+        CLAIM(test_no_read_waits_for_the_writer),
         CLAIM(test_torn_log_loses_only_its_torn_end),
         CLAIM(test_file_size_limit_is_a_full_disk),
         cmocka_unit_test_setup_teardown(test_full_file_system_recovers, setup, unmount),

@@ -19,6 +19,17 @@ void sqlite__checkpoint(struct sqlite_store *s)
         s->wal_pages = s->wal_pages_tried = 0;
 }
 
+void sqlite__empty_log(struct sqlite_store *s)
+{
+    sqlite3_busy_timeout(s->db, 0); /* a reader in the log: next time, nobody waits for it here */
+    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS);
+    if (rc != SQLITE_OK)
+        return;
+    s->wipe = false;
+    s->wal_pages = s->wal_pages_tried = 0;
+}
+
 int sqlite__on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages)
 {
     struct sqlite_store *s = arg;
@@ -138,7 +149,9 @@ wr_err sqlite__trim(void *state, bool *more, struct wr_errmsg *err)
     wr_err e = WR_OK;
     *more = false;
     pthread_mutex_lock(&s->write_lock);
-    if (s->wal_pages - s->wal_pages_tried >= CHECKPOINT_PAGES)
+    if (s->wipe)
+        sqlite__empty_log(s);
+    else if (s->wal_pages - s->wal_pages_tried >= CHECKPOINT_PAGES)
         sqlite__checkpoint(s);
     else if (s->crowded)
         e = trim_crowded(s, more, err);

@@ -12,6 +12,7 @@ void store_table__init(struct store_table *t, size_t room_size,
                                     struct store_room *r))
 {
     pthread_mutex_init(&t->lock, NULL);
+    wr_random(t->secret, sizeof t->secret);
     t->room_size = room_size;
     t->made = made;
 }
@@ -34,7 +35,7 @@ struct store_room *store_table__room(struct store_table *t, struct wr_slice name
     r = calloc(1, t->room_size);
     if (!r)
         return NULL;
-    wr_id_random(r->top.epoch, 8);
+    store_epoch_of(t->secret, name, r->top.epoch);
     if (t->made)
         t->made(t, name, r);
     if (!wr_map_put(&t->rooms, name, r)) {
@@ -48,14 +49,16 @@ wr_err store_table__top(void *state, struct wr_slice name, struct wr_store_top *
                         struct wr_errmsg *err)
 {
     struct store_table *t = state;
+    (void)err;
+    *out = (struct wr_store_top){0};
     pthread_mutex_lock(&t->lock);
-    const struct store_room *r = store_table__room(t, name);
+    const struct store_room *r = wr_map_get(&t->rooms, name);
     if (r)
         *out = r->top;
     pthread_mutex_unlock(&t->lock);
     if (!r)
-        wr_errmsg_set(err, "out of memory");
-    return r ? WR_OK : WR_ERR_BUSY;
+        store_epoch_of(t->secret, name, out->epoch);
+    return WR_OK;
 }
 
 wr_err store_table__rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err)

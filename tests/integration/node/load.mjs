@@ -21,8 +21,9 @@ class Person {
       websocket: WebSocket, data: { name: `p${i}` }, minReconnectDelay: 20, maxReconnectDelay: 300, timeout: 3000,
     });
     this.sub = this.client.newSubscription(room, { recoverable: true, positioned: true, minResubscribeDelay: 20, maxResubscribeDelay: 300 });
-    this.sub.on('publication', (c) => this.seen.push([c.offset, c.data.id]));
-    this.sub.on('subscribed', (c) => { if (c.wasRecovering && !c.recovered) this.notRecovered++; });
+    this.epochs = []; // of each one seen
+    this.sub.on('publication', (c) => { this.seen.push([c.offset, c.data.id]); this.epochs.push(this.epoch); });
+    this.sub.on('subscribed', (c) => { this.epoch = c.streamPosition.epoch; if (c.wasRecovering && !c.recovered) this.notRecovered++; });
     this.sub.subscribe();
     this.client.connect();
     this.done = this.talk(i);
@@ -63,7 +64,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
       await new Promise((next) => { setTimeout(next, 20); });
     }
     console.log(JSON.stringify(clients.map((c) => ({
-      acked: c.acked, seen: c.seen, notRecovered: c.notRecovered, retries: c.retries, state: c.client.state,
+      acked: c.acked, seen: c.seen, epochs: c.epochs, notRecovered: c.notRecovered, retries: c.retries, state: c.client.state,
     }))));
     break;
   }

@@ -166,8 +166,8 @@ export class Player {
       this.events.hold()
       this.closeFeed()
     }
-    this.edge.rejoin(mime.includes('mp4a') ? soundNeed(0) : PICTURE)
-    this.awaitsInit = mime.includes('mp4a')
+    this.edge.rejoin(/mp4a|opus/.test(mime) ? soundNeed(0) : PICTURE)
+    this.awaitsInit = mime.includes('mp4a') // Opus says in each frame how long it is, and cameras send 20 ms
     this.feed ??= this.newFeed()
     this.feed.begin(mime)
     this.mime = mime

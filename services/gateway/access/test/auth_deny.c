@@ -2,10 +2,11 @@
  *
  * Policy `deny`, for tests: everybody may everything but the verbs that its argument lists ("deny=talk+hear_past"), and
  * nobody comes in when "enter" is among them. A request with the header X-Deny sets another list from then on. A request with
- * ?user= is that user, and with ?expired= his session is over. A token is the user's name, and "wrong" is none. */
+ * ?user= is that user, with ?expired= his session is over, and with ?lasts= it is so many milliseconds long. A token is the user's name, and "wrong" is none. */
 #include "wr_auth.h"
+#include "wr_clock.h"
 #include <stdatomic.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #define ENTER 0u /* in the place of WR_VERB_INVALID */
 
@@ -67,6 +68,9 @@ static wr_err identify(void *state, const struct wr_auth_request *req, struct wr
         out->user = wr_slice_str(req->query + 5);
     if (strstr(req->query, "expired="))
         out->expires_us = 1;
+    const char *lasts = strstr(req->query, "lasts=");
+    if (lasts)
+        out->expires_us = wr_mono_us() + strtoll(lasts + 6, NULL, 10) * 1000;
     return WR_OK;
 }
 

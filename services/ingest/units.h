@@ -6,45 +6,45 @@
  *
  * Why not libavformat's parser: it takes parameter sets between the slices of a picture for the beginning of a new one
  * (cameras and gst-rtsp-server send that), tears the picture, and players show a grey half. */
-#ifndef WR_INGEST_ACCESS_H
-#define WR_INGEST_ACCESS_H
+#ifndef WR_INGEST_UNITS_H
+#define WR_INGEST_UNITS_H
 
 #include "wr_base.h"
 #include "wr_buf.h"
 
-#define ACCESS_MAX_BYTES (4u << 20)
-#define ACCESS_MAX_DEPTH 16
+#define UNITS_MAX_BYTES (4u << 20)
+#define UNITS_MAX_DEPTH 16
 
 /* Decoding times from showing times: of all seen, the one that `depth` others follow. */
-struct access_order {
+struct units_order {
     unsigned
         depth; /* pictures that may be shown before one decoded earlier; grows when it proves too small */
-    int64_t pts[ACCESS_MAX_DEPTH + 1]; /* the newest, ascending */
+    int64_t pts[UNITS_MAX_DEPTH + 1]; /* the newest, ascending */
     unsigned n;
 };
-void access__order_init(struct access_order *o, unsigned depth);
+void units__order_init(struct units_order *o, unsigned depth);
 /* The dts that goes with the next picture in decoding order. duration: of a picture, for the first ones. While depth
  * grows it may step back once: the timeline evens that out. */
-int64_t access__order(struct access_order *o, int64_t pts, int64_t duration);
+int64_t units__order(struct units_order *o, int64_t pts, int64_t duration);
 
-struct access_unit {
+struct units_one {
     struct wr_slice data; /* Annex B; borrowed until the next call */
     int64_t pts;
     uint32_t duration; /* to the next picture's time; 0 = unknown */
     int64_t camera_us;
 };
-typedef void (*access_fn)(void *ctx, const struct access_unit *unit);
+typedef void (*units_fn)(void *ctx, const struct units_one *unit);
 
 /* Zeroed memory is valid. */
-struct access {
+struct units {
     struct wr_buf bytes;
     int64_t pts, camera_us;
     bool has_pts, too_big;
-    uint64_t dropped; /* pictures over ACCESS_MAX_BYTES */
+    uint64_t dropped; /* pictures over UNITS_MAX_BYTES */
 };
 /* One packet; pts INT64_MIN = as the one before. Calls fn for the picture that it ends, if any. */
-void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us,
-                  access_fn fn, void *ctx);
-void access__free(struct access *a);
+void units__feed(struct units *a, struct wr_slice data, int64_t pts, int64_t camera_us, units_fn fn,
+                 void *ctx);
+void units__free(struct units *a);
 
 #endif

@@ -5,8 +5,8 @@
 #ifndef WR_INGEST_H264_H
 #define WR_INGEST_H264_H
 
-#include "wr_base.h"
-#include "wr_buf.h"
+#include "codec.h"
+#include "nal.h"
 
 enum h264_nal {
     H264_SLICE = 1,
@@ -19,26 +19,6 @@ enum h264_nal {
     H264_END_STREAM = 11,
     H264_FILLER = 12
 };
-
-/* ---- NAL units ---------------------------------------------------------------------------------------------------- */
-
-/* Start codes, or lengths of so many bytes. */
-enum h264_framing {
-    H264_ANNEXB = 0,
-    H264_LENGTH1 = 1,
-    H264_LENGTH2 = 2,
-    H264_LENGTH3 = 3,
-    H264_LENGTH4 = 4
-};
-
-struct h264_iter {
-    const uint8_t *p, *end;
-    enum h264_framing framing;
-};
-void h264__iter(struct h264_iter *it, struct wr_slice data, enum h264_framing framing);
-/* The next NAL unit without start code, length and trailing zeros; never empty. False at the end or when a length runs
- * past it. */
-bool h264__next(struct h264_iter *it, struct wr_slice *nal);
 
 /* ---- parameter sets ----------------------------------------------------------------------------------------------- */
 
@@ -58,23 +38,20 @@ bool h264__parse_sps(struct wr_slice nal, struct h264_sps *out);
 
 /* The newest parameter sets by id. Zeroed memory is valid. */
 struct h264_sets {
-    struct h264_set {
-        uint32_t id, sps_id; /* sps_id of a PPS */
-        struct wr_buf bytes; /* the NAL unit; empty slot when n == 0 */
-    } sps[H264_MAX_SPS], pps[H264_MAX_PPS];
+    struct nal_set sps[H264_MAX_SPS], pps[H264_MAX_PPS]; /* a PPS refers to its SPS */
 };
 void h264__sets_free(struct h264_sets *s);
 /* Takes an SPS or PPS; true when it is new or differs from the one known under its id. */
 bool h264__sets_learn(struct h264_sets *s, struct wr_slice nal);
 /* Takes decoder configuration as libavformat gives it: avcC, or Annex B. Returns the framing of the packets that go
  * with it; Annex B when it says nothing. */
-enum h264_framing h264__sets_learn_config(struct h264_sets *s, struct wr_slice config);
+enum nal_framing h264__sets_learn_config(struct h264_sets *s, struct wr_slice config);
 /* Builds avcC of the SPS that pps_id refers to and all PPS that refer to that SPS. False when one of them is not known
  * yet or cannot be parsed. out is cleared first. */
 bool h264__avcc(const struct h264_sets *s, uint32_t pps_id, struct wr_buf *out,
                 struct h264_sps *sps);
 /* "avc1.42c01f" from avcC. */
-void h264__codec_string(struct wr_slice avcc, char out[16]);
+void h264__codec_string(struct wr_slice avcc, char out[WR_CODEC_STRING_BYTES]);
 
 /* ---- access units ------------------------------------------------------------------------------------------------- */
 
@@ -89,10 +66,10 @@ struct h264_unit {
     size_t sets_bytes; /* more with them */
 };
 /* Looks through one access unit and learns its parameter sets. */
-void h264__scan(struct h264_sets *s, struct wr_slice data, enum h264_framing framing,
+void h264__scan(struct h264_sets *s, struct wr_slice data, enum nal_framing framing,
                 struct h264_unit *out);
 /* Writes the stored form: 4-byte lengths; without delimiters, fillers and, unless keep_sets, parameter sets. Returns the
  * end of what it wrote: bytes (+ sets_bytes) of h264__scan. */
-uint8_t *h264__store(struct wr_slice data, enum h264_framing framing, bool keep_sets, uint8_t *to);
+uint8_t *h264__store(struct wr_slice data, enum nal_framing framing, bool keep_sets, uint8_t *to);
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef WR_INGEST_AAC_H
 #define WR_INGEST_AAC_H
 
-#include "wr_base.h"
+#include "codec.h"
 
 struct aac_config {
     uint32_t object_type; /* 2 = LC, 5 = HE, 29 = HE v2 */

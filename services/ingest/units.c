@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * See access.h. */
-#include "access.h"
+ * See units.h. */
+#include "units.h"
 
-void access__order_init(struct access_order *o, unsigned depth)
+void units__order_init(struct units_order *o, unsigned depth)
 {
-    *o = (struct access_order){.depth = WR_MIN(depth, ACCESS_MAX_DEPTH)};
+    *o = (struct units_order){.depth = WR_MIN(depth, UNITS_MAX_DEPTH)};
 }
 
-static void insert(struct access_order *o, int64_t pts)
+static void insert(struct units_order *o, int64_t pts)
 {
-    if (o->n > ACCESS_MAX_DEPTH) { /* the smallest is past */
+    if (o->n > UNITS_MAX_DEPTH) { /* the smallest is past */
         o->n--;
         memmove(o->pts, o->pts + 1, o->n * sizeof o->pts[0]);
     }
@@ -21,15 +21,15 @@ static void insert(struct access_order *o, int64_t pts)
 }
 
 /* Pictures that are decoded before this one and shown after it. */
-static unsigned overtaken(const struct access_order *o, int64_t pts)
+static unsigned overtaken(const struct units_order *o, int64_t pts)
 {
     unsigned n = 0;
     while (n < o->n && o->pts[o->n - 1 - n] > pts)
         n++;
-    return WR_MIN(n, ACCESS_MAX_DEPTH);
+    return WR_MIN(n, UNITS_MAX_DEPTH);
 }
 
-int64_t access__order(struct access_order *o, int64_t pts, int64_t duration)
+int64_t units__order(struct units_order *o, int64_t pts, int64_t duration)
 {
     /* A step of over 10 s is another clock, not an order. */
     const int64_t far = 10 * 90000;
@@ -44,13 +44,13 @@ int64_t access__order(struct access_order *o, int64_t pts, int64_t duration)
     return o->pts[o->n > o->depth ? o->n - 1 - o->depth : 0];
 }
 
-static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)
+static void finish(struct units *a, int64_t next_pts, units_fn fn, void *ctx)
 {
     int64_t d = next_pts - a->pts;
-    struct access_unit u = {.data = {a->bytes.p, a->bytes.n},
-                            .pts = a->pts,
-                            .camera_us = a->camera_us,
-                            .duration = d > 0 && d < 2 * 90000 ? (uint32_t)d : 0};
+    struct units_one u = {.data = {a->bytes.p, a->bytes.n},
+                          .pts = a->pts,
+                          .camera_us = a->camera_us,
+                          .duration = d > 0 && d < 2 * 90000 ? (uint32_t)d : 0};
     if (a->too_big || a->bytes.failed)
         a->dropped++;
     else if (a->bytes.n > 0)
@@ -59,8 +59,8 @@ static void finish(struct access *a, int64_t next_pts, access_fn fn, void *ctx)
     a->too_big = false;
 }
 
-void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t camera_us,
-                  access_fn fn, void *ctx)
+void units__feed(struct units *a, struct wr_slice data, int64_t pts, int64_t camera_us, units_fn fn,
+                 void *ctx)
 {
     if (pts == INT64_MIN)
         pts = a->pts;
@@ -71,13 +71,13 @@ void access__feed(struct access *a, struct wr_slice data, int64_t pts, int64_t c
     a->pts = pts;
     a->has_pts = true;
     a->camera_us = camera_us ? camera_us : a->camera_us;
-    if (a->bytes.n + data.n > ACCESS_MAX_BYTES)
+    if (a->bytes.n + data.n > UNITS_MAX_BYTES)
         a->too_big = true;
     else
         wr_buf_slice(&a->bytes, data);
 }
 
-void access__free(struct access *a)
+void units__free(struct units *a)
 {
     wr_buf_free(&a->bytes);
 }
