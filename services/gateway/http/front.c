@@ -915,8 +915,7 @@ static void handle_drained(struct wr_conn *c, void *user)
         file_turn(f);
     } else if (f->state == FRONT_PIECES) {
         pieces_turn(f);
-    } else if (f->body && !f->body->is_paused &&
-               (f->n_in || f->body->owes_continue)) {
+    } else if (f->body && !f->body->is_paused && (f->n_in || f->body->owes_continue)) {
         flow(f);
     } else if (f->state == FRONT_HEAD) {
         pause_reading(f, false);

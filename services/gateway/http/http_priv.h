@@ -156,7 +156,7 @@ struct wr_http_body {
     uint32_t no;
     bool is_chunked, is_paused, is_over;
     bool owes_continue; /* the client waits for it; said when the body is first read */
-    uint64_t left; /* without coding */
+    uint64_t left;      /* without coding */
     struct http__chunked chunked;
     int64_t byte_ms, rate_ms, paused_ms;
     uint64_t rate_bytes;

@@ -94,9 +94,9 @@ static void answer_options(struct wr_http_req *r)
 {
     wr_http_reply(r, 204, NULL,
                   "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
-                                  "Access-Control-Allow-Headers: Authorization, Range\r\n"
-                                  "Access-Control-Max-Age: 86400\r\n"
-                                  "Allow: GET, HEAD, OPTIONS\r\n",
+                  "Access-Control-Allow-Headers: Authorization, Range\r\n"
+                  "Access-Control-Max-Age: 86400\r\n"
+                  "Allow: GET, HEAD, OPTIONS\r\n",
                   (struct wr_slice){NULL, 0});
 }
 

@@ -126,7 +126,8 @@ static void answer_http(struct wr_conn *c, const struct refusal *r)
                "HTTP/1.1 %d %s\r\nContent-Type: "
                "application/json\r\nContent-Length: %zu\r\n%s"
                "Cache-Control: no-store\r\n%sConnection: close\r\n\r\n",
-               r->status, text, body.n, v->cors ? v->cors : "", r->status == 503 ? "Retry-After: 2\r\n" : "");
+               r->status, text, body.n, v->cors ? v->cors : "",
+               r->status == 503 ? "Retry-After: 2\r\n" : "");
     wr_buf_add(&all, body.p, body.n);
     if (!all.failed && !body.failed)
         send_keep(c, wr_slice_of(all.p, all.n));
