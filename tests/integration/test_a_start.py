@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The executable itself: starting, ending, and a sentence for whatever stands in the way."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -272,12 +273,16 @@ def assert_no_place(gateway, file, sentence):
 
 
 def test_a_gateway_that_is_full_says_so(fresh):
-    r = fresh(env={"WATCHROOM_GATEWAY_MAX_CONNECTIONS": "2"})
+    r = fresh(env={"WATCHROOM_GATEWAY_MAX_CONNECTIONS": "5"})
     file = with_file_and_stream(r)
-    with r.gateway.text("full") as a:
+    # Requests take places as well, for as long as their connections are there.
+    until(lambda: r.gateway.metrics()["watchroom_plane_connections"] <= 1, what="the upload's places are free")
+    with r.gateway.text("full") as a, contextlib.ExitStack() as others:
+        for _ in range(3):
+            others.enter_context(r.gateway.text("full"))
         with r.gateway.text("full"):
             assert_no_place(r.gateway, file, "as many connections as it may")
-        until(lambda: r.gateway.metrics()["watchroom_plane_connections"] == 1, what="the second one's place is free")
+        until(lambda: r.gateway.metrics()["watchroom_plane_connections"] <= 5, what="the last one's place is free")
         assert len(r.gateway.get(file).content) == 1_000_000
         a.send("still here")
         assert a.line() == "still here"
