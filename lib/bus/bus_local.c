@@ -480,7 +480,7 @@ static void enqueue(struct local_sub *l, const char *topic, size_t topic_n, stru
     e->topic_n = topic_n;
     memcpy(e->topic, topic, topic_n + 1);
     pthread_mutex_lock(&l->lock);
-    while (l->queued && (l->queued >= l->s->depth || l->bytes + event_memory(e) > BUS_LANE_BYTES)) {
+    while (l->head && (l->queued >= l->s->depth || l->bytes + event_memory(e) > BUS_LANE_BYTES)) {
         struct local_event *oldest = l->head;
         l->head = oldest->next;
         if (!l->head)

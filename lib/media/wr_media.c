@@ -4,25 +4,31 @@
  * with the generated code). Bytes from the bus are treated like bytes from outside. */
 #include "wr_media.h"
 
+#include "watchroom/v1/bus.numbers.h"
+#include "watchroom/v1/ingest.numbers.h"
 #include "wr_pb.h"
 
 /* Event */
-enum { EVENT_INSTANCE = 1, EVENT_TIME_MS = 2, EVENT_MEDIA = 15 };
+enum {
+    EVENT_INSTANCE = WR_PB_EVENT_INSTANCE,
+    EVENT_TIME_MS = WR_PB_EVENT_TIME_MS,
+    EVENT_MEDIA = WR_PB_EVENT_MEDIA
+};
 /* MediaFrame */
 enum {
-    MF_STREAM = 1,
-    MF_EPOCH,
-    MF_TRACK,
-    MF_SEQ,
-    MF_KEY,
-    MF_DTS,
-    MF_PTS,
-    MF_DURATION,
-    MF_ARRIVAL_US,
-    MF_CAMERA_US,
-    MF_TIME_US,
-    MF_GOP,
-    MF_DATA = 15
+    MF_STREAM = WR_PB_MEDIA_FRAME_STREAM,
+    MF_EPOCH = WR_PB_MEDIA_FRAME_EPOCH,
+    MF_TRACK = WR_PB_MEDIA_FRAME_TRACK,
+    MF_SEQ = WR_PB_MEDIA_FRAME_SEQ,
+    MF_KEY = WR_PB_MEDIA_FRAME_KEY,
+    MF_DTS = WR_PB_MEDIA_FRAME_DTS,
+    MF_PTS = WR_PB_MEDIA_FRAME_PTS,
+    MF_DURATION = WR_PB_MEDIA_FRAME_DURATION,
+    MF_ARRIVAL_US = WR_PB_MEDIA_FRAME_ARRIVAL_US,
+    MF_CAMERA_US = WR_PB_MEDIA_FRAME_CAMERA_US,
+    MF_TIME_US = WR_PB_MEDIA_FRAME_TIME_US,
+    MF_GOP = WR_PB_MEDIA_FRAME_GOP,
+    MF_DATA = WR_PB_MEDIA_FRAME_DATA,
 };
 /* Tags and varints of the fixed fields of both messages, none longer than 1 + 10 bytes. */
 #define FIXED_BYTES (17 * 11)

@@ -10,8 +10,6 @@
 #include "wr_msg.h"
 
 #define WR_TRACKS_MAX 8 /* of a stream */
-#define WR_TRACK_VIDEO 1u
-#define WR_TRACK_AUDIO 2u
 #define WR_MEDIA_MAX_FRAME_BYTES \
     (3u << 20) /* larger coded frames are refused by ingest: they would not fit the bus */
 #define WR_CODEC_STRING_BYTES 48

@@ -71,7 +71,7 @@ struct wr_blob_plugin {
     void (*flush)(void *state, struct wr_blob *blob, uint64_t offset, uint64_t n);
     /* A descriptor of a regular file whose first byte is the blob's: open for reading alone, close-on-exec, the caller's. It
      * reads the blob's bytes for as long as it is open, also when the blob is removed meanwhile: a gateway sends a file from
-     * it without a copy. NOT_FOUND as for blob_open. Optional, since 2.1: for plugins that have such files. */
+     * it without a copy. NOT_FOUND as for blob_open. Optional: for plugins that have such files. */
     wr_err (*fd)(void *state, const char *id, int *out, struct wr_errmsg *err);
 };
 

@@ -14,8 +14,8 @@
  *
  * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`, with endpoints, variants, types of entries and calls
  * (wr_protocol.h tells what its slots were); the kind `auth` has a table (wr_auth.h); entries in wr_store.h and messages in
- * wr_filter.h have a type; a muxer says what it carries and counts nothing itself (wr_muxer.h).
- * 2.1: a blob plugin may have `fd`. */
+ * wr_filter.h have a type; a muxer says what it carries and counts nothing itself (wr_muxer.h); a blob
+ * plugin may have `fd` (wr_blob.h). */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
 
@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #define WR_PLUGIN_ABI_MAJOR 2u
-#define WR_PLUGIN_ABI_MINOR 1u
+#define WR_PLUGIN_ABI_MINOR 0u
 
 enum wr_plugin_kind {
     WR_KIND_INVALID = 0,

@@ -4,6 +4,8 @@
 #include "hub_wire.h"
 
 #include "wr_buf.h"
+#include "watchroom/v1/bus.numbers.h"
+#include "watchroom/v1/hub.numbers.h"
 #include "wr_clock.h"
 #include "wr_json.h"
 

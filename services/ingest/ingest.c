@@ -11,6 +11,7 @@
 #include "wr_id.h"
 #include "wr_log.h"
 #include "wr_map.h"
+#include "watchroom/v1/ingest.numbers.h"
 #include "wr_pb.h"
 #include "wr_plugins.h"
 #include "wr_service.h"
@@ -59,13 +60,13 @@ static bool read_request(struct wr_slice body, struct request *out)
     *out = (struct request){.lease_ms = 0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_WATCH_REQUEST_STREAM && f.wire == 2)
             out->stream = f.bytes;
-        else if (f.number == 2 && f.wire == 2)
+        else if (f.number == WR_PB_WATCH_REQUEST_LEASE && f.wire == 2)
             out->lease = f.bytes;
-        else if (f.number == 3 && f.wire == 0)
+        else if (f.number == WR_PB_WATCH_REQUEST_LEASE_MS && f.wire == 0)
             out->lease_ms = (uint32_t)WR_MIN(f.value, UINT32_MAX);
-        else if (f.number == 4 && f.wire == 0)
+        else if (f.number == WR_PB_WATCH_REQUEST_GROUP && f.wire == 0)
             out->group = f.value != 0;
     }
     return !r.bad;
@@ -91,7 +92,7 @@ enum { HEAD = 12 }; /* the most that a tag and a length take */
 /* WatchResponse by hand: the kept frames are copied once, from the group into the answer. */
 static struct wr_msg *watch_response(struct wr_slice info, const struct kept_page *page)
 {
-    enum { INFO = 1, GROUP = 2 };
+    enum { INFO = WR_PB_WATCH_RESPONSE_INFO, GROUP = WR_PB_WATCH_RESPONSE_GROUP };
     const struct kept_group *g = page->n > 0 ? &page->groups[0] : NULL;
     size_t n = HEAD + info.n;
     for (size_t i = 0; g && i < g->n; i++)
@@ -148,7 +149,9 @@ static void handle_streams(struct ingest *in, struct wr_call *call)
         uint8_t head[HEAD];
         if (!info)
             continue;
-        wr_buf_add(&b, head, (size_t)(wr_pb_bytes_head(head, 1, info->len) - head));
+        wr_buf_add(
+            &b, head,
+            (size_t)(wr_pb_bytes_head(head, WR_PB_STREAMS_RESPONSE_STREAMS, info->len) - head));
         wr_buf_slice(&b, wr_msg_slice(info));
         wr_msg_unref(info);
     }
@@ -186,7 +189,13 @@ static uint8_t *put_group(uint8_t *p, const struct kept_group *g)
 /* GroupsResponse by hand, as watch_response. */
 static struct wr_msg *groups_response(struct wr_slice info, const struct kept_page *page)
 {
-    enum { INFO = 1, EPOCHS = 2, OLDEST = 4, NEWEST = 5, NEXT = 6 };
+    enum {
+        INFO = WR_PB_GROUPS_RESPONSE_INFO,
+        EPOCHS = WR_PB_GROUPS_RESPONSE_EPOCHS,
+        OLDEST = WR_PB_GROUPS_RESPONSE_OLDEST_GOP,
+        NEWEST = WR_PB_GROUPS_RESPONSE_NEWEST_GOP,
+        NEXT = WR_PB_GROUPS_RESPONSE_NEXT_GOP
+    };
     size_t n = 4 * HEAD + info.n;
     for (size_t i = 0; i < page->num_epochs; i++)
         n += HEAD + page->epochs[i].packed.n;

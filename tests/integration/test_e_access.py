@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every door asks for rights, and says in its own words that somebody may not. The policy `deny` is of the tests
 (services/gateway/access/test): it refuses the verbs that it is told to, also from one moment to the next."""
+import base64
 import json
 
 import pytest
@@ -124,6 +125,39 @@ def test_who_may_not_look_gets_no_picture(guarded, deny):
     with pytest.raises(InvalidStatus) as refused:
         connect(guarded.gateway.ws + "/live/demo.mp4")
     assert refused.value.response.status_code == 403
+
+
+def test_who_may_not_send_or_get_files_is_told(guarded, deny, name):
+    def b64(text):
+        return base64.b64encode(text.encode()).decode()
+
+    def ask(method, path, status, **headers):
+        r = guarded.gateway.request(method, path, headers={"Tus-Resumable": "1.0.0"} | headers,
+                                    data=b"abc" if method == "PATCH" else None)
+        assert r.status_code == status, r.text
+        return r
+
+    create = {"Upload-Length": "3", "Upload-Metadata": f"filename {b64('a.txt')},room {b64(name)}"}
+    patch = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    deny("send_files")
+    r = ask("POST", "/files/", 403, **create)
+    assert r.json()["error"]["message"] == f"you may not send files to the room {name}"
+    deny("")
+    path = "/files/" + ask("POST", "/files/", 201, **create).headers["Location"].rsplit("/", 1)[1]
+    deny("send_files")
+    ask("PATCH", path, 403, **patch)
+    ask("HEAD", path, 403)
+    ask("DELETE", path, 403)
+    deny("")
+    ask("PATCH", path, 204, **patch)
+    deny("get_files")
+    r = guarded.gateway.get(path)
+    assert r.status_code == 403 and r.json()["error"]["message"] == f"you may not get files of the room {name}"
+    deny("moderate")
+    ask("DELETE", path, 403)
+    deny("")
+    assert guarded.gateway.get(path).content == b"abc"
+    ask("DELETE", path, 204)
 
 
 @pytest.mark.parametrize("verb, path", [("see", "/api/v1/rooms"), ("see", "/api/v1/streams"), ("admin", "/api/v1/services"), ("admin", "/metrics")])

@@ -17,7 +17,7 @@ class Reader:
     def __init__(self, gateway, path):
         self.socket = gateway.raw()
         self.socket.settimeout(15 * SLOW)
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n\r\n".encode())
         self.bytes = b""
         while b"\r\n\r\n" not in self.bytes:
             self.more()

@@ -74,6 +74,7 @@ def test_a_refused_upload_can_read_why(room):
             s.sendall(block)
         answer = read_head(s)
     assert answer.startswith("HTTP/1.1 409 ") and "Upload-Offset: 1000\r\n" in answer
+    assert "Access-Control-Expose-Headers: " in answer
 
 
 def test_who_waits_for_100_is_refused_without_it(room):
@@ -130,20 +131,23 @@ def test_who_made_an_upload_hears_where_it_is_whatever_came_of_its_bytes(room):
 
 
 def test_preflight_and_errors_can_be_read_by_pages_of_allowed_origins(fresh):
-    origin = {"Origin": "https://elsewhere.example"}
-    g = fresh(config="gateway: { origins: [https://elsewhere.example] }\n").gateway
-    r = requests.options(f"{g.http}/files/", timeout=10 * SLOW, headers={
-        "Origin": "https://elsewhere.example", "Access-Control-Request-Method": "PATCH",
+    page = "https://elsewhere.example"
+    g = fresh(config=f"gateway: {{ origins: '{page}' }}\n").gateway
+    origin = {"Origin": page}
+    r = requests.options(f"{g.http}/files/", timeout=10 * SLOW, headers=origin | {
+        "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "content-type,tus-resumable,upload-offset"})
-    assert r.status_code == 200 and r.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    assert r.status_code == 200 and r.headers["Access-Control-Allow-Origin"] == page
     assert "PATCH" in r.headers["Access-Control-Allow-Methods"] and int(r.headers["Access-Control-Max-Age"]) > 0
     assert {"tus-resumable", "upload-offset", "content-type", "upload-length", "upload-metadata"} <= \
         {h.strip().lower() for h in r.headers["Access-Control-Allow-Headers"].split(",")}
-    url = url_of(g, create(g, 1))
-    for answer in (requests.post(f"{g.http}/files/", timeout=10 * SLOW, headers=origin),
-                   requests.head(url, timeout=10 * SLOW, headers=TUS | origin),
-                   requests.get(g.http + "/files/" + "a" * 26, timeout=10 * SLOW, headers=origin)):
-        assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    url = upload(g, b"x")
+    for answer in (requests.post(f"{g.http}/files/", headers=origin, timeout=10 * SLOW),
+                   requests.head(url, headers=TUS | origin, timeout=10 * SLOW),
+                   requests.head(g.http + "/files/" + "a" * 26, headers=TUS | origin, timeout=10 * SLOW),
+                   requests.get(url, headers=origin, timeout=10 * SLOW),
+                   patch(url, 5, b"x", **origin), create(g, 1, **origin)):
+        assert answer.headers["Access-Control-Allow-Origin"] == page
         assert {"Location", "Upload-Offset", "Upload-Length"} <= \
             {h.strip() for h in answer.headers["Access-Control-Expose-Headers"].split(",")}
 

@@ -36,6 +36,7 @@ static const char *const asked_names[ASKED_COUNT] = {
 struct download {
     struct wr_files *f;
     struct wr_http_later *later;
+    struct wr_identity *who;
     char id[FILES_ID_ROOM];
     bool is_head, save;
     const char *asked[ASKED_COUNT]; /* in `text`, or NULL */
@@ -49,6 +50,7 @@ struct download {
 static void download_free(struct download *d)
 {
     wr_buf_free(&d->lines);
+    wr_identity_unref(d->who);
     free(d);
 }
 
@@ -170,6 +172,11 @@ static bool choose(struct download *d, const Watchroom__V1__Upload *up, const ch
 static bool decide(struct download *d, const Watchroom__V1__Upload *up)
 {
     char hex[65], etag[68];
+    struct wr_errmsg why;
+    if (files_may(d->who, WR_VERB_GET_FILES, up->room, &why) != WR_OK) {
+        fail(d, WR_ERR_DENIED, why.text);
+        return false;
+    }
     if (!up->complete || up->sha256.len != 32) {
         wr_http_later_error(&d->later, 409, CORS_LINES "Cache-Control: no-store\r\n",
                             "the file is still being uploaded: %llu of %llu bytes are here",
@@ -228,15 +235,16 @@ static void handle_opened(void *ctx, const struct wr_answer *a)
     bool is_fetching = false;
     if (!o || !o->upload) {
         fail_by(d, a);
-    } else if (decide(d, o->upload)) {
-        is_fetching = fd < 0 && o->where[0] && d->n &&
-                      fetch_file(d->f->fetch, o->where, ticket, handle_fetched, d);
-        if (!is_fetching && d->n)
-            send_bytes(d, fd, &by_own);
-        else if (!is_fetching)
-            send_head(d);
-        if (d->n)
-            fd = -1; /* moved */
+    } else if (!decide(d, o->upload)) {
+        /* it was answered */
+    } else if (d->n == 0) {
+        send_head(d);
+    } else if (fd < 0 && o->where[0] &&
+               fetch_file(d->f->fetch, o->where, ticket, handle_fetched, d)) {
+        is_fetching = true; /* d is the fetching thread's: it may be gone already */
+    } else {
+        send_bytes(d, fd, &by_own);
+        fd = -1;
     }
     if (fd >= 0)
         close(fd);
@@ -268,13 +276,15 @@ static struct download *download_new(struct wr_files *f, struct wr_http_req *r, 
     for (size_t i = 0; i < ASKED_COUNT; i++) {
         if (!v[i])
             continue;
-        d->asked[i] = strcpy(at, v[i]);
-        at += strlen(v[i]) + 1;
+        size_t len = strlen(v[i]) + 1;
+        d->asked[i] = memcpy(at, v[i], len);
+        at += len;
     }
     return d;
 }
 
-void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id)
+void download_handle(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                     const char *id)
 {
     if (atomic_load(&f->draining)) {
         files_fail(r, CORS_LINES, WR_ERR_CLOSED, "the server restarts: try again in a moment");
@@ -287,10 +297,11 @@ void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id)
         files_fail(r, CORS_LINES, WR_ERR_BUSY, "the gateway is out of memory");
         return;
     }
+    d->who = wr_identity_ref(who);
     d->later = wr_http_park(r, &(struct wr_http_park){.deadline_ms = ANSWER_MS});
     if (!d->later) {
         wr_msg_unref(q);
-        free(d);
+        download_free(d);
     } else if (d->is_head) {
         files_ask(f, id, "watchroom.v1.Files/Stat", q, DISK_MS, handle_told, d);
     } else {

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "files_priv.h"
+#include "watchroom/v1/files.numbers.h"
 #include "wr_pb.h"
 
 bool files_is_id(const char *id)
@@ -35,6 +36,12 @@ void files_fail_later(struct wr_http_later **l, const char *lines, wr_err code, 
     wr_http_later_error(l, wr_err_http(code), all, "%s", text[0] ? text : wr_err_text(code));
 }
 
+wr_err files_may(const struct wr_identity *who, enum wr_verb verb, const char *room,
+                 struct wr_errmsg *why)
+{
+    return wr_may(who, verb, room[0] ? wr_the_room(wr_slice_str(room)) : wr_the_server(), why);
+}
+
 /* ---- the filestore ---------------------------------------------------------------------------------------------------- */
 
 void files_ask(struct wr_files *f, const char *id, const char *method, struct wr_msg *body,
@@ -55,7 +62,7 @@ static struct wr_msg *pack_id(const char *id)
 {
     struct wr_msg *m = wr_msg_new(WR_MSG_HEADROOM, FILES_ID_ROOM + 8);
     if (m)
-        m->len = (size_t)(wr_pb_bytes(m->data, 1, wr_slice_str(id)) - m->data);
+        m->len = (size_t)(wr_pb_bytes(m->data, WR_PB_STAT_REQUEST_ID, wr_slice_str(id)) - m->data);
     return m;
 }
 
@@ -99,10 +106,16 @@ static void handle(void *ctx, struct wr_http_req *r)
         files_fail(r, download ? CORS_LINES : TUS_LINES, WR_ERR_NOT_FOUND, "there is no such file");
         return;
     }
-    if (download)
-        download_handle(f, r, id);
-    else
-        tus_handle(f, r, method, id);
+    if (method == WR_OPTIONS) { /* a browser asks it without credentials */
+        tus_handle(f, r, NULL, method, id);
+        return;
+    }
+    struct wr_identity *who = wr_access_enter(f->env->access, r);
+    if (who && download)
+        download_handle(f, r, who, id);
+    else if (who)
+        tus_handle(f, r, who, method, id);
+    wr_identity_unref(who);
 }
 
 wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,

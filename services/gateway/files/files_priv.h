@@ -11,6 +11,7 @@
 #include "fetch.h"
 #include "tus_headers.h"
 #include "watchroom/v1/files.pb-c.h"
+#include "wr_access.h"
 #include "wr_files.h"
 
 #define FILES_ID_LEN 26
@@ -34,7 +35,7 @@ struct wr_files {
     atomic_bool draining;
 };
 
-/* Header lines that every answer under /files/ carries. */
+/* Header lines that every answer under /files/ carries: what a page of an allowed origin may read of it. */
 #define CORS_LINES                                                                             \
     "Access-Control-Expose-Headers: Location, Upload-Offset, Upload-Length, Upload-Metadata, " \
     "Tus-Version, "                                                                            \
@@ -62,11 +63,17 @@ struct wr_msg *files_pack_delete(const char *id);
 /* The text of an answer that is an error, as a string. */
 void files_text(const struct wr_answer *a, struct wr_errmsg *out);
 
+/* May he do that with files of the room? Those of no room are the server's. WR_OK, or DENIED with the sentence. */
+wr_err files_may(const struct wr_identity *who, enum wr_verb verb, const char *room,
+                 struct wr_errmsg *why);
+
 /* ---- handlers -------------------------------------------------------------------------------------------------------- */
 
-void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method,
-                const char *id);
-void download_handle(struct wr_files *f, struct wr_http_req *r, const char *id);
+/* who is borrowed: rights are asked when it is known which room the file is in. */
+void tus_handle(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                enum wr_http_method method, const char *id);
+void download_handle(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                     const char *id);
 
 /* A file whose bytes are asked for piece by piece (Files/Read), as fast as the client takes them. */
 void pieces_send(struct wr_files *f, struct wr_http_later **l, const char *id, int status,

@@ -7,6 +7,7 @@
 
 #include "files_priv.h"
 #include "wr_metrics.h"
+#include "watchroom/v1/files.numbers.h"
 #include "wr_pb.h"
 
 #define READS_MAX 256u     /* such downloads at once */
@@ -59,7 +60,7 @@ static struct wr_slice data_of(struct wr_slice body)
     struct wr_slice data = {0};
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f))
-        if (f.number == 15 && f.wire == 2)
+        if (f.number == WR_PB_READ_RESPONSE_DATA && f.wire == 2)
             data = f.bytes;
     return r.bad ? (struct wr_slice){0} : data;
 }

@@ -113,7 +113,7 @@ static bool parse_length(struct wr_files *f, struct wr_http_req *r, uint64_t *le
     return true;
 }
 
-static void handle_create(struct wr_files *f, struct wr_http_req *r)
+static void handle_create(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who)
 {
     struct wr_errmsg err = {{0}};
     struct tus_metadata m;
@@ -134,6 +134,10 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
         refuse(r, e == WR_ERR_TOO_BIG ? 413 : wr_err_http(e), "", err.text);
         return;
     }
+    if (files_may(who, WR_VERB_SEND_FILES, m.room, &err) != WR_OK) {
+        refuse(r, 403, "", err.text);
+        return;
+    }
     if (r->content_length > 0 && (uint64_t)r->content_length > length) {
         refuse(r, 413, "", "the body is longer than Upload-Length");
         return;
@@ -143,6 +147,7 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
     if (request)
         upload_start(f, r,
                      &(struct upload_request){.id = id,
+                                              .who = who,
                                               .create = request,
                                               .length = length,
                                               .says_offset = with_upload || length == 0});
@@ -154,12 +159,23 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r)
 
 /* A request that waits for one answer of the filestore. */
 struct tus_wait {
+    struct wr_files *f;
     struct wr_http_later *later;
+    struct wr_identity *who;
+    char id[FILES_ID_ROOM];
 };
 
-static void ask(struct wr_files *f, struct wr_http_req *r, const char *id, const char *method,
-                struct wr_msg *body, uint32_t ms, wr_bus_done_fn done)
+static void wait_free(struct tus_wait *w)
 {
+    wr_identity_unref(w->who);
+    free(w);
+}
+
+/* Asks what the upload is: nothing is done with it before rights were asked. */
+static void ask(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who, const char *id,
+                wr_bus_done_fn done)
+{
+    struct wr_msg *body = files_pack_stat(id);
     struct tus_wait *w = body ? calloc(1, sizeof *w) : NULL;
     if (!w) {
         wr_msg_unref(body);
@@ -172,7 +188,10 @@ static void ask(struct wr_files *f, struct wr_http_req *r, const char *id, const
         free(w);
         return;
     }
-    files_ask(f, id, method, body, ms, done, w);
+    w->f = f;
+    w->who = wr_identity_ref(who);
+    snprintf(w->id, sizeof w->id, "%s", id);
+    files_ask(f, id, "watchroom.v1.Files/Stat", body, DISK_MS, done, w);
 }
 
 static void fail(struct tus_wait *w, const struct wr_answer *a)
@@ -197,22 +216,39 @@ static void answer_head(struct tus_wait *w, const Watchroom__V1__Upload *up)
     wr_buf_free(&b);
 }
 
-static void handle_stat(void *ctx, const struct wr_answer *a)
+/* The upload of an answer, to be freed. NULL: the client was answered. */
+static Watchroom__V1__Upload *upload_of(struct tus_wait *w, const struct wr_answer *a)
 {
-    struct tus_wait *w = ctx;
     Watchroom__V1__Upload *up = a->code == WR_OK
                                     ? watchroom__v1__upload__unpack(NULL, a->body.n, a->body.p)
                                     : NULL;
-    if (up) {
-        answer_head(w, up);
-        watchroom__v1__upload__free_unpacked(up, NULL);
-    } else if (a->code == WR_OK) {
+    if (!up && a->code == WR_OK)
         files_fail_later(&w->later, TUS_LINES, WR_ERR_INTERNAL,
                          "the filestore's answer makes no sense");
-    } else {
+    else if (!up)
         fail(w, a);
-    }
-    free(w);
+    return up;
+}
+
+/* False: he was answered. */
+static bool may(struct tus_wait *w, enum wr_verb verb, const Watchroom__V1__Upload *up)
+{
+    struct wr_errmsg why;
+    if (files_may(w->who, verb, up->room, &why) == WR_OK)
+        return true;
+    files_fail_later(&w->later, TUS_LINES, WR_ERR_DENIED, why.text);
+    return false;
+}
+
+static void handle_stat(void *ctx, const struct wr_answer *a)
+{
+    struct tus_wait *w = ctx;
+    Watchroom__V1__Upload *up = upload_of(w, a);
+    if (up && may(w, WR_VERB_SEND_FILES, up))
+        answer_head(w, up);
+    if (up)
+        watchroom__v1__upload__free_unpacked(up, NULL);
+    wait_free(w);
 }
 
 static void handle_deleted(void *ctx, const struct wr_answer *a)
@@ -222,10 +258,26 @@ static void handle_deleted(void *ctx, const struct wr_answer *a)
         wr_http_later_reply(&w->later, 204, NULL, TUS_LINES, (struct wr_slice){0});
     else
         fail(w, a);
-    free(w);
+    wait_free(w);
 }
 
-static void handle_patch(struct wr_files *f, struct wr_http_req *r, const char *id)
+/* Who sends may take back what is not whole yet; a file is everybody's in the room, and is removed by who moderates it. */
+static void handle_doomed(void *ctx, const struct wr_answer *a)
+{
+    struct tus_wait *w = ctx;
+    Watchroom__V1__Upload *up = upload_of(w, a);
+    bool ok = up && may(w, up->complete ? WR_VERB_MODERATE : WR_VERB_SEND_FILES, up);
+    if (up)
+        watchroom__v1__upload__free_unpacked(up, NULL);
+    if (ok)
+        files_ask(w->f, w->id, "watchroom.v1.Files/Delete", files_pack_delete(w->id), CALL_MS,
+                  handle_deleted, w);
+    else
+        wait_free(w);
+}
+
+static void handle_patch(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                         const char *id)
 {
     uint64_t offset;
     const char *v = wr_http_header(r, "Upload-Offset");
@@ -234,7 +286,7 @@ static void handle_patch(struct wr_files *f, struct wr_http_req *r, const char *
     else if (!v || tus_parse_number(v, &offset) != WR_OK)
         refuse(r, 400, "", "Upload-Offset must be a whole number of bytes, 0 or more");
     else
-        upload_start(f, r, &(struct upload_request){.id = id, .offset = offset});
+        upload_start(f, r, &(struct upload_request){.id = id, .who = who, .offset = offset});
 }
 
 static void refuse_method(struct wr_http_req *r, const char *allow)
@@ -245,8 +297,8 @@ static void refuse_method(struct wr_http_req *r, const char *allow)
     refuse(r, 405, line, text);
 }
 
-void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method method,
-                const char *id)
+void tus_handle(struct wr_files *f, struct wr_http_req *r, struct wr_identity *who,
+                enum wr_http_method method, const char *id)
 {
     if (method == WR_OPTIONS) {
         handle_options(f, r);
@@ -259,20 +311,20 @@ void tus_handle(struct wr_files *f, struct wr_http_req *r, enum wr_http_method m
     }
     if (id[0] == 0) {
         if (method == WR_POST)
-            handle_create(f, r);
+            handle_create(f, r, who);
         else
             refuse_method(r, "POST, OPTIONS");
         return;
     }
     switch (method) {
     case WR_HEAD:
-        ask(f, r, id, "watchroom.v1.Files/Stat", files_pack_stat(id), DISK_MS, handle_stat);
+        ask(f, r, who, id, handle_stat);
         break;
     case WR_PATCH:
-        handle_patch(f, r, id);
+        handle_patch(f, r, who, id);
         break;
     case WR_DELETE:
-        ask(f, r, id, "watchroom.v1.Files/Delete", files_pack_delete(id), CALL_MS, handle_deleted);
+        ask(f, r, who, id, handle_doomed);
         break;
     default:
         refuse_method(r, "GET, HEAD, PATCH, DELETE, OPTIONS");

@@ -94,12 +94,12 @@ static const char *ending_of(const char *name)
 
 void tus_clean_name(struct wr_slice text, char *out, size_t cap)
 {
-    char all[TUS_METADATA_MAX + 1];
+    char all[TUS_METADATA_MAX + 1] = {0};
     tus_clean(text, all, sizeof all);
     const char *ending = strlen(all) < cap ? "" : ending_of(all);
     size_t n = strlen(ending), stem = strlen(all) - n;
     tus_clean(wr_slice_of(all, stem), out, cap - n);
-    strcpy(out + strlen(out), ending);
+    memcpy(out + strlen(out), ending, n + 1);
 }
 
 static bool is_token_char(uint8_t c)

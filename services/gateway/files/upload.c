@@ -190,7 +190,10 @@ static void handle_acquired(struct upload *u, const struct upload_reply *r)
     Watchroom__V1__AcquireResponse *a = r->code == WR_OK ? watchroom__v1__acquire_response__unpack(
                                                                NULL, r->body.n, r->body.p)
                                                          : NULL;
-    if (a && a->upload) {
+    struct wr_errmsg why;
+    if (a && a->upload && files_may(u->who, WR_VERB_SEND_FILES, a->upload->room, &why) != WR_OK) {
+        upload__fail(u, WR_ERR_DENIED, why.text);
+    } else if (a && a->upload) {
         u->fence = a->fence;
         u->end = a->upload->length;
     } else if (r->code != WR_OK) {
@@ -257,6 +260,7 @@ void upload__unref(struct upload *u)
 {
     if (atomic_fetch_sub(&u->refs, 1) != 1)
         return;
+    wr_identity_unref(u->who);
     wr_msg_unref(u->create);
     free(u);
 }
@@ -328,6 +332,7 @@ void upload_start(struct wr_files *f, struct wr_http_req *r, const struct upload
         return;
     }
     *u = (struct upload){.f = f,
+                         .who = wr_identity_ref(q->who),
                          .create = q->create,
                          .is_new = q->create,
                          .has_body = has_body,
@@ -343,6 +348,6 @@ void upload_start(struct wr_files *f, struct wr_http_req *r, const struct upload
         &(struct wr_http_park){.gone = handle_gone, .user = u, .deadline_ms = ANSWER_MS});
     if (!u->later) { /* it was answered, and nothing will run */
         upload__unref(u);
-        over(u);
+        over(u); /* NOLINT(clang-analyzer-unix.Malloc): there were two references */
     }
 }

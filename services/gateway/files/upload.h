@@ -8,10 +8,11 @@
 
 struct upload_request {
     const char *id;
-    struct wr_msg *create; /* the CreateRequest of a new one; NULL: it is there already */
-    uint64_t length;       /* of a new one */
-    uint64_t offset;       /* where the body goes; 0 of a new one */
-    bool says_offset;      /* a new one without a body is answered with its offset, too */
+    struct wr_identity *who; /* borrowed; may send to the room of a new one */
+    struct wr_msg *create;   /* the CreateRequest of a new one; NULL: it is there already */
+    uint64_t length;         /* of a new one */
+    uint64_t offset;         /* where the body goes; 0 of a new one */
+    bool says_offset;        /* a new one without a body is answered with its offset, too */
 };
 
 /* Takes the request over and answers it; moves q->create. What its headers say was checked. */

@@ -4,6 +4,7 @@
  * the body pauses, and TCP tells the client. */
 #include "upload_priv.h"
 #include "wr_metrics.h"
+#include "watchroom/v1/files.numbers.h"
 #include "wr_pb.h"
 
 #define WINDOW 16u       /* large writes in flight, at most */
@@ -24,7 +25,7 @@ static void read_written(struct upload *u, struct wr_slice body)
     struct wr_pb_field f;
     wr_pb_read(&r, body);
     while (wr_pb_next(&r, &f))
-        if (f.number == 2 && f.wire == 0)
+        if (f.number == WR_PB_WRITE_RESPONSE_DURABLE && f.wire == 0)
             u->durable = WR_MAX(u->durable, f.value);
     if (r.bad)
         upload__fail(u, WR_ERR_INTERNAL, "the filestore's answer makes no sense");
@@ -62,12 +63,12 @@ static void send_write(struct upload *u, bool sync)
 {
     struct wr_msg *m = u->buf;
     uint8_t head[BUFFER_HEAD], *to = head;
-    to = wr_pb_bytes(to, 1, wr_slice_str(u->id));
-    to = wr_pb_uint(to, 2, u->fence);
-    to = wr_pb_uint(to, 3, u->at);
-    to = wr_pb_uint(to, 4, sync);
+    to = wr_pb_bytes(to, WR_PB_WRITE_REQUEST_ID, wr_slice_str(u->id));
+    to = wr_pb_uint(to, WR_PB_WRITE_REQUEST_FENCE, u->fence);
+    to = wr_pb_uint(to, WR_PB_WRITE_REQUEST_OFFSET, u->at);
+    to = wr_pb_uint(to, WR_PB_WRITE_REQUEST_SYNC, sync);
     if (u->n)
-        to = wr_pb_bytes_head(to, 15, u->n);
+        to = wr_pb_bytes_head(to, WR_PB_WRITE_REQUEST_DATA, u->n);
     m->len = u->n;
     memcpy(wr_msg_push(m, (size_t)(to - head)), head, (size_t)(to - head));
     wr_msg_ref(m);

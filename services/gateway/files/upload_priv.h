@@ -47,6 +47,7 @@ enum upload_how { /* what became of the body; 0: it goes on */
 struct upload {
     struct wr_files *f;
     struct wr_http_later *later;
+    struct wr_identity *who;
     struct wr_http_body *b; /* NULL before it began and when it is over */
     struct wr_http_to to;
     atomic_uint refs; /* the body's, the answer's, and one each call and post under way */

@@ -227,6 +227,26 @@ void files_ask(struct wr_files *f, const char *id, const char *method, struct wr
     if (!strcmp(c->method, "Write"))
         read_write(c);
 }
+static bool is_denied;
+wr_err files_may(const struct wr_identity *who, enum wr_verb verb, const char *room,
+                 struct wr_errmsg *why)
+{
+    assert_null(who);
+    assert_string_equal(room, "");
+    wr_errmsg_set(why, "not he");
+    return is_denied && verb == WR_VERB_SEND_FILES ? WR_ERR_DENIED : WR_OK;
+}
+
+/* Nobody: the tests ask for no names. */
+struct wr_identity *wr_identity_ref(struct wr_identity *i)
+{
+    return i;
+}
+void wr_identity_unref(struct wr_identity *i)
+{
+    (void)i;
+}
+
 void files_text(const struct wr_answer *a, struct wr_errmsg *out)
 {
     wr_errmsg_set(out, "%.*s", (int)a->text.n, (const char *)a->text.p);
@@ -401,6 +421,17 @@ static void test_a_wrong_offset_is_told_the_right_one(void **s)
     assert_int_equal(c->status, 0);
     tell_upload(asked("Stat"), 8, 100);
     assert_said(c, 409, "Upload-Offset: 8\r\n");
+}
+
+static void test_who_may_not_send_is_told_and_nothing_is_read(void **s)
+{
+    (void)s;
+    struct client *c = start(10, false, &(struct upload_request){.id = ID, .offset = 0});
+    is_denied = true;
+    tell_acquired(asked("Acquire"), 10);
+    is_denied = false;
+    assert_int_equal(c->status, 403);
+    assert_string_equal(c->text, "not he");
 }
 
 static void test_a_body_longer_than_what_is_left_is_refused(void **s)
@@ -727,6 +758,7 @@ int main(void)
         CLAIM(test_a_client_that_never_began_is_let_go),
         CLAIM(test_refused_without_reading),
         CLAIM(test_a_wrong_offset_is_told_the_right_one),
+        CLAIM(test_who_may_not_send_is_told_and_nothing_is_read),
         CLAIM(test_a_body_longer_than_what_is_left_is_refused),
         CLAIM(test_a_client_that_trickles_collects_in_a_small_buffer),
         CLAIM(test_a_fast_client_gets_whole_pages_and_a_window),

@@ -6,6 +6,7 @@
  *
  * One request is under way at a time, so that answers keep the order of the requests; bytes behind it stay in the kernel,
  * or in `in` when one read brought them. */
+#include "ahead.h"
 #include "http_priv.h"
 #include "wr_clock.h"
 #include "wr_id.h"
@@ -47,6 +48,8 @@ struct http__front {
 struct sending {
     int fd;
     uint64_t offset, left;
+    uint64_t here_until; /* bytes before it need no disk */
+    bool is_reading;     /* those at offset are brought from it */
     /* pieces: */
     const struct wr_http_source *source;
     void *user;
@@ -311,11 +314,58 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
     return true;
 }
 
+/* Bytes of a file on their way from the disk. */
+struct reading {
+    struct wr_plane *plane;
+    struct wr_conn_id conn;
+    uint32_t no;
+    uint64_t until;
+};
+
+static void file_turn(struct http__front *f);
+
+static void handle_here(struct wr_conn *c, void *arg)
+{
+    struct reading *r = arg;
+    struct http__front *f = c ? front_of(c) : NULL;
+    if (f && f->state == FRONT_FILE && f->no == r->no) {
+        f->out->is_reading = false;
+        f->out->here_until = r->until;
+        file_turn(f);
+    }
+    free(r);
+}
+
+static void tell_here(void *ctx)
+{
+    struct reading *r = ctx;
+    wr_plane_post(r->plane, r->conn, handle_here, r);
+}
+
+/* The next turn's bytes need no disk. False: somebody else waits for it, and then the turn comes. */
+static bool is_here(struct http__front *f)
+{
+    struct sending *s = f->out;
+    size_t n = (size_t)WR_MIN(s->left, HTTP__FILE_TURN);
+    if (s->offset < s->here_until || !f->h->ahead || http__ahead_is_here(s->fd, s->offset, n))
+        return true;
+    n = (size_t)WR_MIN(s->left, HTTP__AHEAD_BYTES);
+    struct reading *r = malloc(sizeof *r);
+    if (r)
+        *r = (struct reading){f->h->plane, wr_conn_id(f->c), f->no, s->offset + n};
+    s->is_reading = r && http__ahead_read(f->h->ahead, s->fd, s->offset, n, tell_here, r);
+    if (!s->is_reading)
+        free(r);
+    return !s->is_reading;
+}
+
 /* One turn of a file: half a MiB at most, so that the thread's others have theirs. */
 static void file_turn(struct http__front *f)
 {
     struct sending *s = f->out;
     uint64_t turn = HTTP__FILE_TURN;
+    if (s->is_reading || !is_here(f))
+        return;
     while (s->left && turn) {
         ptrdiff_t n = wr_conn_send_file(f->c, s->fd, s->offset, (size_t)WR_MIN(s->left, turn));
         if (n == -1) /* shorter than was promised */

@@ -28,6 +28,7 @@ static bool is_blank(uint8_t c)
 
 static struct wr_slice trim(struct wr_slice s)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a part of a line, never NULL */
     while (s.n && is_blank(s.p[0]))
         s = wr_slice_of(s.p + 1, s.n - 1);
     while (s.n && is_blank(s.p[s.n - 1]))

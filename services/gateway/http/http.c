@@ -3,6 +3,7 @@
  * The engine: a civetweb context behind the plane (pool.c), whose begin_request callback decides everything, by our own
  * table of routes. So no file, script, authorization or WebSocket code of civetweb is ever reached, and it writes
  * nothing: what a handler decided goes to the client's connection. */
+#include "ahead.h"
 #include "http_priv.h"
 #include "wr_buf.h"
 #include "wr_log.h"
@@ -161,6 +162,7 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     atomic_init(&h->refs, 1);
     h->key = o->key ? o->key : "listen";
     h->plane = o->plane;
+    h->ahead = http__ahead_new(); /* without it, files are sent all the same */
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
     h->num_threads = o->threads ? o->threads : 16;
@@ -220,9 +222,9 @@ wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err)
                                                   .log_message = on_log,
                                                   .log_access = on_access,
                                                   .http_error = on_http_error};
-    char timeout[16], threads[16], inner[32], from[32], acl[64];
-    (void)inet_ntop(AF_INET, &h->inner.sin_addr, inner, sizeof inner - 2);
-    strcat(inner, ":0");
+    char timeout[16], threads[16], on[32], inner[40], from[32], acl[64];
+    (void)inet_ntop(AF_INET, &h->inner.sin_addr, on, sizeof on);
+    (void)snprintf(inner, sizeof inner, "%s:0", on);
     (void)inet_ntop(AF_INET, &h->from.sin_addr, from, sizeof from);
     (void)snprintf(acl, sizeof acl, "-0.0.0.0/0,+%s", from);
     (void)snprintf(timeout, sizeof timeout, "%d", HTTP__HEAD_MS);
@@ -303,6 +305,8 @@ void wr_http_stop(struct wr_http **hp)
     atomic_store(&h->is_stopping, true);
     if (h->mg)
         mg_stop(h->mg);
+    if (h->ahead)
+        http__ahead_end(h->ahead);
     http__unref(h);
 }
 
@@ -311,6 +315,7 @@ void http__unref(struct wr_http *h)
     if (!h || atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
         return;
     http__pool_free(h);
+    http__ahead_free(&h->ahead);
     http__names_free(&h->origins);
     http__names_free(&h->hosts);
     free(h);

@@ -56,6 +56,7 @@ struct wr_http {
     struct mg_context *mg;
     struct wr_plane *plane;
     struct wr_listener *listener;
+    struct http__ahead *ahead;
     wr_http_handler_fn fallback;
     void *fallback_ctx;
     const char *key; /* of the address: --KEY, gateway.KEY */

@@ -262,7 +262,7 @@ static void handle_streams(void *ctx, struct wr_http_req *r)
     if (all)
         qsort(all, n, sizeof(*all), by_name);
     wr_buf_str(&b, "{\"streams\":[");
-    for (size_t i = 0, listed = 0; i < n; i++) {
+    for (size_t i = 0, listed = 0; all && i < n; i++) {
         if (is_gone(all[i]))
             continue;
         if (listed++)

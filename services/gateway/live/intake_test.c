@@ -27,8 +27,8 @@ static void expect(const char *text)
 /* "K0", "P1", "s2" of an epoch come. */
 static struct wr_media_frame frame(uint64_t epoch, const char *text)
 {
-    return kit_frame(epoch, text[0] == 's' ? WR_TRACK_AUDIO : WR_TRACK_VIDEO,
-                     strtoul(text + 1, NULL, 10), text);
+    return kit_frame(epoch, text[0] == 's' ? KIT_AUDIO : KIT_VIDEO, strtoul(text + 1, NULL, 10),
+                     text);
 }
 
 static void come(uint64_t epoch, const char *text)
@@ -124,7 +124,7 @@ static void test_large_data_is_lent_and_not_copied(void **state)
     memset(text, 'x', sizeof text);
     text[0] = 'K';
     text[sizeof text - 1] = 0;
-    struct wr_media_frame f = kit_frame(5, WR_TRACK_VIDEO, 0, text);
+    struct wr_media_frame f = kit_frame(5, KIT_VIDEO, 0, text);
     kit_event(&f);
     expect("(*)");
     assert_int_equal(kit.outs[KIT_ALL]->fanout->lent, sizeof text - 1);
@@ -272,7 +272,7 @@ static void test_what_waits_for_a_group_has_a_bound(void **state)
     (void)state;
     come(5, "K0");
     for (uint64_t seq = 2; seq < 3 * LIVE_HELD_FRAMES; seq++) {
-        struct wr_media_frame f = kit_frame(5, WR_TRACK_VIDEO, seq, "P");
+        struct wr_media_frame f = kit_frame(5, KIT_VIDEO, seq, "P");
         kit_event(&f);
         assert_in_range(kit.s.held.n, 1, LIVE_HELD_FRAMES);
     }
@@ -628,7 +628,7 @@ static void test_a_group_too_long_to_keep_is_not_begun_with(void **state)
     unsigned long outgrown = counted("group_outgrown");
     come(5, "K0");
     for (uint64_t seq = 1; seq <= LIVE_GROUP_FRAMES; seq++) {
-        struct wr_media_frame f = kit_frame(5, WR_TRACK_VIDEO, seq, "P");
+        struct wr_media_frame f = kit_frame(5, KIT_VIDEO, seq, "P");
         kit_event(&f);
     }
     assert_int_equal(counted("group_outgrown") - outgrown, 1);

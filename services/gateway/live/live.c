@@ -108,6 +108,7 @@ struct live_stream **live__all(struct wr_live *l, size_t *n)
 void live__release_all(struct live_stream **all, size_t n)
 {
     for (size_t i = 0; i < n; i++)
+        /* The table has a reference of its own. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         live__release(all[i]);
     free(all);
 }

@@ -253,9 +253,9 @@ static void paper_init(void *state, enum wr_mux_init what, struct wr_mux_sink *s
 {
     struct state *st = state;
     must(st->open && what == WR_MUX_INIT_FIRST);
-    if (has_track(st, WR_TRACK_VIDEO))
+    if (has_track(st, KIT_VIDEO))
         sink->bytes(sink, "V", 1);
-    if (has_track(st, WR_TRACK_AUDIO))
+    if (has_track(st, KIT_AUDIO))
         sink->bytes(sink, "A", 1);
 }
 
@@ -367,7 +367,7 @@ static void fill_info(struct info *i, enum live_state state, uint64_t epoch, uns
         to->track = t;
         to->kind = (Watchroom__V1__TrackKind)t;
         to->codec = (Watchroom__V1__Codec)kit.codecs[t - 1];
-        to->timescale = t == WR_TRACK_VIDEO ? 90000 : 48000;
+        to->timescale = t == KIT_VIDEO ? 90000 : 48000;
     }
 }
 
@@ -391,7 +391,7 @@ void kit_info(enum live_state state, uint64_t epoch, unsigned tracks)
 
 struct wr_media_frame kit_frame(uint64_t epoch, uint32_t track, uint64_t seq, const char *text)
 {
-    uint32_t scale = track == WR_TRACK_VIDEO ? 90000 : 48000;
+    uint32_t scale = track == KIT_VIDEO ? 90000 : 48000;
     int64_t dts = wr_media_ticks(kit.origin_us, scale) + (int64_t)seq * (scale / 25);
     if (text[0] == 'K')
         kit.gop = epoch * 1000 + seq + 1;
@@ -404,7 +404,7 @@ struct wr_media_frame kit_frame(uint64_t epoch, uint32_t track, uint64_t seq, co
                                    .time_us = wr_media_us(dts, scale),
                                    .dts = dts,
                                    .pts = dts,
-                                   .duration = track == WR_TRACK_VIDEO ? 3600 : 1920,
+                                   .duration = track == KIT_VIDEO ? 3600 : 1920,
                                    .data = wr_slice_str(text)};
 }
 

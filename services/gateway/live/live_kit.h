@@ -27,6 +27,7 @@ struct kit {
 };
 extern struct kit kit;
 
+/* The ids of the two tracks are the mask's bits. */
 enum { KIT_ALL = 0, KIT_PICTURE = 1, KIT_VIDEO = 1u << 0, KIT_AUDIO = 1u << 1 };
 
 /* With viewers of both wishes (all, the picture alone), or with nobody. */

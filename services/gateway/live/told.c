@@ -5,12 +5,15 @@
 #include "live_priv.h"
 
 #include "watchroom/v1/bus.pb-c.h"
+#include "watchroom/v1/ingest.numbers.h"
 #include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_log.h"
 #include "wr_metrics.h"
+#include "watchroom/v1/ingest.numbers.h"
 #include "wr_pb.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -172,7 +175,8 @@ void told__handle_event(void *ctx, struct wr_slice topic, struct wr_slice event,
 /* ---- answers to Watch and Groups ---------------------------------------------------------------------------------- */
 
 /* Both by hand: their frames stay where they are, in the answer. */
-enum { WATCH_GROUP = 2, GROUPS_GROUPS = 3, GROUPS_NEXT_GOP = 6, GROUP_FRAMES = 4 };
+static_assert((int)WR_PB_WATCH_RESPONSE_INFO == (int)WR_PB_GROUPS_RESPONSE_INFO,
+              "one reader has both");
 
 struct answer {
     Watchroom__V1__StreamInfo *info;
@@ -180,7 +184,7 @@ struct answer {
     bool bad;
 };
 
-/* Field 1 of both. It comes before frames, since it tells what they are. */
+/* Of both. It comes before frames, since it tells what they are. */
 static void take_answer_info(struct live_stream *s, const struct wr_answer *a,
                              struct wr_slice bytes, struct answer *out)
 {
@@ -206,7 +210,7 @@ static void take_group(struct live_stream *s, const struct wr_answer *a, struct 
     struct wr_pb_field f;
     wr_pb_read(&r, group);
     while (wr_pb_next(&r, &f))
-        if (f.number == GROUP_FRAMES && f.wire == 2)
+        if (f.number == WR_PB_GROUP_FRAMES && f.wire == 2)
             take_frame(s, a, f.bytes);
     out->bad |= r.bad;
 }
@@ -218,13 +222,13 @@ static struct answer take_answer(struct live_stream *s, const struct wr_answer *
     struct wr_pb_field f;
     wr_pb_read(&r, a->body);
     while (wr_pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == 2)
+        if (f.number == WR_PB_WATCH_RESPONSE_INFO && f.wire == 2)
             take_answer_info(s, a, f.bytes, &out);
-        else if (groups && f.number == GROUPS_GROUPS && f.wire == 2)
+        else if (groups && f.number == WR_PB_GROUPS_RESPONSE_GROUPS && f.wire == 2)
             take_group(s, a, f.bytes, &out);
-        else if (groups && f.number == GROUPS_NEXT_GOP && f.wire == 0)
+        else if (groups && f.number == WR_PB_GROUPS_RESPONSE_NEXT_GOP && f.wire == 0)
             out.next_gop = f.value;
-        else if (!groups && f.number == WATCH_GROUP && f.wire == 2)
+        else if (!groups && f.number == WR_PB_WATCH_RESPONSE_GROUP && f.wire == 2)
             take_frame(s, a, f.bytes);
     }
     out.bad |= r.bad || !out.info;

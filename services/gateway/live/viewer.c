@@ -109,11 +109,11 @@ struct refusal {
 
 static void answer_http(struct wr_conn *c, const struct refusal *r)
 {
+    const struct viewer *v = wr_conn_user(c);
     static const struct {
         int status;
         const char *text;
     } texts[] = {{404, "Not Found"}, {415, "Unsupported Media Type"}, {503, "Service Unavailable"}};
-    const struct viewer *v = wr_conn_user(c);
     struct wr_buf body = {.n = 0}, all = {.n = 0};
     const char *text = "";
     for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++)

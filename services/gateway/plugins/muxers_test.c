@@ -15,6 +15,8 @@
 
 #include "wr_plugins.h"
 
+enum { PICTURE = 1, SOUND = 2 }; /* ids of tracks */
+
 #define NUM_PICTURES 60
 
 /* ---- real coded frames -------------------------------------------------------------------------------------------- */
@@ -168,10 +170,10 @@ static void encode_video(const char *encoder, const char *params_name, const cha
         }
         f->pts = 3600 * i;
         assert_int_equal(avcodec_send_frame(c, f), 0);
-        drain(c, WR_TRACK_VIDEO);
+        drain(c, PICTURE);
     }
     avcodec_send_frame(c, NULL);
-    drain(c, WR_TRACK_VIDEO);
+    drain(c, PICTURE);
     av_frame_free(&f);
 }
 
@@ -201,7 +203,7 @@ static void encode_audio(const char *encoder, enum AVSampleFormat format)
                     (float)((s * (i + 1) + ch) % 100) / 500.0f;
         f->pts = (int64_t)i * f->nb_samples;
         assert_int_equal(avcodec_send_frame(c, f), 0);
-        drain(c, WR_TRACK_AUDIO);
+        drain(c, SOUND);
     }
     av_frame_free(&f);
     /* OpusHead's magic is not in the stored form. */
@@ -212,13 +214,13 @@ static void encode_audio(const char *encoder, enum AVSampleFormat format)
 static struct wr_media_frame to_frame(const struct sample *s)
 {
     /* Shifted so that the first dts of both tracks are not negative, as ingest does. */
-    int64_t shift = s->track == WR_TRACK_VIDEO ? 7200 : 3840;
+    int64_t shift = s->track == PICTURE ? 7200 : 3840;
     return (struct wr_media_frame){
         .track = s->track,
         .key = s->pkt->flags & AV_PKT_FLAG_KEY,
         .dts = s->pkt->dts + shift,
         .pts = s->pkt->pts + shift,
-        .duration = s->track == WR_TRACK_VIDEO ? 3600 : (uint32_t)media->audio->frame_size,
+        .duration = s->track == PICTURE ? 3600 : (uint32_t)media->audio->frame_size,
         .data = wr_slice_of(s->pkt->data, (size_t)s->pkt->size)};
 }
 
@@ -234,7 +236,7 @@ static int make_media(void **state)
                  "log-level=none:pools=none:frame-threads=1:b-adapt=0:open-gop=0:info=0");
     encode_audio("libopus", AV_SAMPLE_FMT_FLT);
     for (size_t i = 0; i < media->n; i++)
-        if (media->all[i].track == WR_TRACK_VIDEO)
+        if (media->all[i].track == PICTURE)
             to_lengths(media->all[i].pkt);
     return 0;
 }
@@ -265,7 +267,7 @@ static const struct wr_muxer_plugin *plugin(struct wr_plugins **all, const char 
 static void media_tracks(struct wr_track t[2])
 {
     bool second = media == &sets[1];
-    t[0] = (struct wr_track){.id = WR_TRACK_VIDEO,
+    t[0] = (struct wr_track){.id = PICTURE,
                              .kind = WR_MEDIA_VIDEO,
                              .codec = second ? WR_CODEC_H265 : WR_CODEC_H264,
                              .timescale = 90000,
@@ -274,7 +276,7 @@ static void media_tracks(struct wr_track t[2])
                              .fps_milli = 25000,
                              .codec_string = "avc1.640015",
                              .config = {media->video_config.p, media->video_config.n}};
-    t[1] = (struct wr_track){.id = WR_TRACK_AUDIO,
+    t[1] = (struct wr_track){.id = SOUND,
                              .kind = WR_MEDIA_AUDIO,
                              .codec = second ? WR_CODEC_OPUS : WR_CODEC_AAC,
                              .timescale = 48000,
@@ -315,13 +317,12 @@ static void expect_same(struct wr_slice bytes, int64_t tolerance_us)
     AVPacket *p = av_packet_alloc();
     while (av_read_frame(ctx, p) >= 0) {
         const AVStream *st = ctx->streams[p->stream_index];
-        uint32_t track = st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? WR_TRACK_VIDEO
-                                                                        : WR_TRACK_AUDIO;
+        uint32_t track = st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? PICTURE : SOUND;
         while (at[track] < media->n && media->all[at[track]].track != track)
             at[track]++;
         assert_true(at[track] < media->n);
         struct wr_media_frame want = to_frame(&media->all[at[track]++]);
-        AVRational scale = {1, track == WR_TRACK_VIDEO ? 90000 : 48000};
+        AVRational scale = {1, track == PICTURE ? 90000 : 48000};
         assert_int_equal(p->size, want.data.n);
         assert_memory_equal(p->data, want.data.p, want.data.n);
         int64_t dts_us = av_rescale_q(p->dts, st->time_base, AV_TIME_BASE_Q),
@@ -329,7 +330,7 @@ static void expect_same(struct wr_slice bytes, int64_t tolerance_us)
         assert_true(llabs(dts_us - av_rescale_q(want.dts, scale, AV_TIME_BASE_Q)) <= tolerance_us);
         assert_true(llabs(pts_us - av_rescale_q(want.pts, scale, AV_TIME_BASE_Q)) <=
                     2 * tolerance_us);
-        if (track == WR_TRACK_VIDEO)
+        if (track == PICTURE)
             assert_int_equal(!!(p->flags & AV_PKT_FLAG_KEY), want.key);
         matched++;
         av_packet_unref(p);
@@ -359,9 +360,9 @@ static void mux_all(const struct wr_muxer_plugin *m, void *state, struct wr_mux_
 {
     size_t v = 0, a = 0;
     for (;;) {
-        while (v < media->n && media->all[v].track != WR_TRACK_VIDEO)
+        while (v < media->n && media->all[v].track != PICTURE)
             v++;
-        while (a < media->n && media->all[a].track != WR_TRACK_AUDIO)
+        while (a < media->n && media->all[a].track != SOUND)
             a++;
         if (v >= media->n && a >= media->n)
             return;

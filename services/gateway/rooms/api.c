@@ -171,14 +171,15 @@ static void rooms_json(struct wr_buf *b, const struct room_lists *l)
 {
     const struct wr_config *c = l->config;
     wr_buf_str(b, "{\"rooms\":[");
-    for (size_t i = 0; i < l->nrows; i++) {
+    for (size_t i = 0; l->rows && i < l->nrows; i++) {
         const Watchroom__V1__RoomInfo *r = l->rows[i];
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): protobuf-c's lists have no holes */
         const struct wr_config_room *cfg = configured(c, r->room);
         room_json(b, r->room, r, r->stream && r->stream[0] ? r->stream : cfg ? cfg->stream : "");
     }
     for (size_t k = 0; k < c->num_rooms; k++) {
         bool known = false;
-        for (size_t i = 0; i < l->nrows && !known; i++)
+        for (size_t i = 0; l->rows && i < l->nrows && !known; i++)
             known = strcmp(l->rows[i]->room, c->rooms[k].name) == 0;
         if (!known)
             room_json(b, c->rooms[k].name, NULL, c->rooms[k].stream);

@@ -53,7 +53,7 @@ static struct rooms__hub *hub_at(struct wr_rooms *rs, const char *address)
         abort();
     struct rooms__hub **at =
         &rs->hubs; /* in the order of the bus: scores that are equal name the first */
-    while ((*at)->address[0])
+    while (*at && (*at)->address[0])
         at = &(*at)->next;
     h->next = *at;
     *at = h;

@@ -374,7 +374,8 @@ static void run_hub(struct wr_rooms *rs, struct rooms__hub *h, int64_t now_ms)
             send_batch(rs, h, true);
     } else if (o->first && !is_held(o, wr_mono_us())) {
         load(o);
-        send_batch(rs, h, false);
+        if (o->sent)
+            send_batch(rs, h, false);
     }
 }
 

@@ -26,7 +26,7 @@ static void scan(void *state, struct wr_slice data, struct codec_unit *out)
                                .has_media = g->channels > 0 && data.n >= g->channels,
                                .key = true,
                                .bytes = data.n};
-    if (out->has_media)
+    if (g->channels > 0)
         out->duration = (uint32_t)(data.n / g->channels);
 }
 
