@@ -22,6 +22,7 @@
 
 #define DRAIN_MS 3000u
 #define HEALTH_CONNECTIONS 256u
+#define SHARE_LEAST 1000u
 
 struct gateway {
     struct wr_gateway_env env;
@@ -79,11 +80,11 @@ static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
     return e;
 }
 
-/* Everybody behind one address together: a quarter of all, unless it is said. */
+/* Everybody behind one address together: a quarter of all and at least a school, unless it is said. */
 static uint32_t share_of_address(const struct wr_config *c)
 {
     return c->gateway.connections_per_address ? c->gateway.connections_per_address
-                                              : WR_MAX(c->gateway.max_connections / 4, 1u);
+                                              : WR_MAX(c->gateway.max_connections / 4, SHARE_LEAST);
 }
 
 static wr_err start_http(struct gateway *g, struct wr_errmsg *err)
