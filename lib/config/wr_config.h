@@ -38,7 +38,7 @@ struct wr_config {
         uint32_t http_threads;            /* civetweb workers, default 16 */
         uint32_t max_connections;         /* default 100,000 */
         uint32_t connections_per_address; /* of one client address (IPv6: one /64) at a time; 0 =
-                                             a quarter of max_connections, at least 256 */
+                                             a quarter of max_connections, at least 1,000 */
         uint32_t chat_queue_bytes;        /* default 1 MiB */
         uint32_t media_queue_bytes;       /* default 4 MiB */
         uint32_t media_queue_ms;          /* default 3,000 */

@@ -80,7 +80,7 @@ static wr_err start_bus(struct gateway *g, struct wr_errmsg *err)
 }
 
 /* Everybody behind one address together: a quarter of all, unless it is said; a small number of all is nobody's to share. */
-#define SHARE_MIN 256u
+#define SHARE_MIN 1000u
 static uint32_t share_of_address(const struct wr_config *c)
 {
     return c->gateway.connections_per_address ? c->gateway.connections_per_address

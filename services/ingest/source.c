@@ -42,3 +42,18 @@ wr_err source__check(const struct stream *s, struct wr_errmsg *err)
     }
     return WR_OK;
 }
+
+void source__say_foreign(const char *codec, bool is_video, struct wr_errmsg *out)
+{
+    if (is_video)
+        wr_errmsg_set(
+            out,
+            "the camera sends %s video, which this version does not carry: set the camera (or its "
+            "substream) to H.264 or H.265",
+            codec);
+    else
+        wr_errmsg_set(out,
+                      "the camera sends %s sound, which this version does not carry: set it to "
+                      "AAC, Opus or G.711",
+                      codec);
+}

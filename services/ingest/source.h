@@ -29,6 +29,9 @@ void source__run_av(struct stream *s, struct source_end *end);
 void source__run_synthetic(struct stream *s, struct source_end *end);
 bool source__check_synthetic(const char *url);
 
+/* The sentence about a track in a codec that is none of ours, by its name. Whole sentences: the page has them in Chinese. */
+void source__say_foreign(const char *codec, bool is_video, struct wr_errmsg *out);
+
 /* Once a process, before any source: libavformat's log lines hold addresses with passwords, so none gets out. */
 void source__init_av(void);
 

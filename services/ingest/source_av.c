@@ -173,10 +173,7 @@ static void add_track(struct av *a, const AVStream *st)
     bool video = par->codec_type == AVMEDIA_TYPE_VIDEO;
     struct wr_errmsg err = {"its configuration cannot be read"};
     if (!codec)
-        wr_errmsg_set(&err, "the camera sends %s %s, which this version does not carry: set %s",
-                      avcodec_get_name(par->codec_id), video ? "video" : "sound",
-                      video ? "the camera (or its substream) to H.264 or H.265"
-                            : "it to AAC, Opus or G.711");
+        source__say_foreign(avcodec_get_name(par->codec_id), video, &err);
     else if (a->flow.n == WR_TRACKS_MAX)
         wr_errmsg_set(&err, "a stream has %d tracks at most", WR_TRACKS_MAX);
     if (!codec || a->flow.n == WR_TRACKS_MAX) {

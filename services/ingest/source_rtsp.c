@@ -154,10 +154,7 @@ static void leave_out(struct camera *c, const struct sdp_track *t, const char *w
 static void leave_out_foreign(struct camera *c, const struct sdp_track *t)
 {
     struct wr_errmsg why;
-    wr_errmsg_set(&why, "the camera sends %s %s, which this version does not carry: set %s",
-                  t->encoding, t->kind == WR_MEDIA_VIDEO ? "video" : "sound",
-                  t->kind == WR_MEDIA_VIDEO ? "the camera (or its substream) to H.264 or H.265"
-                                            : "it to AAC, Opus or G.711");
+    source__say_foreign(t->encoding, t->kind == WR_MEDIA_VIDEO, &why);
     leave_out(c, t, why.text);
 }
 

@@ -45,7 +45,7 @@ test('every word of the table is used somewhere', () => {
 })
 
 test('a reason of ingest’s is Chinese on a Chinese page, and is still what ingest says', () => {
-  const sources = ['source_av.c', 'source_rtsp.c', 'stream.h'].map((name) => readFileSync(join(__SRC__, '../../services/ingest', name), 'utf8'))
+  const sources = ['source.c', 'source_av.c', 'source_rtsp.c', 'stream.h'].map((name) => readFileSync(join(__SRC__, '../../services/ingest', name), 'utf8'))
     .join('\n')
     .replace(/"\s*\n\s*"/g, '') // a sentence over several lines
   for (const [en, zh] of Object.entries(REASONS)) {
@@ -57,7 +57,7 @@ test('a reason of ingest’s is Chinese on a Chinese page, and is still what ing
   }
   assert.equal(reasonIn('zh', 'the camera answered SETUP with status 461'), '摄像机对 SETUP 的回应为状态 461')
   assert.equal(reasonIn('zh', 'no packet from the camera for 12 s'), '已有 12 秒没有收到摄像机的数据')
-  assert.match(reasonIn('zh', 'the camera sends $& video, which this version does not carry: set the camera (or its substream) to H.264'), /\$& 视频/)
+  assert.match(reasonIn('zh', 'the camera sends $& video, which this version does not carry: set the camera (or its substream) to H.264 or H.265'), /\$& 视频/)
   assert.equal(reasonIn('zh', 'something new'), 'something new')
 })
 

@@ -22,10 +22,10 @@ export const REASONS: Record<string, string> = {
   "the camera's session description holds no media": '摄像机的会话描述中没有媒体',
   'the camera answered %s with status %d': '摄像机对 %s 的回应为状态 %d',
   'no packet from the camera for %lld s': '已有 %lld 秒没有收到摄像机的数据',
-  'the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264':
-    '摄像机发送的是 %s 视频，本版本不支持，请把摄像机（或其子码流）设为 H.264',
-  'the camera sends %s sound, which this version does not carry: set it to AAC or G.711':
-    '摄像机发送的是 %s 声音，本版本不支持，请设为 AAC 或 G.711',
+  'the camera sends %s video, which this version does not carry: set the camera (or its substream) to H.264 or H.265':
+    '摄像机发送的是 %s 视频，本版本不支持，请把摄像机（或其子码流）设为 H.264 或 H.265',
+  'the camera sends %s sound, which this version does not carry: set it to AAC, Opus or G.711':
+    '摄像机发送的是 %s 声音，本版本不支持，请设为 AAC、Opus 或 G.711',
   "no keyframe for 10 s: set the camera's keyframe interval to 1 or 2 s (it may use intra refresh)":
     '10 秒内没有关键帧，请把摄像机的关键帧间隔设为 1 或 2 秒（它可能使用了帧内刷新）',
 }
