@@ -106,7 +106,8 @@ static bool is_passed_on(struct wr_slice name)
 
 static char *put(char *to, const void *p, size_t n)
 {
-    memcpy(to, p, n);
+    if (n) /* of an empty value p may be NULL */
+        memcpy(to, p, n);
     return to + n;
 }
 
