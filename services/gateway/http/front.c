@@ -16,8 +16,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define LOOK_MS 5000u /* at whoever waits for something of the client's or the workers' */
-#define BODY_READS 4u /* in one turn */
+#define REFUSED_MS 2000u /* a client without a place has so long to say what it wants */
+#define LOOK_MS 5000u    /* at whoever waits for something of the client's or the workers' */
+#define BODY_READS 4u    /* in one turn */
 
 enum state {
     FRONT_HEAD = 1, /* between requests, or a head is coming */
@@ -831,7 +832,10 @@ static void begin(struct http__front *f, const struct http__head *h)
         wr_conn_cut(f->c);
         return;
     }
-    if (!is_known_method(h->method)) {
+    const char *no_place = wr_conn_refused(f->c);
+    if (no_place) {
+        refuse(f, 503, "Retry-After: 2\r\n", no_place);
+    } else if (!is_known_method(h->method)) {
         refuse(f, 501, NULL, "this method is not known here");
     } else if (h->form == HTTP__ASTERISK_FORM) {
         bool keep = f->ask->keep_alive && !h->is_chunked && h->content_length <= 0;
@@ -940,8 +944,9 @@ static void handle_open(struct wr_conn *c, void *user)
 {
     struct http__front *f = user;
     f->c = c;
-    f->until_ms = wr_mono_ms() + HTTP__HEAD_MS;
-    wr_conn_wake(c, HTTP__HEAD_MS);
+    uint32_t ms = wr_conn_refused(c) ? REFUSED_MS : HTTP__HEAD_MS;
+    f->until_ms = wr_mono_ms() + ms;
+    wr_conn_wake(c, ms);
 }
 
 static void handle_readable(struct wr_conn *c, void *user)
@@ -1099,7 +1104,8 @@ wr_err http__front_listen(struct wr_http *h, struct wr_errmsg *err)
                                .per_address = h->per_address,
                                .is_exempt = is_exempt,
                                .refusal = wr_slice_of(refusal, sizeof refusal - 1),
-                               .farewell = wr_slice_of(farewell, sizeof farewell - 1)};
+                               .farewell = wr_slice_of(farewell, sizeof farewell - 1),
+                               .hears_refused = true};
     struct wr_errmsg why = {{0}};
     wr_err e = wr_plane_listen(h->plane, &o, &h->listener, &why);
     if (e != WR_OK)

@@ -485,6 +485,14 @@ uint32_t wr_conn_thread(const struct wr_conn *c)
     return c->t->index;
 }
 
+const char *wr_conn_refused(const struct wr_conn *c)
+{
+    return c->place == PLACE_FULL
+               ? "the gateway has as many connections as it may; try again in a moment"
+           : c->place == PLACE_DRAINING ? "the gateway is shutting down; try again in a moment"
+                                        : NULL;
+}
+
 bool wr_conn_is_draining(const struct wr_conn *c)
 {
     return c->t->draining;

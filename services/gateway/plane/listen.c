@@ -39,6 +39,7 @@ struct wr_listener {
     void *ctx;
     uint32_t per_address;
     struct wr_slice refusal, farewell;
+    bool hears_refused;
     char address[80];
     atomic_uint threads;  /* that may accept still */
     pthread_mutex_t lock; /* guards shares */
@@ -140,7 +141,12 @@ static void take(struct plane__thread *t, struct wr_listener *l, int fd, const s
         return;
     }
     struct wr_conn_opts o = {.transport = 0};
-    bool has_place = plane__reserve(t->plane) == WR_OK;
+    enum plane__place place = plane__place(t->plane);
+    if (place > PLACE_OWN && !l->hears_refused) {
+        plane__release(t->plane);
+        place = PLACE_NONE;
+    }
+    bool has_place = place != PLACE_NONE;
     struct wr_conn *c = has_place && l->accept(l->ctx, peer, &o) ? conn__new(fd, &o) : NULL;
     if (!c) {
         if (has_place) {
@@ -160,7 +166,9 @@ static void take(struct plane__thread *t, struct wr_listener *l, int fd, const s
     wr_count(&plane__m_accepted, 1);
     c->peer = *peer;
     c->listener = shared ? l : NULL;
-    struct plane__thread *to = lightest(t);
+    c->place = (uint8_t)place;
+    /* What goes to another thread of a draining plane is drained with the others, and not heard. */
+    struct plane__thread *to = place == PLACE_OWN ? lightest(t) : t;
     if (to == t || !plane__hand(to, c, (struct wr_slice){0})) {
         c->t = t;
         plane__start(t, c);
@@ -365,7 +373,8 @@ wr_err wr_plane_listen(struct wr_plane *p, const struct wr_listen_opts *o, struc
                               .ctx = o->ctx,
                               .per_address = o->per_address,
                               .refusal = o->refusal,
-                              .farewell = o->farewell};
+                              .farewell = o->farewell,
+                              .hears_refused = o->hears_refused};
     pthread_mutex_init(&l->lock, NULL);
     wr_err e = open_socket(l, o->address, err);
     if (e != WR_OK) {

@@ -298,6 +298,22 @@ static void socket_options(int fd)
         (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+enum plane__place plane__place(struct wr_plane *p)
+{
+    unsigned before = atomic_fetch_add(&p->connections, 1);
+    wr_gauge_add(&plane__g_conns, p->is_internal ? 0 : 1);
+    enum plane__place place = atomic_load(&p->draining)      ? PLACE_DRAINING
+                              : before >= p->max_connections ? PLACE_FULL
+                                                             : PLACE_OWN;
+    if (place == PLACE_OWN)
+        return place;
+    wr_count(&plane__m_refused, 1);
+    if (before < p->max_connections + PLANE__REFUSED)
+        return place;
+    plane__release(p);
+    return PLACE_NONE;
+}
+
 wr_err plane__reserve(struct wr_plane *p)
 {
     unsigned before = atomic_fetch_add(&p->connections, 1);

@@ -103,6 +103,7 @@ struct wr_conn {
     uint16_t close_code;
     uint8_t transport, policy, state, kind;
     bool paused, armed_out, dirty, skipping, was_shut, by_peer, is_internal;
+    uint8_t place;     /* enum plane__place */
     bool eof;          /* the peer ended its half: nothing is to be read any more */
     bool lost;         /* found inside of a callback: the next flush ends it */
     bool again;        /* `drained` is asked for */
@@ -225,6 +226,10 @@ void plane__post(struct plane__thread *t, struct plane__item *it);
 void plane__schedule(struct wr_conn *c, int64_t due_ms); /* visit it then, or earlier */
 struct wr_conn *plane__find(struct plane__thread *t, uint64_t id);
 void plane__signal(struct wr_plane *p);
+/* A place among the connections; the last two have one only to be told that there is none for them. */
+enum plane__place { PLACE_NONE = 0, PLACE_OWN, PLACE_FULL, PLACE_DRAINING };
+#define PLANE__REFUSED 256u /* of those at a time */
+enum plane__place plane__place(struct wr_plane *p);
 wr_err plane__reserve(struct wr_plane *p);
 void plane__release(struct wr_plane *p);
 struct wr_conn *conn__new(int fd, const struct wr_conn_opts *o);

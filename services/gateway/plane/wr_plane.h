@@ -163,6 +163,9 @@ struct wr_listen_opts {
      * connection is closed; borrowed for the plane's life, may be empty. */
     struct wr_slice refusal;
     struct wr_slice farewell; /* the same, while the plane drains */
+    /* True: some of those are let in all the same, up to 256 beyond max_connections, so that the owner hears what they want
+     * before it tells them no (wr_conn_refused): proxies wait for ever on an answer that came before their request. */
+    bool hears_refused;
 };
 /* Listens and accepts on all threads of the plane; while it drains everybody is refused, until it is cut. Out of descriptors (EMFILE, ENFILE): says so once,
  * refuses with the one that was kept for it, pauses, and goes on by itself.
@@ -229,6 +232,8 @@ void *wr_conn_user_of(const struct wr_conn *c, const struct wr_conn_ops *ops);
 uint32_t wr_conn_thread(const struct wr_conn *c);
 uint32_t wr_conn_id_thread(struct wr_conn_id id);
 bool wr_conn_is_draining(const struct wr_conn *c);
+/* Why this connection has no place and is only to be told so; NULL: it has one. [own] */
+const char *wr_conn_refused(const struct wr_conn *c);
 struct wr_plane *wr_conn_plane(const struct wr_conn *c);
 
 /* ---- from other threads ------------------------------------------------------------------------------------------ */
