@@ -14,6 +14,7 @@ from harness import SANITIZER, SLOW, memory_kb, until
 from test_h_files import TUS, create, head, patch, upload, url_of
 from test_i_uploads import OFFSET, path_of, read_head, request
 
+SPLIT_ALONE = pytest.mark.parametrize("shape", ["split"], indirect=True)  # a part must be able to freeze or die alone
 
 
 def ask(g, held, *args, rcvbuf=None, **kw):
@@ -85,9 +86,8 @@ def test_a_thousand_slow_uploads_cost_little_and_hold_nobody(fresh):
         until(lambda p=path: head(g.http + p).headers["Upload-Offset"] == "310", 10, "the offset")
 
 
+@SPLIT_ALONE
 def test_many_that_wait_for_a_filestore_hold_nobody(fresh, shape):
-    if shape == "all":
-        pytest.skip("the filestore cannot be frozen alone in one process")
     r = fresh()
     g = r.gateway
     data = os.urandom(1000)
@@ -174,11 +174,10 @@ def test_a_file_that_is_removed_is_sent_to_its_end(room):
     assert answer.partition(b"\r\n\r\n")[2] == data
 
 
+@SPLIT_ALONE
 @pytest.mark.parametrize("blob", ["disk", "memory"])
 def test_a_filestore_that_dies_in_the_middle_of_a_download(fresh, shape, blob):
     """A file that was opened is sent to its end; one that comes in pieces ends early, so that the client knows."""
-    if shape == "all":
-        pytest.skip("one process dies as a whole")
     r = fresh(config=f"filestore: {{ blob: {blob} }}\n")
     g = r.gateway
     data = os.urandom(1 << 20) * 20
@@ -204,9 +203,8 @@ def test_a_filestore_that_dies_in_the_middle_of_a_download(fresh, shape, blob):
         until(lambda: requests.get(url, timeout=30 * SLOW).content == data, 20, "the file being served again")
 
 
+@SPLIT_ALONE
 def test_a_filestore_that_dies_in_the_middle_of_uploads(fresh, shape):
-    if shape == "all":
-        pytest.skip("one process dies as a whole")
     r = fresh()
     g = r.gateway
     data = os.urandom(300_000)
