@@ -15,12 +15,12 @@ let server
 let site
 let browser
 before(async () => {
-  server = await Server.start()
   site = createServer((request, answer) => {
     const script = request.url === '/mpegts.js'
     answer.writeHead(200, { 'Content-Type': script ? 'text/javascript' : 'text/html; charset=utf-8' }).end(script ? PLAYER : HTML)
   }).listen(0, '127.0.0.1')
   await once(site, 'listening')
+  server = await Server.start({ config: `gateway: { origins: ["http://127.0.0.1:${site.address().port}"] }\n` })
   browser = await launch()
 })
 after(async () => {
