@@ -308,7 +308,7 @@ struct wr_plane_opts {
 };
 /* Accepting begins with wr_plane_listen. */
 WR_MUST_USE wr_err wr_plane_open(const struct wr_plane_opts *opts, struct wr_plane **out);
-/* Takes no new connections (who comes is told farewell); closes all with 1001 and the reason (ops->drain). */
+/* Takes no new connections (who comes is told farewell, or is heard and told so: hears_refused); closes all with 1001 and the reason (ops->drain). */
 void wr_plane_drain(struct wr_plane *p, const char *reason);
 /* Waits until no connection is left, at most ms. True when none is. */
 bool wr_plane_wait_empty(struct wr_plane *p, uint32_t ms);
