@@ -351,15 +351,13 @@ static void *call_until_over(void *arg)
     return NULL;
 }
 
-static void closes_under_its_callers(const char *address)
+static void closes_under_its_callers(const char *url)
 {
     struct storm st = {.over = false};
     struct service s;
     struct wr_errmsg err;
     pthread_t t[8];
-    char url[BUS_URL_BYTES];
-    service_start(&s, address);
-    snprintf(url, sizeof url, "%s", wr_bus_server_url(s.server));
+    service_start(&s, url);
     caller_start(&st.c, url);
     for (unsigned i = 0; i < WR_ARRAY_LEN(t); i++)
         assert_int_equal(wr_thread_start(&t[i], "storm", call_until_over, &st), WR_OK);
@@ -380,8 +378,10 @@ static void closes_under_its_callers(const char *address)
 static void test_server_can_close_under_its_callers(void **state)
 {
     (void)state;
+    char url[64];
     closes_under_its_callers("inproc://t-storm");
-    closes_under_its_callers("tcp://127.0.0.1:0");
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", free_port());
+    closes_under_its_callers(url);
 }
 
 struct tally {
