@@ -72,7 +72,9 @@ void bus_nng__fail(void);
 /* Lets the system end a pipe's connection when the other side does not acknowledge or take anything for 20 s (its host
  * vanished or froze), which it would notice late or never (bus_nng_tcp.c). */
 void bus_nng__watch(nng_pipe pipe);
-/* Ends the connections of pipes from below (bus_nng_tcp.c). False when some of them are not TCP and stay as they are. */
+/* Ends the connections of pipes from below (bus_nng_tcp.c): our direction, which the other side reads as the end and answers
+ * by its own, or both at once. False when some of them are not TCP and stay as they are. */
+bool bus_nng__end(const nng_pipe *pipes, size_t n);
 bool bus_nng__cut(const nng_pipe *pipes, size_t n);
 
 /* Does this dialer have a connection? *pipe, unless NULL, is it then. */

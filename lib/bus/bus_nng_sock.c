@@ -12,7 +12,7 @@
 WR_COUNTER(abandoned_sockets, "watchroom_bus_sockets_abandoned_total", NULL,
            "Sockets of the bus that did not close in time");
 
-enum { CLOSE_US = 2000000, CLOSE_AGAIN_US = 100000, PROBES_UNMOVED = 5 };
+enum { CLOSE_US = 2000000, CLOSE_AGAIN_US = 100000, HALF_US = 200000, PROBES_UNMOVED = 5 };
 
 static void remember(struct bus_nng_sock *s, nng_pipe pipe, int dialer)
 {
@@ -163,24 +163,42 @@ void bus_nng__watch_closes(void)
         bus_nng__fail();
 }
 
-/* Ends the connections and waits until NNG has seen it; fn runs no more on return. */
+/* Lock held. A copy of the pipes that there are, NULL without memory; the caller frees it. */
+static nng_pipe *copy_pipes(const struct bus_nng_sock *s)
+{
+    nng_pipe *pipes = calloc(s->num_pipes + 1, sizeof *pipes);
+    for (size_t i = 0; pipes && i < s->num_pipes; i++)
+        pipes[i] = s->pipes[i].id;
+    return pipes;
+}
+
+/* Ends the connections by one of the two ways, and waits until NNG has seen it. */
+static void end_pipes(struct bus_nng_sock *s, bool (*end)(const nng_pipe *, size_t),
+                      int64_t until_us)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->num_pipes;
+    nng_pipe *pipes = n ? copy_pipes(s) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    bool all = pipes && end(pipes, n);
+    free(pipes);
+    pthread_mutex_lock(&s->lock);
+    while (all && s->num_pipes && wr_cond_wait_until(&s->changed, &s->lock, until_us))
+        ;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Ends the connections; fn runs no more on return. Who does not end its own direction when ours has ended is cut. */
 static void leave(struct bus_nng_sock *s, int64_t until_us)
 {
     pthread_mutex_lock(&s->lock);
     s->leaving = true;
-    size_t n = s->num_pipes;
-    nng_pipe *pipes = calloc(n + 1, sizeof *pipes);
-    for (size_t i = 0; pipes && i < n; i++)
-        pipes[i] = s->pipes[i].id;
     pthread_mutex_unlock(&s->lock);
-
-    bool cut = pipes && bus_nng__cut(pipes, n);
-    free(pipes);
+    end_pipes(s, bus_nng__end, WR_MIN(until_us, wr_mono_us() + HALF_US));
+    end_pipes(s, bus_nng__cut, until_us);
     pthread_mutex_lock(&s->lock);
     while (s->telling)
         pthread_cond_wait(&s->changed, &s->lock);
-    while (cut && s->num_pipes && wr_cond_wait_until(&s->changed, &s->lock, until_us))
-        ;
     pthread_mutex_unlock(&s->lock);
 }
 

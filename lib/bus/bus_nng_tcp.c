@@ -6,7 +6,11 @@
  * Ended from below, because NNG 1.5.2 loses a task when a pipe is closed between two steps of a transfer (a message's
  * length and its body, say): the next step is refused in silence, nobody's operation ends, and the one thread that lets
  * pipes go waits for it for ever. A connection that ends has no such moment: NNG learns of it as of any peer that went
- * away, at a step of its own. */
+ * away, at a step of its own.
+ *
+ * And first by half: of a connection that ended both ways the other side may learn by a send that fails, which closes its
+ * pipe while it is between two steps of receiving: the same trap, over there. From one that ended one way it reads what
+ * was still for it, and then the end. */
 #include "bus_nng.h"
 
 #include <dirent.h>
@@ -88,6 +92,16 @@ static bool use_connections(const nng_pipe *pipes, size_t n, use_fn use)
         closedir(d);
     free(e);
     return all;
+}
+
+static void end(int fd)
+{
+    shutdown(fd, SHUT_WR);
+}
+
+bool bus_nng__end(const nng_pipe *pipes, size_t n)
+{
+    return use_connections(pipes, n, end);
 }
 
 static void cut(int fd)
