@@ -120,6 +120,8 @@ def test_two_gateways_serve_and_nginx_uses_both(stack):
     with contextlib.ExitStack() as open_ones:
         clients = [open_ones.enter_context(text_client(stack, "spread")) for _ in range(12)]
         until(lambda: all(stack.gateway_clients()), 10, "both gateways have clients")
+        # A connection is open before it is in the room: a gateway that has just started finds its hub first.
+        until(lambda: stack.members("spread") == len(clients), 15, "everybody is in the room")
         # Everybody hears everybody, wherever nginx put them.
         for i, client in enumerate(clients):
             client.ws.send(f"line {i}")

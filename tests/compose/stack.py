@@ -69,6 +69,11 @@ class Stack:
     def answers(self):
         return requests.get(f"{self.http}/api/v1/rooms", timeout=5).status_code == 200
 
+    def members(self, room):
+        """How many connections are in that room, by whichever gateway is asked."""
+        rooms = requests.get(f"{self.http}/api/v1/rooms", timeout=5).json()["rooms"]
+        return sum(r["members"] for r in rooms if r["room"] == room)
+
     def containers(self, service, everything=False):
         """Their inspections, oldest number first."""
         ids = self.docker("ps", "-q", *(["-a"] if everything else []), "--no-trunc",
