@@ -34,11 +34,11 @@ void plane__post(struct plane__thread *t, struct plane__item *it)
         wr_gauge_add(&plane__g_inbox, 1);
     }
     pthread_mutex_lock(&t->lock);
-    bool first = t->inbox_first == NULL;
     *t->inbox_last = it;
     t->inbox_last = &it->next;
+    bool wake = atomic_exchange_explicit(&t->is_asleep, false, memory_order_relaxed);
     pthread_mutex_unlock(&t->lock);
-    if (first) {
+    if (wake) { /* a thread that is awake looks into the inbox before it sleeps */
         uint64_t one = 1;
         ssize_t n = write(t->event, &one, sizeof one);
         (void)n; /* EAGAIN: it is readable already */
@@ -512,12 +512,27 @@ static void run_events(struct plane__thread *t, const struct epoll_event *ev, in
     }
 }
 
+/* As sleep_ms, but not at all when something was posted since the inbox was emptied: whoever posts wakes a thread only if
+ * it says here that it sleeps. */
+static int fall_asleep(struct plane__thread *t)
+{
+    int ms = sleep_ms(t);
+    pthread_mutex_lock(&t->lock);
+    if (t->inbox_first)
+        ms = 0;
+    else if (ms)
+        atomic_store_explicit(&t->is_asleep, true, memory_order_relaxed);
+    pthread_mutex_unlock(&t->lock);
+    return ms;
+}
+
 static void *thread_main(void *arg)
 {
     struct plane__thread *t = arg;
     struct epoll_event ev[EVENTS];
     while (!t->ended || t->nconns) {
-        int n = epoll_wait(t->epoll, ev, EVENTS, sleep_ms(t));
+        int n = epoll_wait(t->epoll, ev, EVENTS, fall_asleep(t));
+        atomic_store_explicit(&t->is_asleep, false, memory_order_relaxed);
         t->now_ms = wr_mono_ms();
         if (t->nwheel == 0) /* nobody waited on the wheel while we slept */
             t->wheel_at_ms = t->now_ms;
@@ -530,7 +545,8 @@ static void *thread_main(void *arg)
         if (t->ended)
             each_conn(t, cut, "shutting down");
         bury(t);
-        /* Killing may have posted to ourselves or made others dirty: those come with the next turn's event or inbox. */
+        /* Killing may have posted to ourselves or made others dirty: those come with the next turn, which does not
+         * sleep then. */
         flush_dirty(t);
     }
     run_inbox(t);

@@ -166,6 +166,8 @@ struct plane__thread {
     int epoll, event;
     pthread_mutex_t lock; /* guards inbox_* */
     struct plane__item *inbox_first, **inbox_last;
+    atomic_bool
+        is_asleep; /* in epoll_wait, or about to be: set under the lock, with an empty inbox */
     atomic_uint inbox_sends;
     atomic_size_t inbox_bytes; /* of them */
     /* the thread's own: */
