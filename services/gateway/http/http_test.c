@@ -481,6 +481,77 @@ static void file_put(const char *name, const char *text)
     fclose(f);
 }
 
+static bool comes(const char *request, const char *what)
+{
+    for (int i = 0; i < 3000; i++) {
+        if (strstr(ask(request), what))
+            return true;
+        (void)usleep(10000);
+    }
+    return false;
+}
+
+static void etag_of(const char *answer, char etag[64])
+{
+    const char *at = strstr(answer, "ETag: ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "ETag: %63s", etag), 1);
+}
+
+/* Small files are kept in memory; what the folder has counts all the same, a moment later. */
+static void test_a_page_that_changes_is_served_as_it_is(void **state)
+{
+    (void)state;
+    char path[300], first[64], second[64];
+    file_put("assets/b.js", "first");
+    const char *a = ask(GET("/assets/b.js", ""));
+    assert_non_null(strstr(a, "\r\n\r\nfirst"));
+    etag_of(a, first);
+    assert_non_null(strstr(ask(GET("/assets/b.js", "")), "\r\n\r\nfirst")); /* kept */
+    file_put("assets/b.js", "then another");
+    assert_true(comes(GET("/assets/b.js", ""), "\r\n\r\nthen another"));
+    a = ask(GET("/assets/b.js", ""));
+    assert_non_null(strstr(a, "Content-Length: 12\r\n"));
+    etag_of(a, second);
+    assert_string_not_equal(first, second);
+    (void)snprintf(path, sizeof path, "%s/assets/b.js", folder);
+    assert_int_equal(unlink(path), 0);
+    assert_true(comes(GET("/assets/b.js", ""), "HTTP/1.1 404 "));
+    file_put("assets/b.js", "back");
+    assert_non_null(strstr(ask(GET("/assets/b.js", "")), "\r\n\r\nback"));
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_long_and_empty_pages_look_like_small_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n;
+        const char *length;
+    } cases[] = {{0, "\r\nContent-Length: 0\r\n"},
+                 {65536, "\r\nContent-Length: 65536\r\n"},
+                 {65537, "\r\nContent-Length: 65537\r\n"}}; /* not kept */
+    char path[300];
+    char *text = calloc(1, 65538);
+    assert_non_null(text);
+    (void)snprintf(path, sizeof path, "%s/assets/c.css", folder);
+    for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++) {
+        memset(text, 'c', cases[i].n);
+        file_put("assets/c.css", text);
+        assert_true(comes(GET("/assets/c.css", ""), cases[i].length));
+        const char *a = ask(GET("/assets/c.css", ""));
+        assert_int_equal(status_of(a), 200);
+        assert_non_null(strstr(a, "Content-Type: text/css; charset=utf-8\r\n"));
+        assert_non_null(strstr(a, "X-Content-Type-Options: nosniff\r\n"));
+        const char *body = strstr(a, "\r\n\r\n");
+        assert_non_null(body);
+        assert_int_equal(strlen(body + 4), cases[i].n);
+        assert_int_equal(unlink(path), 0);
+        assert_true(comes(GET("/assets/c.css", ""), "HTTP/1.1 404 "));
+    }
+    free(text);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -558,6 +629,8 @@ int main(void)
         cmocka_unit_test(test_an_endless_answer_leaves_civetweb),
         cmocka_unit_test(test_forwarded_headers_only_from_trusted_proxies),
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_a_page_that_changes_is_served_as_it_is),
+        cmocka_unit_test(test_long_and_empty_pages_look_like_small_ones),
         cmocka_unit_test(test_a_port_in_use_is_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
