@@ -8,7 +8,8 @@
 
 struct wr_pages;
 /* folder "" = found beside the executable or installed. Never fails for a folder that is missing: then the pages say how
- * to build it. */
+ * to build it. Files up to 64 KiB are kept in memory, 8 MiB of them in all; one that is replaced or removed is served as it was
+ * for one second more. */
 WR_MUST_USE wr_err wr_pages_open(const char *folder, struct wr_pages **out);
 void wr_pages_close(struct wr_pages **p);
 /* The folder that is served, "" when there is none. */
