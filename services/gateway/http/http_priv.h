@@ -79,7 +79,7 @@ struct wr_http {
     struct http__slot *slots;
 };
 
-/* ---- what the worker is asked (front.c makes it) ------------------------------------------------------------------- */
+/* ---- what the worker is asked (front_ask.c makes it) ------------------------------------------------------------------- */
 
 struct http__ask {
     atomic_uint refs;
@@ -174,7 +174,7 @@ bool http__body_read(struct wr_http_body *b, struct wr_slice *extra, enum wr_htt
 /* Calls ops->end and frees. */
 void http__body_end(struct wr_http_body **b, enum wr_http_body_end how);
 bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms);
-/* front.c: */
+/* front_body.c: */
 void http__front_body_paused(struct http__front *f, bool pause);
 struct wr_http_body *http__front_body(struct wr_conn *c, uint32_t no);
 
