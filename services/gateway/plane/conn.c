@@ -214,6 +214,7 @@ void conn__timers(struct wr_conn *c)
     if (c->policy == WR_QUEUE_MEDIA && c->q.n) {
         if (now - c->progress_ms >= PLANE__MEDIA_STALL_MS) {
             wr_count(&plane__m_media_stalled, 1);
+            c->resets = true;
             conn__kill(c, 3008, "slow");
             return;
         }
@@ -222,6 +223,7 @@ void conn__timers(struct wr_conn *c)
     if (c->policy == WR_QUEUE_OWN && (c->q.n || c->file_blocked)) {
         if (now - c->progress_ms >= PLANE__STREAM_STALL_MS) {
             wr_count(&plane__m_stream_stalled, 1);
+            c->resets = true;
             conn__kill(c, 1006, "took nothing");
             return;
         }
@@ -287,9 +289,12 @@ void conn__kill(struct wr_conn *c, uint16_t code, const char *reason)
     if (c->state == CONN_DEAD)
         return;
     c->state = CONN_DEAD;
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     struct plane__thread *t = c->t;
     if (c->fd >= 0) {
         (void)epoll_ctl(t->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+        if (c->resets)
+            (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
         (void)close(c->fd);
         c->fd = -1;
     }
@@ -453,6 +458,12 @@ void wr_conn_cut(struct wr_conn *c)
 {
     c->lost = true;
     conn__dirty(c);
+}
+
+void wr_conn_reset(struct wr_conn *c)
+{
+    c->resets = true;
+    wr_conn_cut(c);
 }
 
 void wr_conn_more_follows(struct wr_conn *c)

@@ -106,6 +106,7 @@ struct wr_conn {
     uint8_t place;     /* enum plane__place */
     bool eof;          /* the peer ended its half: nothing is to be read any more */
     bool lost;         /* found inside of a callback: the next flush ends it */
+    bool resets;       /* the end is a reset */
     bool again;        /* `drained` is asked for */
     bool more;         /* MSG_MORE */
     bool file_blocked; /* sendfile found no room */

@@ -203,6 +203,8 @@ void wr_conn_again(struct wr_conn *c);
 void wr_conn_flush(struct wr_conn *c);
 /* The connection is cut without ceremony when the callback has returned. [own] */
 void wr_conn_cut(struct wr_conn *c);
+/* The same by a reset: what the kernel holds for a client that does not read is dropped, and the client learns of it. [own] */
+void wr_conn_reset(struct wr_conn *c);
 /* What is queued is only the beginning of what comes at once: it need not leave in a packet of its own (MSG_MORE). Until
  * the next write. [own] */
 void wr_conn_more_follows(struct wr_conn *c);
