@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ranges, conditions, dates, pace, dispositions. */
+ * Ranges, conditions, dates, dispositions. */
 #include "download_rules.h"
 
 #include <stdio.h>
@@ -131,26 +131,6 @@ bool dl_if_range(const char *if_range, const char *etag, int64_t modified)
     if (if_range[0] == '"')
         return strcmp(if_range, etag) == 0;
     return dl_parse_date(if_range, &t) && t == modified;
-}
-
-/* ---- pace ----------------------------------------------------------------------------------------------------------- */
-
-#define STALLED_LOOKS (60u / DL_LOOK_S)
-#define RATE_LOOKS (120u / DL_LOOK_S)
-#define RATE_BYTES (64u << 10)
-
-bool dl_is_too_slow(struct dl_pace *p, uint64_t taken, bool waits)
-{
-    bool slow = false;
-    p->stalled = waits && taken == p->seen ? p->stalled + 1 : 0;
-    p->seen = taken;
-    p->looks = waits ? p->looks + 1 : 0;
-    if (p->looks == 0 || p->looks == RATE_LOOKS) {
-        slow = p->looks && taken - p->from < RATE_BYTES;
-        p->looks = 0;
-        p->from = taken;
-    }
-    return slow || p->stalled >= STALLED_LOOKS;
 }
 
 /* ---- names and types ------------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a download's headers mean and say: ranges, conditions (RFC 9110, 13 and 14), when its reader is too slow, names
- * and types that are safe to show. Pure functions. */
+ * What a download's headers mean and say: ranges, conditions (RFC 9110, 13 and 14), names and types that are
+ * safe to show. Pure functions. */
 #ifndef WR_GATEWAY_FILES_DOWNLOAD_RULES_H
 #define WR_GATEWAY_FILES_DOWNLOAD_RULES_H
 
@@ -28,17 +28,6 @@ bool dl_if_range(const char *if_range, const char *etag, int64_t modified);
 bool dl_parse_date(const char *s, int64_t *out);
 /* "Sun, 06 Nov 1994 08:49:37 GMT"; out holds 32. */
 void dl_format_date(int64_t t, char out[32]);
-
-#define DL_LOOK_S 15u
-/* How a reader gets on, looked at every DL_LOOK_S seconds. */
-struct dl_pace {
-    uint64_t seen;    /* bytes taken at the last look */
-    unsigned stalled; /* looks in a row that saw no progress */
-    uint64_t from;    /* bytes taken when `looks` began: where the download begins */
-    unsigned looks;   /* in a row at which bytes waited for it */
-};
-/* A look. waits: bytes wait for the reader. True when it took none for a minute, or less than 64 KB in two. */
-bool dl_is_too_slow(struct dl_pace *p, uint64_t taken, bool waits);
 
 /* Content-Type, Content-Disposition and Content-Security-Policy lines of a user's file: raster pictures, sound, video and
  * plain text may be shown in the page; everything else is saved, under a type that no browser runs. */

@@ -228,18 +228,6 @@ static void test_dates_of_three_forms(void **s)
     assert_string_equal(text, DAY);
 }
 
-static void test_a_reader_that_drips_is_too_slow(void **s)
-{
-    (void)s;
-    struct dl_pace idle = {.from = 1000}, drip = idle, fair = idle, fed = idle;
-    for (unsigned i = 1; i <= 40; i++) {
-        assert_int_equal(dl_is_too_slow(&idle, 1000, true), i >= 5 || i % 8 == 0);
-        assert_int_equal(dl_is_too_slow(&drip, 1000 + i * 8000, true), i % 8 == 0);
-        assert_false(dl_is_too_slow(&fair, 1000 + i * 8192, true));
-        assert_false(dl_is_too_slow(&fed, 1000 + i, false)); /* it waits for us */
-    }
-}
-
 static void test_conditions(void **s)
 {
     (void)s;
@@ -348,7 +336,6 @@ int main(void)
         cmocka_unit_test(test_offset_type_may_have_parameters),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_dates_of_three_forms),
-        cmocka_unit_test(test_a_reader_that_drips_is_too_slow),
         cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_only_safe_types_are_shown),
         cmocka_unit_test(test_names_in_dispositions_stay_inside),

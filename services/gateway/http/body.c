@@ -20,7 +20,7 @@ struct wr_http_body *http__body_new(struct wr_conn *c, struct http__front *f, ui
     b->no = no;
     b->is_chunked = is_chunked;
     b->left = !is_chunked && length > 0 ? (uint64_t)length : 0;
-    b->byte_ms = b->rate_ms = wr_mono_ms();
+    http__pace_begin(&b->pace, 0, wr_mono_ms());
     return b;
 }
 
@@ -28,12 +28,6 @@ static void give(struct wr_http_body *b, struct wr_slice bytes)
 {
     if (bytes.n)
         b->ops->data(b, b->user, bytes);
-}
-
-static void came(struct wr_http_body *b, size_t n)
-{
-    b->byte_ms = wr_mono_ms();
-    b->rate_bytes += n;
 }
 
 static size_t feed_chunked(struct wr_http_body *b, const uint8_t *p, size_t n,
@@ -59,7 +53,7 @@ static size_t feed_chunked(struct wr_http_body *b, const uint8_t *p, size_t n,
 size_t http__body_feed(struct wr_http_body *b, const uint8_t *p, size_t n,
                        enum wr_http_body_end *how)
 {
-    came(b, n);
+    b->came += n;
     if (b->is_chunked)
         return feed_chunked(b, p, n, how);
     size_t mine = (size_t)WR_MIN((uint64_t)n, b->left);
@@ -85,7 +79,7 @@ static bool read_to_owner(struct wr_http_body *b, enum wr_http_body_end *how)
         *how = WR_BODY_LEFT;
     if (n <= 0)
         return false;
-    came(b, (size_t)n);
+    b->came += (uint64_t)n;
     b->left -= (uint64_t)n;
     give(b, wr_slice_of(to, (size_t)n));
     if (b->left == 0)
@@ -124,18 +118,9 @@ void http__body_end(struct wr_http_body **bp, enum wr_http_body_end how)
     free(b);
 }
 
-bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms)
+bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms)
 {
-    if (b->is_paused)
-        return false;
-    if (now_ms - b->byte_ms >= HTTP__BODY_STALL_MS)
-        return true;
-    if (now_ms - b->rate_ms < HTTP__BODY_RATE_MS)
-        return false;
-    bool slow = b->rate_bytes < HTTP__BODY_RATE_BYTES;
-    b->rate_ms = now_ms;
-    b->rate_bytes = 0;
-    return slow;
+    return http__pace_is_slow(&b->pace, b->came, !b->is_paused, now_ms, patience_ms);
 }
 
 void wr_http_body_pause(struct wr_http_body *b, bool pause)
@@ -143,13 +128,8 @@ void wr_http_body_pause(struct wr_http_body *b, bool pause)
     if (b->is_over || b->is_paused == pause)
         return;
     b->is_paused = pause;
-    int64_t now = wr_mono_ms();
-    if (pause) {
-        b->paused_ms = now;
-    } else { /* the time did not count */
-        b->byte_ms += now - b->paused_ms;
-        b->rate_ms += now - b->paused_ms;
-    }
+    if (!pause) /* the time did not count */
+        http__pace_begin(&b->pace, b->came, wr_mono_ms());
     http__front_body_paused(b->front, pause);
 }
 

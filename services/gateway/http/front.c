@@ -30,7 +30,6 @@ void front__pause(struct http__front *f, bool pause)
     wr_conn_pause(f->c, pause);
 }
 
-/* Keeps bytes that lie behind those that are kept. False: no memory. */
 bool front__keep(struct http__front *f, const uint8_t *p, size_t n)
 {
     if (f->cap_in - f->n_in < n) {
@@ -83,7 +82,6 @@ static void forget_request(struct http__front *f)
     f->state = FRONT_HEAD;
 }
 
-/* The answer is with the connection's queue: on with the next request, or the end. */
 void front__answered(struct http__front *f, bool keep)
 {
     if (f->body)
@@ -124,7 +122,6 @@ void front__refuse(struct http__front *f, int status, const char *extra, const c
     front__reply(f, http__error_new(f->ask, false, is_head, status, extra, why));
 }
 
-/* What was parked is answered. */
 void front__stop_waiting(struct http__front *f)
 {
     if (f->state == FRONT_PARKED)
@@ -152,7 +149,7 @@ static void do_park(struct http__front *f, struct http__verdict *v)
     wr_gauge_add(&http__g_parked, 1);
     uint32_t ms = f->park.deadline_ms ? f->park.deadline_ms : HTTP__PARK_MS;
     f->until_ms = wr_mono_ms() + ms;
-    wr_conn_wake(f->c, ops ? FRONT__LOOK_MS : ms);
+    wr_conn_wake(f->c, ops ? front__look_ms(f) : ms);
     if (!ops)
         return;
     if (!f->ask->has_rest) {
@@ -351,7 +348,6 @@ static size_t empty_lines(const uint8_t *p, size_t n)
     return at;
 }
 
-/* The requests that are here already, until one of them has to wait for something. */
 void front__go_on(struct http__front *f)
 {
     while (f->state == FRONT_HEAD && f->n_in && !f->is_closing) {
@@ -439,40 +435,54 @@ static void look_at_head(struct http__front *f)
         leave(f, 1000, "idle");
 }
 
+/* What was parked is answered by us. */
+static void unpark(struct http__front *f, int status, const char *extra, const char *why)
+{
+    struct wr_http_park p = f->park;
+    f->park.gone = NULL;
+    front__refuse(f, status, extra, why);
+    if (p.gone)
+        p.gone(p.user);
+}
+
 static void look_at_parked(struct http__front *f)
 {
     if (f->body) {
-        if (http__body_is_slow(f->body, wr_mono_ms()))
+        if (http__body_is_slow(f->body, wr_mono_ms(), f->h->patience_ms))
             front__body_over(f, WR_BODY_STALLED);
         return;
     }
     if (wr_mono_ms() < f->until_ms)
         return;
-    struct wr_http_park p = f->park;
-    f->park.gone = NULL;
-    front__refuse(f, 504, NULL, "the answer took too long");
-    if (p.gone)
-        p.gone(p.user);
+    unpark(f, 504, NULL, "the answer took too long");
 }
 
 static void handle_wake(struct wr_conn *c, void *user)
 {
     struct http__front *f = user;
     int64_t now = wr_mono_ms();
-    if (f->state == FRONT_HEAD && now >= f->until_ms)
-        look_at_head(f);
-    else if (f->state == FRONT_COLLECT && f->body && http__body_is_slow(f->body, now))
-        front__body_over(f, WR_BODY_STALLED);
-    else if (f->state == FRONT_ASKED)
+    switch (f->state) {
+    case FRONT_HEAD:
+        if (now >= f->until_ms)
+            look_at_head(f);
+        break;
+    case FRONT_COLLECT:
+        if (f->body && http__body_is_slow(f->body, now, f->h->patience_ms))
+            front__body_over(f, WR_BODY_STALLED);
+        break;
+    case FRONT_ASKED:
         http__pool_look(f->h, wr_conn_thread(c), now);
-    else if (f->state == FRONT_PARKED)
+        break;
+    case FRONT_PARKED:
         look_at_parked(f);
-    if (f->state == FRONT_HEAD)
-        wr_conn_wake(c, (uint32_t)WR_MAX(f->until_ms - now, 1));
-    else if (f->state == FRONT_PARKED && !f->body)
-        wr_conn_wake(c, (uint32_t)WR_MAX(f->until_ms - now, 1));
-    else
-        wr_conn_wake(c, FRONT__LOOK_MS);
+        break;
+    case FRONT_FILE:
+    case FRONT_PIECES:
+        front__sending_look(f, now);
+        break;
+    }
+    bool has_deadline = f->state == FRONT_HEAD || (f->state == FRONT_PARKED && !f->body);
+    wr_conn_wake(c, has_deadline ? (uint32_t)WR_MAX(f->until_ms - now, 1) : front__look_ms(f));
 }
 
 static void handle_drain(struct wr_conn *c, void *user)

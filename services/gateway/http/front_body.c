@@ -21,7 +21,7 @@ static void say_continue(struct http__front *f)
 void front__submit(struct http__front *f)
 {
     f->state = FRONT_ASKED;
-    wr_conn_wake(f->c, FRONT__LOOK_MS);
+    wr_conn_wake(f->c, front__look_ms(f));
     if (!http__pool_submit(f->h, wr_conn_thread(f->c), http__ask_ref(f->ask)))
         front__refuse(f, 503, "Retry-After: 2\r\n", "the server is too busy; try again");
 }
@@ -133,7 +133,7 @@ bool front__body_begin(struct http__front *f, const struct wr_http_body_ops *ops
         return false;
     }
     f->body->owes_continue = f->ask->expects_continue;
-    wr_conn_wake(f->c, FRONT__LOOK_MS);
+    wr_conn_wake(f->c, front__look_ms(f));
     front__pause(f, false);
     return true;
 }

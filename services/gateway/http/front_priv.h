@@ -6,8 +6,6 @@
 
 #include "http_priv.h"
 
-#define FRONT__LOOK_MS 5000u /* at whoever waits for something of the client's or the workers' */
-
 enum front__state {
     FRONT_HEAD = 1, /* between requests, or a head is coming */
     FRONT_COLLECT,  /* a small body is read before the worker is asked */
@@ -33,6 +31,12 @@ struct http__front {
     struct wr_http_park park;
     struct front__sending *out; /* front_send.c; FILE, PIECES */
 };
+
+/* How often whoever waits for something of the client's or the workers' is looked at. */
+static inline uint32_t front__look_ms(const struct http__front *f)
+{
+    return f->h->patience_ms / 12;
+}
 
 /* NULL: the connection speaks something else by now. */
 struct http__front *front__of(struct wr_conn *c);
@@ -62,6 +66,8 @@ void front__pieces(struct http__front *f, struct http__verdict *v); /* moves v *
 /* There is room for more. */
 void front__file_turn(struct http__front *f);
 void front__pieces_turn(struct http__front *f);
+/* From time to time: a reader that takes next to nothing is cut. */
+void front__sending_look(struct http__front *f, int64_t now_ms);
 void front__sending_end(struct http__front *f, bool is_whole); /* when something is being sent */
 
 /* ---- front_body.c ---- */

@@ -4,15 +4,18 @@
  * their source gives when there is room for them. */
 #include "ahead.h"
 #include "front_priv.h"
+#include "wr_clock.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct front__sending {
     int fd;
-    uint64_t offset, left;
+    uint64_t offset; /* of the file's next byte; of pieces, how many were given */
+    uint64_t left;
     uint64_t here_until; /* bytes before it need no disk */
     bool is_reading;     /* those at offset are brought from it */
+    struct http__pace pace;
     /* pieces: */
     const struct wr_http_source *source;
     void *user;
@@ -52,6 +55,7 @@ static bool sending_new(struct http__front *f, struct http__verdict *v)
                                       .user = v->user,
                                       .chunked = v->chunked,
                                       .is_bounded = v->kind == HTTP__FILE || v->length >= 0};
+    http__pace_begin(&f->out->pace, f->out->offset, wr_mono_ms());
     v->fd = -1;
     v->source = NULL;
     return true;
@@ -215,6 +219,7 @@ static void put_piece(struct http__front *f, const struct gift *g)
     }
     if (s->is_bounded)
         s->left -= g->bytes.n;
+    s->offset += g->bytes.n;
     front__say(f, wr_frame_plain_of(parts, 3));
     s->was_asked = false;
     if (s->is_bounded && s->left == 0)
@@ -282,4 +287,18 @@ void wr_http_give_end(struct wr_http_to to)
 void wr_http_give_up(struct wr_http_to to)
 {
     post_gift(to, GIVEN_UP, NULL, (struct wr_slice){0});
+}
+
+/* ---- pace ---- */
+
+void front__sending_look(struct http__front *f, int64_t now_ms)
+{
+    struct front__sending *s = f->out;
+    uint64_t queued = wr_conn_queued(f->c);
+    bool is_file = f->state == FRONT_FILE, waits = is_file ? !s->is_reading : queued != 0;
+    uint64_t moved = is_file ? s->offset : s->offset - WR_MIN(s->offset, queued);
+    if (!http__pace_is_slow(&s->pace, moved, waits, now_ms, f->h->patience_ms))
+        return;
+    wr_count(&http__m_slow_readers, 1);
+    wr_conn_reset(f->c);
 }

@@ -20,6 +20,8 @@ WR_SHARED_COUNTER(http__m_bad_heads, "watchroom_http_bad_heads_total", NULL,
                   "Request heads refused before they became a request");
 WR_SHARED_COUNTER(http__m_late_heads, "watchroom_http_late_heads_total", NULL,
                   "Connections closed because a head or its first byte did not come in time");
+WR_SHARED_COUNTER(http__m_slow_readers, "watchroom_http_slow_readers_total", NULL,
+                  "Connections closed because their answer was taken too slowly");
 WR_SHARED_COUNTER(http__m_queue_full, "watchroom_http_queue_full_total", NULL,
                   "Requests answered 503 because no worker had time for them");
 WR_SHARED_COUNTER(http__m_lost, "watchroom_http_lost_total", NULL,
@@ -166,6 +168,7 @@ wr_err wr_http_new(const struct wr_http_opts *o, struct wr_http **out, struct wr
     h->fallback = o->fallback;
     h->fallback_ctx = o->fallback_ctx;
     h->num_threads = o->threads ? o->threads : 16;
+    h->patience_ms = o->patience_ms ? o->patience_ms : HTTP__PATIENCE_MS;
     h->per_address = o->per_address;
     wr_err e = WR_ERR_INVALID;
     if (strlen(o->listen) >= sizeof h->listen || !strchr(o->listen, ':') ||

@@ -9,6 +9,7 @@
 #define WR_GATEWAY_HTTP_HTTP_PRIV_H
 
 #include "head.h"
+#include "pace.h"
 #include "wr_buf.h"
 #include "wr_http.h"
 #include "wr_metrics.h"
@@ -28,9 +29,6 @@
 #define HTTP__QUEUE_MS 10000         /* and for how long */
 #define HTTP__LOW_BYTES (256u << 10) /* a source is asked for more below it */
 #define HTTP__FILE_TURN (512u << 10) /* bytes of a file in one turn */
-#define HTTP__BODY_STALL_MS 60000
-#define HTTP__BODY_RATE_MS 120000
-#define HTTP__BODY_RATE_BYTES (64u << 10)
 #define HTTP__SECRET 16u
 #define HTTP__ASK_HEADER "X-Watchroom-Ask"
 
@@ -62,7 +60,7 @@ struct wr_http {
     const char *key; /* of the address: --KEY, gateway.KEY */
     char listen[128];
     bool is_loopback; /* it listens on this machine alone */
-    uint32_t per_address, num_threads;
+    uint32_t per_address, num_threads, patience_ms;
     atomic_uint busy;
     struct wr_http_route routes[HTTP__ROUTES];
     size_t num_routes;
@@ -159,8 +157,8 @@ struct wr_http_body {
     bool owes_continue; /* the client waits for it; said when the body is first read */
     uint64_t left;      /* without coding */
     struct http__chunked chunked;
-    int64_t byte_ms, rate_ms, paused_ms;
-    uint64_t rate_bytes;
+    uint64_t came; /* bytes */
+    struct http__pace pace;
 };
 struct wr_http_body *http__body_new(struct wr_conn *c, struct http__front *f, uint32_t no,
                                     bool is_chunked, int64_t length,
@@ -173,7 +171,7 @@ size_t http__body_feed(struct wr_http_body *b, const uint8_t *p, size_t n,
 bool http__body_read(struct wr_http_body *b, struct wr_slice *extra, enum wr_http_body_end *how);
 /* Calls ops->end and frees. */
 void http__body_end(struct wr_http_body **b, enum wr_http_body_end how);
-bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms);
+bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms);
 /* front_body.c: */
 void http__front_body_paused(struct http__front *f, bool pause);
 struct wr_http_body *http__front_body(struct wr_conn *c, uint32_t no);
@@ -217,8 +215,9 @@ bool http__is_proxy(const struct wr_http *h, const struct wr_addr *a);
 /* handshake.c */
 void http__accept_key(const char *key, char out[29]);
 
-extern struct wr_counter http__m_requests, http__m_errors, http__m_upgrades, http__m_bad_heads,
-    http__m_late_heads, http__m_queue_full, http__m_lost, http__m_foreign, http__m_strangers;
+extern struct wr_counter http__m_slow_readers, http__m_requests, http__m_errors, http__m_upgrades,
+    http__m_bad_heads, http__m_late_heads, http__m_queue_full, http__m_lost, http__m_foreign,
+    http__m_strangers;
 extern struct wr_gauge http__g_busy, http__g_parked, http__g_queued;
 
 #endif

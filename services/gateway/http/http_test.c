@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * The HTTP layer over real sockets: the server listens on a free port, the test writes requests by hand. */
-#include "wr_buf.h"
+#include "http_test_kit.h"
 #include "wr_clock.h"
-#include "wr_http.h"
 #include "wr_id.h"
 #include "wr_pages.h"
 #include "http_priv.h"
 #include <arpa/inet.h>
-#include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 static struct wr_plane *plane;
-static struct wr_http *http;
 static struct wr_pages *pages;
 static char folder[] = "/tmp/wr-http-test-XXXXXX";
 
@@ -110,68 +100,6 @@ static void handle_rest(void *ctx, struct wr_http_req *r)
     (void)ctx;
     wr_http_reply(r, 200, "text/plain", NULL, wr_slice_str(r->rest));
 }
-
-/* ---- a client ---- */
-
-static int dial(void)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    a.sin_port = htons((uint16_t)atoi(strrchr(wr_http_address(http), ':') + 1));
-    union {
-        struct sockaddr_in in;
-        struct sockaddr sa;
-    } u = {.in = a};
-    assert_int_equal(connect(fd, &u.sa, sizeof a), 0);
-    return fd;
-}
-
-static bool more(int fd, struct wr_buf *b, int ms)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (poll(&p, 1, ms) <= 0)
-        return false;
-    uint8_t *to = wr_buf_reserve(b, 4097);
-    ssize_t n = recv(fd, to, 4096, 0);
-    if (n <= 0)
-        return false;
-    b->n += (size_t)n;
-    b->p[b->n] = 0;
-    return true;
-}
-
-static void say(int fd, const char *text)
-{
-    size_t n = strlen(text);
-    assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), n);
-}
-
-/* Sends, reads to the end of file. The answer is the test's until the next call. */
-static const char *ask(const char *request)
-{
-    static struct wr_buf b;
-    wr_buf_clear(&b);
-    int fd = dial();
-    say(fd, request);
-    while (more(fd, &b, 15000))
-        ;
-    close(fd);
-    return b.n ? (const char *)b.p : "";
-}
-
-static int status_of(const char *answer)
-{
-    return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? atoi(answer + 9) : 0;
-}
-
-static void gives(const char *request, int status)
-{
-    const char *a = ask(request);
-    if (status_of(a) != status)
-        fail_msg("%.60s... answered %.40s, not %d", request, a, status);
-}
-
-#define GET(path, more_) "GET " path " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" more_ "\r\n"
 
 /* ---- tests ---- */
 

@@ -226,6 +226,9 @@ struct wr_http_opts {
     struct wr_plane *plane;      /* accepts and holds the connections */
     uint32_t
         per_address; /* connections that one address may have; 0 = any number. Trusted proxies: any number */
+    uint32_t
+        patience_ms; /* a body or an answer of which nothing moves for so long ends, or of which less than 64 KiB do in
+                             twice as long; 0 = 60,000 */
     const char *origins; /* foreign origins that may use this server, comma-separated, or "*" */
     const char *hosts;   /* names in Host that are this server's, comma-separated, or "*" */
     wr_http_handler_fn fallback; /* for paths without a route (page files); NULL = 404 */
