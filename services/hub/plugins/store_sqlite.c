@@ -12,6 +12,7 @@
  * commit covers it, since the log is sequential. */
 #include "store_sqlite_priv.h"
 
+#include "store_sqlite_gather.h"
 #include "wr_id.h"
 
 #include <errno.h>
@@ -124,10 +125,10 @@ static wr_err take_lock(struct sqlite_store *s, const char *folder, struct wr_er
     return WR_OK;
 }
 
-static int open_db(const char *file, sqlite3 **db)
+static int open_db(const struct sqlite_store *s, sqlite3 **db)
 {
     int rc = sqlite3_open_v2(
-        file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+        s->file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, s->vfs);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(*db, 1);
         sqlite3_busy_timeout(*db, SQLITE_BUSY_MS);
@@ -225,7 +226,7 @@ static int take_secret(struct sqlite_store *s)
 static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
 {
     int version = 0;
-    int rc = open_db(s->file, &s->db);
+    int rc = open_db(s, &s->db);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
     wr_err e = check_owner(s, &version, err);
@@ -254,7 +255,7 @@ static wr_err open_readers(struct sqlite_store *s, struct wr_errmsg *err)
 {
     for (int i = 0; i < READERS; i++) {
         struct reader *r = &s->readers[i];
-        int rc = open_db(s->file, &r->db);
+        int rc = open_db(s, &r->db);
         if (rc == SQLITE_OK)
             rc = sqlite3_exec(r->db, "PRAGMA query_only=1", NULL, NULL, NULL);
         if (rc == SQLITE_OK)
@@ -278,6 +279,8 @@ static void close_store(void *state)
     pthread_mutex_destroy(&s->pool_lock);
     pthread_mutex_destroy(&s->cache_lock);
     pthread_mutex_destroy(&s->write_lock);
+    if (s->vfs)
+        gather__give();
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     s->magic = 0;
@@ -289,6 +292,7 @@ static wr_err open_store(void *state, const struct wr_store_opts *opts, struct w
     s->magic = MAGIC;
     s->opts = *opts;
     s->lock_fd = -1;
+    s->vfs = gather__take();
     pthread_mutex_init(&s->write_lock, NULL);
     pthread_mutex_init(&s->cache_lock, NULL);
     pthread_mutex_init(&s->pool_lock, NULL);

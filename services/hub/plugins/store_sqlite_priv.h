@@ -91,6 +91,7 @@ struct sqlite_store {
     uint32_t magic;
     char file[PATH_MAX];
     int lock_fd;
+    const char *vfs; /* gathers the log's writes (store_sqlite_gather.h); NULL = SQLite's own */
     struct wr_store_opts opts;
     uint8_t secret[STORE_SECRET_BYTES]; /* of the log: epochs follow from it */
 
