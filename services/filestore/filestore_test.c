@@ -18,6 +18,7 @@
 #include "fs_calls.h"
 #include "fs_pass.h"
 #include "watchroom/v1/files.numbers.h"
+#include "moved_clock.h"
 #include "wr_clock.h"
 #include "wr_fd.h"
 #include "wr_id.h"
@@ -712,6 +713,28 @@ static void test_untouched_uploads_expire_and_files_do_not(void **s)
     assert_int_equal(stat_of(done, false, &st), WR_OK);
 }
 
+/* What is begun while the wall clock is far ahead does not stay so much longer, and nothing else goes meanwhile. */
+static void test_uploads_do_not_age_by_a_step_of_the_clock(void **s)
+{
+    (void)s;
+    struct seen st;
+    static const char other[] = "abcdefghij0123456789abcdez";
+    const int64_t step_ms = INT64_C(40) * 86400 * 1000;
+    (void)wr_age_now_ms();
+    assert_int_equal(create(ID, 11, ""), WR_OK);
+    moved_clock_set(step_ms);
+    fs_store_tick(&store, wr_age_now_ms());
+    assert_int_equal(create(other, 11, ""), WR_OK);
+    fs_store_tick(&store, wr_age_now_ms());
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    moved_clock_set(0);
+    int64_t until = wr_mono_us() + 20000000;
+    do
+        fs_store_tick(&store, wr_age_now_ms() + 4000000);
+    while (stat_of(other, false, &st) != WR_ERR_NOT_FOUND && wr_mono_us() < until);
+    assert_int_equal(stat_of(other, false, &st), WR_ERR_NOT_FOUND);
+}
+
 static void test_late_holes_are_given_up(void **s)
 {
     (void)s;
@@ -969,6 +992,7 @@ int main(void)
         MEMORY(test_deleted_upload_is_not_found),
         MEMORY(test_deleted_file_is_not_announced),
         MEMORY(test_untouched_uploads_expire_and_files_do_not),
+        MEMORY(test_uploads_do_not_age_by_a_step_of_the_clock),
         MEMORY(test_late_holes_are_given_up),
         MEMORY(test_writes_before_a_hole_are_bounded),
         DISK(test_restart_keeps_told_bytes_and_the_hash_comes_out_right),

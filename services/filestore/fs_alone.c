@@ -42,7 +42,7 @@ static bool acquire(struct fs_upload *u, struct fs_op *op, struct fs_list *dropp
     while (u->fence == 0);
     memcpy(u->nonce, op->nonce, op->nonce_n);
     u->nonce_n = op->nonce_n;
-    u->touched_ms = wr_wall_ms();
+    u->touched_ms = wr_age_now_ms();
     op->fence = u->fence;
     return true;
 }

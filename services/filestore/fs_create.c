@@ -85,7 +85,8 @@ static struct fs_upload *upload_from(struct fs_store *s, const Watchroom__V1__Cr
     u->room = strdup(c->room);
     u->name = strdup(c->name);
     u->metadata = strdup(c->metadata);
-    u->created_ms = u->touched_ms = wr_wall_ms();
+    u->created_ms = wr_wall_ms();
+    u->touched_ms = wr_age_now_ms();
     u->state = FS_CREATING;
     if (u->filename && u->filetype && u->room && u->name && u->metadata)
         return u;

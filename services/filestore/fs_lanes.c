@@ -298,7 +298,7 @@ static void turn_write(struct fs_job *job)
     pthread_mutex_lock(&u->lock);
     u->written += written;
     if (written)
-        u->touched_ms = wr_wall_ms();
+        u->touched_ms = wr_age_now_ms();
     for (; i < num && (e == WR_OK || ops[i]->data.n <= written); i++) {
         written -= ops[i]->data.n;
         pass_on(u, ops[i], &done);

@@ -183,7 +183,7 @@ struct fs_upload {
     bool announced;
     uint8_t sha256[32];
     int64_t completed_ms;
-    int64_t touched_ms; /* wall clock */
+    int64_t touched_ms; /* age clock */
     int64_t announce_at_us;
     unsigned announce_tries;
     struct fs_list ahead; /* sorted by offset; a hole before the first */
@@ -237,7 +237,7 @@ WR_MUST_USE wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts 
 void fs_store_fini(struct fs_store *s);
 /* Gives an operation to the store. Never blocks on the disk. */
 void fs_store_do(struct fs_store *s, struct fs_op *op);
-/* Expires, closes idle blobs, drops writes whose hole was not filled in time. now_ms is the wall clock. */
+/* Expires, closes idle blobs, drops writes whose hole was not filled in time. now_ms is the age clock (wr_age_now_ms). */
 void fs_store_tick(struct fs_store *s, int64_t now_ms);
 /* Every complete upload with a room that was not announced is given to opts.announce. */
 void fs_store_announce_all(struct fs_store *s);

@@ -40,6 +40,10 @@ WR_HISTOGRAM(append_time, "watchroom_hub_append_seconds", NULL,
 WR_HISTOGRAM(trim_time, "watchroom_hub_trim_seconds", NULL,
              "Time of a step of the store's housekeeping, during which a batch waits");
 
+WR_GAUGE(
+    clock_step, "watchroom_hub_clock_step_seconds", NULL,
+    "By how much the wall clock stepped ahead (back when negative) and is not believed; 0 = it is");
+
 enum {
     SLOW_STEP_MS = 1000, /* a step that takes longer is worth a line: mostly a slow disk */
     COMPLAIN_EVERY_MS = 10000,
@@ -532,6 +536,8 @@ static void step_trim(struct hub_batch *b)
     b->more_to_trim = false;
     if (b->ended || !WR_PLUGIN_HAS(store, trim))
         return;
+    (void)wr_age_now_ms(); /* a step of the clock is noticed also where no room has an age */
+    wr_gauge_set(&clock_step, wr_age_step_ms() / 1000);
     int64_t from = wr_mono_us();
     wr_err e = store->trim(b->hub->store_state, &b->more_to_trim, &err);
     wr_observe_us(&trim_time, wr_mono_us() - from);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "store_conformance.h"
+#include "moved_clock.h"
 #include "wr_clock.h"
 #include "wr_id.h"
 #include "wr_plugins.h"
@@ -578,6 +579,33 @@ static void test_retention_by_age_drops_the_old(void **state)
     assert_int_equal(test_append(t, "old", "", "1"), 2);
 }
 
+/* The wall clock goes far ahead and comes back: nothing is old by it alone. What came meanwhile is as old as it says, and
+ * that is not old either. */
+static void test_a_step_of_the_clock_drops_nothing(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_store_range all = {.limit = 100};
+    test_store_close(t);
+    t->opts.keep.age_ms = INT64_C(30) * 86400 * 1000;
+    test_store_open(t);
+    for (int i = 0; i < 10; i++)
+        test_append(t, "r", "", "1");
+    test_trim_all(t);
+    moved_clock_set(INT64_C(40) * 86400 * 1000);
+    if (can_do & STORE_DURABLE) { /* looks at all rooms at once, and not in ten seconds */
+        test_store_close(t);
+        test_store_open(t);
+    }
+    test_append(t, "r", "", "1");
+    test_trim_all(t);
+    size_t during = test_page(t, "r", &all, NULL, NULL);
+    moved_clock_set(0);
+    test_trim_all(t);
+    test_append(t, "r", "", "1");
+    assert_int_equal(during, 11);
+    assert_int_equal(test_page(t, "r", &all, NULL, NULL), 12);
+}
+
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 struct racing {
@@ -705,6 +733,7 @@ int store_conformance(const char *file, unsigned can)
         CLAIM(test_keys_are_per_room),
         CLAIM(test_retention_by_count_keeps_positions),
         CLAIM(test_retention_by_age_drops_the_old),
+        CLAIM(test_a_step_of_the_clock_drops_nothing),
         CLAIM(test_readers_see_what_was_acknowledged),
         CLAIM(test_an_amended_entry_is_in_the_place_of_the_old_one),
     };

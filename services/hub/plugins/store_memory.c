@@ -308,7 +308,7 @@ static wr_err trim(void *state, bool *more, struct wr_errmsg *err)
     struct memory_store *s = state;
     size_t at = 0;
     void *value;
-    int64_t now = wr_wall_ms();
+    int64_t now = wr_age_now_ms();
     (void)err;
     *more = false;
     pthread_mutex_lock(&s->table.lock);

@@ -53,7 +53,7 @@ static int find_cut(struct sqlite_store *s, int64_t room, const struct wr_store_
         sqlite3_stmt *st = s->stmt[W_FIRST_YOUNG];
         sqlite3_bind_int64(st, 1, sqlite__entry_id(room, first));
         sqlite3_bind_int64(st, 2, sqlite__entry_id(room, end));
-        sqlite3_bind_int64(st, 3, wr_wall_ms() - keep->age_ms);
+        sqlite3_bind_int64(st, 3, wr_age_now_ms() - keep->age_ms);
         rc = sqlite3_step(st);
         if (rc == SQLITE_ROW)
             by_age = (uint64_t)sqlite3_column_int64(st, 0) - 1;
