@@ -199,6 +199,34 @@ static void test_names_that_would_leave_a_path_are_refused(void **s)
     assert_false(wr_name_valid(wr_slice_of("a\0b", 3)));
 }
 
+static void test_patterns_fit_whole_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *pattern;
+        bool fits;
+    } cases[] = {{"hall", "hall", true},
+                 {"hall", "hal", false},
+                 {"hal", "hall", false},
+                 {"class-1", "class-*", true},
+                 {"class-", "class-*", true},
+                 {"class", "class-*", false},
+                 {"a.b.c", "a*c", true},
+                 {"a.b.cd", "a*c", false},
+                 {"abab", "*ab", true},
+                 {"xaby", "*ab", false},
+                 {"aXbXc", "a*b*c", true},
+                 {"anything", "*", true},
+                 {"\xe6\x96\x87-1", "\xe6*", true},
+                 {"", "*", true},
+                 {"", "", true},
+                 {"x", "", false},
+                 {"aaaaaaaab", "*a*a*a*b", true}};
+    for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++)
+        if (wr_name_like(wr_slice_str(cases[i].name), cases[i].pattern) != cases[i].fits)
+            fail_msg("%s %s", cases[i].name, cases[i].pattern);
+}
+
 static void test_cond_wait_ends_at_its_deadline(void **s)
 {
     (void)s;
@@ -353,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
         cmocka_unit_test(test_pb_length_past_the_end_is_bad),
         cmocka_unit_test(test_names_that_would_leave_a_path_are_refused),
+        cmocka_unit_test(test_patterns_fit_whole_names),
         cmocka_unit_test(test_cond_wait_ends_at_its_deadline),
         cmocka_unit_test(test_log_lines_cannot_be_forged_in_either_form),
     };

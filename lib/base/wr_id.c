@@ -68,3 +68,27 @@ bool wr_name_valid(struct wr_slice name)
             return false;
     return true;
 }
+
+bool wr_name_like(struct wr_slice name, const char *pattern)
+{
+    const char *star =
+        NULL; /* behind the last '*', which takes more when what follows does not fit */
+    size_t i = 0, from = 0;
+    while (i < name.n) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            from = i;
+        } else if (*pattern && (uint8_t)*pattern == name.p[i]) {
+            pattern++;
+            i++;
+        } else if (star) {
+            pattern = star;
+            i = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}

@@ -16,5 +16,7 @@ WR_API void wr_id_uuid(char out[37]);
 WR_API void wr_hex(char *out, const void *p, size_t n);
 /* True for 1 to 255 bytes of valid UTF-8 without control characters, '/', '\\' or leading '.': a room's or stream's name. */
 WR_API bool wr_name_valid(struct wr_slice name);
+/* Whether the whole name fits the pattern, in which '*' stands for any bytes or none and all else for itself. */
+WR_API bool wr_name_like(struct wr_slice name, const char *pattern);
 
 #endif

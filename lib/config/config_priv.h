@@ -56,6 +56,7 @@ WR_MUST_USE wr_err config__read_yaml(struct wr_config *c, const char *name, stru
                                      struct wr_errmsg *err);
 
 struct wr_config_stream *config__add_stream(struct wr_config *c, const char *name);
+/* Of a name with '*' it adds a pattern. */
 struct wr_config_room *config__add_room(struct wr_config *c, const char *name);
 
 #endif

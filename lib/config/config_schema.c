@@ -45,6 +45,8 @@ const struct config_key config__keys[] = {
     {"hub.store", CONFIG_TEXT, AT(hub.store), 1, 200, "sqlite", NULL},
     {"hub.max_message_bytes", CONFIG_BYTES, AT(hub.max_message_bytes), 128, 1 * MIB, "64KiB", NULL},
     {"hub.filters", CONFIG_LIST, AT(hub.filters), 0, 4000, "", NULL},
+    {"hub.history_count", CONFIG_COUNT64, AT(hub.history_count), 1, 1000000000000u, "10000", NULL},
+    {"hub.history_age", CONFIG_AGE, AT(hub.history_age_ms), 1000, 3153600000000u, "30d", NULL},
 
     {"ingest.stream_port", CONFIG_COUNT, AT(ingest.stream_port), 1, 65535, "7210", NULL},
     {"ingest.no_packet_ms", CONFIG_MS, AT(ingest.no_packet_ms), 500, 600000, "8s", NULL},
@@ -79,9 +81,9 @@ const size_t config__num_stream_keys = WR_ARRAY_LEN(config__stream_keys);
 
 const struct config_key config__history_keys[] = {
     {"count", CONFIG_COUNT64, offsetof(struct wr_config_room, history_count), 1, 1000000000000u,
-     "10000", NULL},
-    {"age", CONFIG_AGE, offsetof(struct wr_config_room, history_age_ms), 1000, 3153600000000u,
-     "30d", NULL},
+     NULL, NULL},
+    {"age", CONFIG_AGE, offsetof(struct wr_config_room, history_age_ms), 1000, 3153600000000u, NULL,
+     NULL},
 };
 const size_t config__num_history_keys = WR_ARRAY_LEN(config__history_keys);
 

@@ -31,6 +31,16 @@ static void refused(const char *yaml, const char *sentence)
     assert_string_equal(err.text, sentence);
 }
 
+static void expect_history(const struct wr_config *c, const char *room, uint64_t count,
+                           int64_t age_ms)
+{
+    uint64_t has_count;
+    int64_t has_age_ms;
+    wr_config_history(c, wr_slice_str(room), &has_count, &has_age_ms);
+    assert_int_equal(has_count, count);
+    assert_int_equal(has_age_ms, age_ms);
+}
+
 static void test_nothing_configured_is_room_and_stream_demo(void **s)
 {
     (void)s;
@@ -44,8 +54,7 @@ static void test_nothing_configured_is_room_and_stream_demo(void **s)
         assert_int_equal(c->streams[0].linger_ms, 10000);
         assert_int_equal(c->num_rooms, 1);
         assert_string_equal(c->rooms[0].stream, "demo");
-        assert_int_equal(c->rooms[0].history_count, 10000);
-        assert_int_equal(c->rooms[0].history_age_ms, INT64_C(30) * 86400000);
+        expect_history(c, "demo", 10000, INT64_C(30) * 86400000);
         assert_string_equal(c->gateway.listen, "127.0.0.1:8000");
         assert_int_equal(c->gateway.chat_queue_bytes, 1048576);
         assert_int_equal(c->filestore.min_free_bytes, 64u << 20);
@@ -95,6 +104,35 @@ static void test_stream_is_url_or_mapping(void **s)
     assert_string_equal(wr_config_room_named(c, wr_slice_str("quiet"))->stream, "");
     assert_null(wr_config_room_named(c, wr_slice_str("hall")));
     wr_config_free(&c);
+}
+
+static void test_history_is_said_by_room_pattern_or_default(void **s)
+{
+    (void)s;
+    struct wr_config *c = parsed("hub: { history_count: 100, history_age: 1h }\n"
+                                 "rooms:\n"
+                                 "  class-a: { history: { count: 7 } }\n"
+                                 "  'class-*': { history: { count: 20, age: 2h } }\n"
+                                 "  '*-short': { history: { age: 1m } }\n"
+                                 "  hall:\n");
+    assert_int_equal(c->num_rooms, 2); /* a pattern is no room */
+    assert_int_equal(c->num_room_patterns, 2);
+    expect_history(c, "hall", 100, 3600000);
+    expect_history(c, "anything", 100, 3600000);
+    expect_history(c, "class-a", 7, 7200000);
+    expect_history(c, "class-b", 20, 7200000);
+    expect_history(c, "class-short", 20, 7200000); /* the first that fits */
+    expect_history(c, "very-short", 100, 60000);
+    struct wr_errmsg err = {""};
+    assert_int_equal(wr_config_set(c, "hub.history_count", "5", &err), WR_OK);
+    expect_history(c, "hall", 5, 3600000);
+    wr_config_free(&c);
+    refused("rooms: { 'a*': { stream: hall } }",
+            "w.yml:1: rooms.a*.stream: a name with * stands for rooms that fit, and those have no "
+            "stream by it; remove the line, or name the room");
+    refused("hub: { history_age: 30 }",
+            "w.yml:1: hub.history_age: \"30\" is not a time; write it like 10s, 12h or "
+            "30d, with its unit");
 }
 
 static void test_stream_without_room_gets_one(void **s)
@@ -345,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_nothing_configured_is_room_and_stream_demo),
         cmocka_unit_test(test_shape_decides_where_services_meet),
         cmocka_unit_test(test_stream_is_url_or_mapping),
+        cmocka_unit_test(test_history_is_said_by_room_pattern_or_default),
         cmocka_unit_test(test_stream_without_room_gets_one),
         cmocka_unit_test(test_sizes_times_and_lists_are_read_with_units),
         cmocka_unit_test(test_keys_of_no_section_are_known),

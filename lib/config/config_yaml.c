@@ -235,6 +235,10 @@ static wr_err room_pair(struct walk *w, void *ctx, const char *path, const char 
         "stream", CONFIG_TEXT, offsetof(struct wr_config_room, stream), 0, 255, NULL, NULL};
     char full[320];
     snprintf(full, sizeof full, "%s.%s", path, name);
+    if (!strcmp(name, "stream") && strchr(path, '*'))
+        return refuse(w, line_of(key), full,
+                      "a name with * stands for rooms that fit, and those have no stream by it; "
+                      "remove the line, or name the room");
     if (!strcmp(name, "stream"))
         return store(w, ctx, &stream_key, full, value);
     if (!strcmp(name, "history"))
@@ -249,7 +253,7 @@ static wr_err rooms_pair(struct walk *w, void *ctx, const char *path, const char
     char full[300];
     (void)ctx;
     snprintf(full, sizeof full, "%s.%s", path, name);
-    wr_err e = check_name(w, path, name, key, w->c->num_rooms);
+    wr_err e = check_name(w, path, name, key, w->c->num_rooms + w->c->num_room_patterns);
     if (e)
         return e;
     struct wr_config_room *r = config__add_room(w->c, name);

@@ -64,16 +64,16 @@ struct wr_config_stream *config__add_stream(struct wr_config *c, const char *nam
 
 struct wr_config_room *config__add_room(struct wr_config *c, const char *name)
 {
-    struct wr_config_room *r = reallocarray(c->rooms, c->num_rooms + 1, sizeof *r);
+    bool is_pattern = strchr(name, '*') != NULL;
+    struct wr_config_room **list = is_pattern ? &c->room_patterns : &c->rooms;
+    size_t *n = is_pattern ? &c->num_room_patterns : &c->num_rooms;
+    struct wr_config_room *r = reallocarray(*list, *n + 1, sizeof *r);
     if (!r)
         return NULL;
-    c->rooms = r;
-    r += c->num_rooms;
+    *list = r;
+    r += *n;
     *r = (struct wr_config_room){.name = strdup(name), .stream = strdup("")};
-    c->num_rooms++;
-    for (size_t i = 0; i < config__num_history_keys; i++)
-        if (set_default(r, &config__history_keys[i]))
-            return NULL;
+    ++*n;
     return r->name && r->stream ? r : NULL;
 }
 
@@ -265,6 +265,15 @@ wr_err wr_config_set(struct wr_config *c, const char *key, const char *value, st
     return e;
 }
 
+static void free_rooms(struct wr_config_room *rooms, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(rooms[i].name);
+        free(rooms[i].stream);
+    }
+    free(rooms);
+}
+
 void wr_config_free(struct wr_config **pc)
 {
     struct wr_config *c = *pc;
@@ -278,12 +287,9 @@ void wr_config_free(struct wr_config **pc)
         free(c->streams[i].url);
         free(c->streams[i].transport);
     }
-    for (size_t i = 0; i < c->num_rooms; i++) {
-        free(c->rooms[i].name);
-        free(c->rooms[i].stream);
-    }
+    free_rooms(c->rooms, c->num_rooms);
+    free_rooms(c->room_patterns, c->num_room_patterns);
     free(c->streams);
-    free(c->rooms);
     free(c->file);
     free(c);
     *pc = NULL;
@@ -304,4 +310,30 @@ const struct wr_config_room *wr_config_room_named(const struct wr_config *c, str
         if (wr_slice_is(name, c->rooms[i].name))
             return &c->rooms[i];
     return NULL;
+}
+
+/* Takes what the room or pattern says and nobody has said before. */
+static void take_history(const struct wr_config_room *r, uint64_t *count, int64_t *age_ms)
+{
+    if (*count == 0)
+        *count = r->history_count;
+    if (*age_ms == 0)
+        *age_ms = r->history_age_ms;
+}
+
+void wr_config_history(const struct wr_config *c, struct wr_slice name, uint64_t *count,
+                       int64_t *age_ms)
+{
+    const struct wr_config_room *own = wr_config_room_named(c, name);
+    *count = 0;
+    *age_ms = 0;
+    if (own)
+        take_history(own, count, age_ms);
+    for (size_t i = 0; i < c->num_room_patterns; i++)
+        if (wr_name_like(name, c->room_patterns[i].name))
+            take_history(&c->room_patterns[i], count, age_ms);
+    if (*count == 0)
+        *count = c->hub.history_count;
+    if (*age_ms == 0)
+        *age_ms = c->hub.history_age_ms;
 }

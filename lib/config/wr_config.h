@@ -18,8 +18,8 @@ struct wr_config_stream {
 struct wr_config_room {
     char *name;
     char *stream;           /* "" = none */
-    uint64_t history_count; /* default 10,000 */
-    int64_t history_age_ms; /* default 30 d */
+    uint64_t history_count; /* 0 = not said: ask wr_config_history() */
+    int64_t history_age_ms; /* likewise */
 };
 
 struct wr_config {
@@ -56,7 +56,9 @@ struct wr_config {
     struct {
         char *store;                /* plugin name, or name=arguments; default "sqlite" */
         uint32_t max_message_bytes; /* of an entry's data; gateways learn it; default 65,536 */
-        char *filters; /* "name" or "name=args", comma-separated, in order; default "" */
+        char *filters;          /* "name" or "name=args", comma-separated, in order; default "" */
+        uint64_t history_count; /* of rooms that say nothing else; default 10,000 */
+        int64_t history_age_ms; /* likewise; default 30 d */
     } hub;
     struct {
         uint32_t stream_port;  /* first port of streams' own sockets on TCP; default 7210 */
@@ -82,6 +84,9 @@ struct wr_config {
     size_t num_streams;
     struct wr_config_room *rooms;
     size_t num_rooms;
+    struct wr_config_room *
+        room_patterns; /* names with '*' under rooms: history of rooms that fit, no rooms themselves */
+    size_t num_room_patterns;
 };
 
 /* One of the process shapes: decides the bus defaults. */
@@ -104,6 +109,11 @@ WR_API const struct wr_config_stream *wr_config_stream_named(const struct wr_con
                                                              struct wr_slice name);
 WR_API const struct wr_config_room *wr_config_room_named(const struct wr_config *c,
                                                          struct wr_slice name);
+/* How much of a room's log is kept: what the room itself says, else the first pattern that fits its name and says it, else
+ * hub.history_count and hub.history_age; each of the two by itself. The name may be a pattern's own. */
+WR_API void wr_config_history(const struct wr_config *c, struct wr_slice name, uint64_t *count,
+                              int64_t *age_ms);
+
 /* Copies a URL with user and password replaced by "***". */
 WR_API void wr_url_redact(const char *url, char *out, size_t n);
 

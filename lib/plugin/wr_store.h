@@ -10,13 +10,15 @@
 #define WR_PLUGIN_WR_STORE_H
 
 #include "wr_err.h"
+#include "wr_id.h"
 #include "wr_plugin.h"
 
 #include <string.h>
 
-/* How much of a room's log stays: an entry may go when it is not among the newest `count`, or older than `age_ms`. */
+/* How much of a room's log stays: an entry may go when it is not among the newest `count`, or older than `age_ms` by the age
+ * clock (wr_age_now_ms). When it goes is the store's affair: the hub shows nobody what may have gone. */
 struct wr_store_keep {
-    const char *room; /* unused in the default */
+    const char *room; /* a name, or a pattern with '*' (wr_name_like); unused in the default */
     uint64_t count;   /* 0 = any number */
     int64_t age_ms;   /* 0 = any age */
 };
@@ -28,6 +30,16 @@ struct wr_store_opts {
     const struct wr_store_keep *rooms; /* rooms with their own; borrowed until close */
     size_t num_rooms;
 };
+
+/* What the options say of a room: the first that fits, else the default. */
+static inline const struct wr_store_keep *wr_store_keep_of(const struct wr_store_opts *opts,
+                                                           struct wr_slice room)
+{
+    for (size_t i = 0; i < opts->num_rooms; i++)
+        if (wr_name_like(room, opts->rooms[i].room))
+            return &opts->rooms[i];
+    return &opts->keep;
+}
 
 /* One entry to append. All slices are borrowed during the call. */
 struct wr_store_item {

@@ -110,22 +110,17 @@ static wr_err open_store(struct hub *h, const struct wr_plugins *plugins, struct
         e = make_folder(c->data, path, sizeof path, err);
     if (e != WR_OK)
         return e;
-    h->keeps = calloc(c->num_rooms + 1, sizeof *h->keeps);
     void *state = wr_plugin_state(&h->store->base);
-    if (!h->keeps || !state) {
+    if (!state || hub_keeps__init(&h->keeps, c) != WR_OK) {
         free(state);
         wr_errmsg_set(err, "hub: out of memory");
         return WR_ERR_BUSY;
     }
-    for (size_t i = 0; i < c->num_rooms; i++)
-        h->keeps[i] = (struct wr_store_keep){.room = c->rooms[i].name,
-                                             .count = c->rooms[i].history_count,
-                                             .age_ms = c->rooms[i].history_age_ms};
     const struct wr_store_opts opts = {.path = path,
                                        .args = wr_store_args(c->hub.store),
-                                       .keep = {.count = HUB_KEEP_COUNT, .age_ms = HUB_KEEP_AGE_MS},
-                                       .rooms = h->keeps,
-                                       .num_rooms = c->num_rooms};
+                                       .keep = h->keeps.def,
+                                       .rooms = h->keeps.list,
+                                       .num_rooms = h->keeps.num};
     e = h->store->open(state, &opts, err);
     if (e != WR_OK) {
         free(state);
@@ -239,7 +234,7 @@ static void stop(void *state)
     if (h->store_state)
         h->store->close(h->store_state);
     free(h->store_state);
-    free(h->keeps);
+    hub_keeps__fini(&h->keeps);
     *h = (struct hub){0};
 }
 

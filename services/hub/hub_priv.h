@@ -10,6 +10,7 @@
 #define HUB_PRIV_H
 
 #include "hub_filters.h"
+#include "hub_keeps.h"
 #include "hub_queue.h"
 #include "hub_rooms.h"
 #include "wr_bus.h"
@@ -29,8 +30,6 @@
 #define HUB_MAX_EVENT_BYTES (1u << 20) /* publications in one event */
 #define HUB_MAX_PAGE_BYTES (2u << 20)  /* publications in one History answer */
 #define HUB_MAX_PAGE_ENTRIES 1000u
-#define HUB_KEEP_COUNT 10000u /* of rooms that the configuration does not name */
-#define HUB_KEEP_AGE_MS (INT64_C(30) * 86400 * 1000)
 
 struct hub_batch;
 
@@ -57,7 +56,7 @@ struct hub {
     const struct wr_config *config;
     const struct wr_store_plugin *store;
     void *store_state; /* NULL while not open */
-    struct wr_store_keep *keeps;
+    struct hub_keeps keeps;
     struct hub_filters filters; /* the writer's */
     struct hub_rooms rooms;
     struct hub_queue publishes, members;

@@ -49,9 +49,30 @@ static bool check_room(struct wr_call *call, const char *name)
 
 /* ---- History ---------------------------------------------------------------------------------------------------- */
 
+/* A page as it fills. What retention lets go is in no page, whether the store has dropped it yet or not. */
+struct page {
+    struct wr_buf out;
+    uint64_t gone;   /* entries up to here are not among the newest that are kept */
+    int64_t from_ms; /* older ones are not kept; INT64_MIN = any age is */
+    bool reverse;
+    bool met_old; /* the reading ended at an entry that is too old */
+};
+
+static bool is_old(struct page *p, const struct wr_store_entry *e)
+{
+    /* Time does not run back in a log, but for steps of the clock: behind a young entry no other one is old. */
+    if (e->time_ms >= p->from_ms || (p->out.n && !p->reverse))
+        return false;
+    p->met_old = true;
+    return true;
+}
+
 static bool add_publication(void *ctx, const struct wr_store_entry *e)
 {
-    struct wr_buf *out = ctx;
+    struct page *page = ctx;
+    struct wr_buf *out = &page->out;
+    if (e->offset <= page->gone || is_old(page, e))
+        return false;
     const struct hub_publication p = {.offset = e->offset,
                                       .time_ms = e->time_ms,
                                       .kind = e->kind,
@@ -70,20 +91,79 @@ static bool add_publication(void *ctx, const struct wr_store_entry *e)
     return true;
 }
 
-/* The page ends at the top that the answer names, whatever is appended meanwhile. */
-static struct wr_store_range range_of(const Watchroom__V1__HistoryRequest *req, uint64_t top)
+/* The page ends at the top that the answer names, whatever is appended meanwhile, and begins behind what is gone. */
+static struct wr_store_range range_of(const Watchroom__V1__HistoryRequest *req, uint64_t top,
+                                      uint64_t gone)
 {
     struct wr_store_range range = {.has_since = req->has_since,
                                    .since = req->since_offset,
                                    .reverse = req->reverse,
                                    .limit = WR_MIN(req->limit, HUB_MAX_PAGE_ENTRIES)};
-    if (!req->reverse)
+    if (!req->reverse) {
         range.until = req->until_offset ? WR_MIN(req->until_offset, top) : top;
-    else if (!req->has_since || req->since_offset > top + 1) {
+        if (gone > (range.has_since ? range.since : 0)) {
+            range.has_since = true;
+            range.since = gone;
+        }
+    } else if (!req->has_since || req->since_offset > top + 1) {
         range.has_since = true;
         range.since = top + 1;
     }
     return range;
+}
+
+struct probe {
+    uint64_t offset; /* 0 = nothing is there */
+    int64_t time_ms;
+};
+
+static bool note_entry(void *ctx, const struct wr_store_entry *e)
+{
+    *(struct probe *)ctx = (struct probe){.offset = e->offset, .time_ms = e->time_ms};
+    return false;
+}
+
+/* Looks for the newest entry that is too old, between `gone` and `top`: by halves, since what retention has not dropped yet
+ * may be much. */
+static wr_err find_gone(struct hub *h, struct wr_slice room, int64_t from_ms, uint64_t top,
+                        uint64_t *gone, struct wr_errmsg *err)
+{
+    uint64_t low = *gone, high = top + 1; /* low is gone, high is not */
+    wr_err e = WR_OK;
+    while (e == WR_OK && high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        struct probe at = {0};
+        const struct wr_store_range one = {
+            .has_since = true, .since = middle - 1, .until = top, .limit = 1};
+        e = h->store->history(h->store_state, room, &one, note_entry, &at, err);
+        if (at.offset && at.time_ms < from_ms)
+            low = WR_MAX(at.offset, middle);
+        else
+            high = middle;
+    }
+    *gone = low;
+    return e;
+}
+
+/* Fills the page of a room that has entries up to `top`. */
+static wr_err read_page(struct hub *h, const Watchroom__V1__HistoryRequest *req, uint64_t top,
+                        struct page *page, struct wr_errmsg *err)
+{
+    struct wr_slice room = wr_slice_str(req->room);
+    const struct wr_store_keep *keep = hub_keeps__of(&h->keeps, room);
+    page->reverse = req->reverse;
+    page->gone = keep->count && top > keep->count ? top - keep->count : 0;
+    page->from_ms = keep->age_ms ? wr_age_now_ms() - keep->age_ms : INT64_MIN;
+    struct wr_store_range range = range_of(req, top, page->gone);
+    wr_err e = h->store->history(h->store_state, room, &range, add_publication, page, err);
+    if (e != WR_OK || !page->met_old || req->reverse)
+        return e;
+    e = find_gone(h, room, page->from_ms, range.until, &page->gone, err);
+    page->from_ms = INT64_MIN;
+    range = range_of(req, top, page->gone);
+    return e == WR_OK && range.since < range.until
+               ? h->store->history(h->store_state, room, &range, add_publication, page, err)
+               : e;
 }
 
 static void answer_history(struct hub *h, struct wr_call *call,
@@ -92,7 +172,8 @@ static void answer_history(struct hub *h, struct wr_call *call,
     struct wr_slice room = wr_slice_str(req->room);
     struct wr_store_top top = {0};
     struct wr_errmsg err = {{0}};
-    struct wr_buf page = {0}, out = {0};
+    struct page page = {0};
+    struct wr_buf out = {0};
     if (!check_room(call, req->room))
         return;
     wr_err e = h->store->top(h->store_state, room, &top, &err);
@@ -101,25 +182,23 @@ static void answer_history(struct hub *h, struct wr_call *call,
                       top.epoch);
         e = WR_ERR_POSITION;
     }
-    if (e == WR_OK && req->limit && top.offset) {
-        struct wr_store_range range = range_of(req, top.offset);
-        e = h->store->history(h->store_state, room, &range, add_publication, &page, &err);
-    }
+    if (e == WR_OK && req->limit && top.offset)
+        e = read_page(h, req, top.offset, &page, &err);
     if (e != WR_OK) {
-        wr_buf_free(&page);
+        wr_buf_free(&page.out);
         wr_call_fail(call, e, "%s", err.text);
         return;
     }
-    uint8_t *to = wr_buf_reserve(&out, 32 + page.n);
+    uint8_t *to = wr_buf_reserve(&out, 32 + page.out.n);
     if (to) {
         uint8_t *from = to;
         to = wr_pb_bytes(to, WR_PB_HISTORY_RESPONSE_EPOCH, wr_slice_str(top.epoch));
         to = wr_pb_uint(to, WR_PB_HISTORY_RESPONSE_TOP, top.offset);
         out.n = (size_t)(to - from);
-        wr_buf_add(&out, page.p, page.n);
+        wr_buf_add(&out, page.out.p, page.out.n);
     }
-    out.failed |= page.failed;
-    wr_buf_free(&page);
+    out.failed |= page.out.failed;
+    wr_buf_free(&page.out);
     answer_buf(call, &out);
 }
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "hub_test_kit.h"
+#include "moved_clock.h"
 #include "wr_clock.h"
 #include "wr_metrics.h"
 #include "wr_thread.h"
@@ -555,6 +556,123 @@ static void test_beats_repeat_the_top(void **state)
     assert_string_equal(e->epoch, r.epoch);
 }
 
+/* ---- retention -------------------------------------------------------------------------------------------------- */
+
+/* Reads a page and expects entries from `first` to `last`, in that order; first = 0: none. */
+static void expect_page(struct kit *k, const char *room, const Watchroom__V1__HistoryRequest *as,
+                        uint64_t first, uint64_t last)
+{
+    Watchroom__V1__HistoryRequest req = *as;
+    char name[32];
+    wr_err code;
+    snprintf(name, sizeof name, "%s", room);
+    req.room = name;
+    Watchroom__V1__HistoryResponse *page = kit_history(k, &req, &code);
+    assert_non_null(page);
+    size_t n = page->n_publications;
+    uint64_t from = n ? page->publications[0]->offset : 0,
+             to = n ? page->publications[n - 1]->offset : 0;
+    if (from != first || to != last ||
+        (first && n != 1 + (req.reverse ? first - last : last - first)))
+        fail_msg("%s since %d %llu reverse %d until %llu limit %u: %zu entries, %llu to %llu", room,
+                 (int)req.has_since, (unsigned long long)req.since_offset, (int)req.reverse,
+                 (unsigned long long)req.until_offset, (unsigned)req.limit, n,
+                 (unsigned long long)from, (unsigned long long)to);
+    watchroom__v1__history_response__free_unpacked(page, NULL);
+}
+
+/* A room answers what it promises from the first moment on: the store drops the rest when it comes to it. */
+static void test_reads_are_clipped_to_what_is_kept(void **state)
+{
+    struct kit *k = malloc(sizeof *k);
+    static const struct {
+        const char *room;
+        Watchroom__V1__HistoryRequest req;
+        uint64_t first, last;
+    } cases[] = {
+#define REQ                                                                           \
+    .req.base = PROTOBUF_C_MESSAGE_INIT(&watchroom__v1__history_request__descriptor), \
+    .req.since_epoch = (char *)(uintptr_t)protobuf_c_empty_string, .req
+        {.room = "two", REQ.limit = 100, .first = 9, .last = 10},
+        {.room = "two", REQ.limit = 1, .first = 9, .last = 9},
+        {.room = "two",
+         REQ.limit = 100,
+         .req.has_since = true,
+         .req.since_offset = 3,
+         .first = 9,
+         .last = 10},
+        {.room = "two",
+         REQ.limit = 100,
+         .req.has_since = true,
+         .req.since_offset = 9,
+         .first = 10,
+         .last = 10},
+        {.room = "two", REQ.limit = 100, .req.until_offset = 7, .first = 0},
+        {.room = "two", REQ.limit = 100, .req.reverse = true, .first = 10, .last = 9},
+        {.room = "two",
+         REQ.limit = 100,
+         .req.reverse = true,
+         .req.has_since = true,
+         .req.since_offset = 10,
+         .first = 9,
+         .last = 9},
+        {.room = "two",
+         REQ.limit = 100,
+         .req.reverse = true,
+         .req.has_since = true,
+         .req.since_offset = 9,
+         .first = 0},
+        {.room = "like-three", REQ.limit = 100, .first = 8, .last = 10},
+        {.room = "other", REQ.limit = 100, .first = 7, .last = 10},
+        {.room = "hour-x", REQ.limit = 100, .first = 11, .last = 13},
+        {.room = "hour-x", REQ.limit = 2, .first = 11, .last = 12},
+        {.room = "hour-x",
+         REQ.limit = 100,
+         .req.has_since = true,
+         .req.since_offset = 2,
+         .first = 11,
+         .last = 13},
+        {.room = "hour-x",
+         REQ.limit = 100,
+         .req.has_since = true,
+         .req.since_offset = 12,
+         .first = 13,
+         .last = 13},
+        {.room = "hour-x", REQ.limit = 100, .req.until_offset = 7, .first = 0},
+        {.room = "hour-x", REQ.limit = 100, .req.until_offset = 11, .first = 11, .last = 11},
+        {.room = "hour-x", REQ.limit = 100, .req.reverse = true, .first = 13, .last = 11},
+        {.room = "hour-old", REQ.limit = 100, .first = 0},
+        {.room = "hour-old", REQ.limit = 100, .req.reverse = true, .first = 0},
+#undef REQ
+    };
+    char yaml_of[400];
+    (void)state;
+    assert_non_null(k);
+    snprintf(yaml_of, sizeof yaml_of,
+             "%s  history_count: 4\n"
+             "rooms:\n  two: { history: { count: 2 } }\n"
+             "  'like-*': { history: { count: 3 } }\n"
+             "  'hour-*': { history: { count: 100, age: 1h } }\n",
+             yaml);
+    kit_init(k, yaml_of);
+    kit_start(k);
+    moved_clock_set(-2 * 3600 * 1000); /* the clock was two hours behind, as old entries are */
+    for (int i = 0; i < 10; i++) {
+        kit_publish(k, "hour-x", "", "1");
+        kit_publish(k, "hour-old", "", "1");
+        kit_publish(k, "two", "", "1");
+        kit_publish(k, "like-three", "", "1");
+        kit_publish(k, "other", "", "1");
+    }
+    moved_clock_set(0);
+    for (int i = 0; i < 3; i++)
+        kit_publish(k, "hour-x", "", "1");
+    for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++)
+        expect_page(k, cases[i].room, &cases[i].req, cases[i].first, cases[i].last);
+    kit_fini(k);
+    free(k);
+}
+
 /* ---- rooms ------------------------------------------------------------------------------------------------------ */
 
 static void test_rooms_lists_configured_then_others(void **state)
@@ -718,6 +836,7 @@ int main(void)
         CLAIM(test_large_batches_are_told_in_several_events),
         CLAIM(test_history_pages),
         CLAIM(test_an_entry_is_bytes_with_a_type),
+        cmocka_unit_test(test_reads_are_clipped_to_what_is_kept),
     };
     static const struct CMUnitTest sqlite[] = {
         CLAIM(test_restarted_hub_goes_on),

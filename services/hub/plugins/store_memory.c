@@ -73,10 +73,7 @@ static void room_made(struct store_table *t, struct wr_slice name, struct store_
 {
     const struct memory_store *s = WR_CONTAINER_OF(t, struct memory_store, table);
     struct room *r = WR_CONTAINER_OF(head, struct room, head);
-    r->keep = s->opts.keep;
-    for (size_t i = 0; i < s->opts.num_rooms; i++)
-        if (wr_slice_is(name, s->opts.rooms[i].room))
-            r->keep = s->opts.rooms[i];
+    r->keep = *wr_store_keep_of(&s->opts, name);
     if (r->keep.count == 0 || r->keep.count > s->most)
         r->keep.count = s->most;
 }

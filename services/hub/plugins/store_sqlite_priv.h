@@ -177,8 +177,6 @@ int sqlite__touch_room(struct sqlite_store *s, struct wr_slice name, struct room
  * everybody sees, or is forgotten. */
 wr_err sqlite__finish(struct sqlite_store *s, int rc, struct wr_errmsg *err);
 
-const struct wr_store_keep *sqlite__keep_of(const struct sqlite_store *s, struct wr_slice name);
-
 void sqlite__forget_rooms(struct sqlite_store *s);
 
 /* Holds so many more than retention wants that a trim is worth it. */

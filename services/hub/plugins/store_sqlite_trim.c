@@ -127,7 +127,7 @@ static wr_err trim_next(struct sqlite_store *s, bool *more, struct wr_errmsg *er
     struct wr_slice name = sqlite__column(st, 1);
     uint64_t first = (uint64_t)sqlite3_column_int64(st, 2),
              top = (uint64_t)sqlite3_column_int64(st, 3), cut;
-    const struct wr_store_keep *keep = sqlite__keep_of(s, name);
+    const struct wr_store_keep *keep = wr_store_keep_of(&s->opts, name);
     struct room *cached = wr_map_get(&s->cache, name);
     sqlite3_reset(st);
     rc = find_cut(s, id, keep, first, top, &cut);

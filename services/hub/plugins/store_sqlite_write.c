@@ -15,14 +15,6 @@ void sqlite__set_synced(struct sqlite_store *s, bool synced)
                  NULL, NULL);
 }
 
-const struct wr_store_keep *sqlite__keep_of(const struct sqlite_store *s, struct wr_slice name)
-{
-    for (size_t i = 0; i < s->opts.num_rooms; i++)
-        if (wr_slice_is(name, s->opts.rooms[i].room))
-            return &s->opts.rooms[i];
-    return &s->opts.keep;
-}
-
 void sqlite__forget_rooms(struct sqlite_store *s)
 {
     size_t at = 0;
@@ -53,7 +45,7 @@ static int remember_room(struct sqlite_store *s, struct wr_slice name, const str
     *r = *as;
     memcpy(r->name, name.p, name.n);
     r->name_n = name.n;
-    r->keep = sqlite__keep_of(s, name);
+    r->keep = wr_store_keep_of(&s->opts, name);
     pthread_mutex_lock(&s->cache_lock);
     bool ok = wr_map_put(&s->cache, name, r);
     pthread_mutex_unlock(&s->cache_lock);
