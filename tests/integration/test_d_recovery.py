@@ -101,18 +101,25 @@ def test_history_pages_both_ways(room, name):
         assert c.reply(9)["error"]["code"] == 107
 
 
-def test_history_is_bounded_as_configured(fresh):
-    r = fresh(config="rooms: { short: { history: { count: 20, age: 1h } }, long: {} }\n")
-    fill(r.gateway, "short", [f"m{i}" for i in range(100)])
+def test_what_a_room_does_not_keep_is_neither_read_nor_recovered(fresh):
+    """From the first moment on: that the store drops it later is its own affair."""
+    r = fresh(config="hub: { history_count: 5 }\n"
+                     "rooms: { short: { history: { count: 20, age: 1h } }, 'two-*': { history: { count: 2 } } }\n")
     with Json(r.gateway) as c:
-
-        def kept():
-            c.command({"id": 2, "history": {"channel": "short", "limit": -1}})
-            return [p["offset"] for p in c.reply(2)["history"]["publications"]]
-
-        # A store may trim from time to time rather than at each entry, but what is served is what is configured.
-        offsets = until(lambda: (k := kept()) and len(k) <= 40 and k, 40, "the room being trimmed")
-        assert offsets == list(range(101 - len(offsets), 101)) and len(offsets) >= 20
+        for number, (name, keeps) in enumerate([("short", 20), ("two-of-many", 2), ("other", 5)]):
+            fill(r.gateway, name, [f"m{i}" for i in range(30)])
+            i = 10 * (number + 1)
+            c.command({"id": i, "history": {"channel": name, "limit": -1}})
+            history = c.reply(i)["history"]
+            assert [p["offset"] for p in history["publications"]] == list(range(31 - keeps, 31))
+            assert history["offset"] == 30
+            lost = subscribe(c, i + 1, name, recover=True, offset=29 - keeps, epoch=history["epoch"])
+            assert lost["was_recovering"] and not lost.get("recovered") and not lost.get("publications")
+            c.command({"id": i + 2, "unsubscribe": {"channel": name}})
+            c.reply(i + 2)
+            all_there = subscribe(c, i + 3, name, recover=True, offset=30 - keeps, epoch=history["epoch"])
+            assert all_there["recovered"]
+            assert [p["offset"] for p in all_there["publications"]] == list(range(31 - keeps, 31))
 
 
 def test_a_client_whose_socket_is_cut_comes_back_with_all(room, name):
