@@ -439,8 +439,8 @@ static void check_hub(struct wr_rooms *rs, const struct rooms__hub *h)
     void *value;
     while (wr_map_next(&rs->rooms, &at, &name, &value)) {
         uint8_t head[24];
-        if (!((struct rooms__room *)value)->nsubs || ((struct rooms__room *)value)->hub != h)
-            continue;
+        if (((struct rooms__room *)value)->hub != h)
+            continue; /* a room that lost its members is asked for too: who comes back meets what it knows */
         wr_buf_add(&names, head,
                    (size_t)(wr_pb_bytes_head(head, WR_PB_TOPS_REQUEST_ROOMS, name.n) - head));
         wr_buf_slice(&names, name);
