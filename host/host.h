@@ -17,14 +17,15 @@ extern const char *const host_services[HOST_SERVICES];
 #define HOST_MAX_SETS 32
 /* What the command line said. All borrowed from argv. */
 struct host_options {
-    const char *service;             /* NULL = all */
-    const char *listen;              /* --listen */
-    const char *health;              /* --health */
-    const char *data;                /* --data */
-    const char *config;              /* --config, else WATCHROOM_CONFIG */
-    const char *web;                 /* --web */
-    bool split;                      /* --split */
-    bool help;                       /* --help */
+    const char *service; /* NULL = all */
+    const char *listen;  /* --listen */
+    const char *health;  /* --health */
+    const char *data;    /* --data */
+    const char *config;  /* --config, else WATCHROOM_CONFIG */
+    const char *web;     /* --web */
+    const char *file;    /* of backup, restore and verify; NULL or "-" = the standard stream */
+    bool split;          /* --split */
+    bool help;           /* --help */
     const char *sets[HOST_MAX_SETS]; /* --set key=value */
     size_t num_sets;
     char **argv; /* the whole command line, for the supervisor to hand on */
@@ -45,6 +46,9 @@ int host_supervise(const struct host_options *o, const struct wr_config *c);
 int host_health(const struct host_options *o);
 int host_plugins(const struct host_options *o);
 int host_check(const struct host_options *o);
+int host_backup(const struct host_options *o);
+int host_restore(const struct host_options *o);
+int host_verify(const struct host_options *o);
 
 /* The command line of one of the processes of --split: ours without --split, with the service's name; --listen is the
  * gateway's alone. free() it and [2], the rest is borrowed. NULL when memory is out. */

@@ -30,6 +30,10 @@ static int help(void)
           "  watchroom check            read the configuration and say what is wrong with it\n"
           "  watchroom health [SERVICE] ask a running service how it is; exit code 0 when it is "
           "well\n"
+          "  watchroom backup [FILE]    write the rooms' log to a file, or to standard output, "
+          "while it is used\n"
+          "  watchroom restore [FILE]   put it back; the hub does not run meanwhile\n"
+          "  watchroom verify [FILE]    read a backup and say whether it is whole\n"
           "  watchroom version\n"
           "\n"
           "flags:\n"
@@ -70,17 +74,17 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct host_options *o);
-    } commands[] = {{"serve", host_serve},
-                    {"plugins", host_plugins},
-                    {"check", host_check},
-                    {"health", host_health}};
+    } commands[] = {{"serve", host_serve},   {"plugins", host_plugins}, {"check", host_check},
+                    {"health", host_health}, {"backup", host_backup},   {"restore", host_restore},
+                    {"verify", host_verify}};
     for (size_t i = 0; i < WR_ARRAY_LEN(commands); i++)
         if (!strcmp(command, commands[i].name))
             return !host_options_parse(argc, argv, &o) ? HOST_USAGE
                    : o.help                            ? help()
                                                        : commands[i].run(&o);
     host_say(
-        "there is no command \"%.40s\"; there are: serve, plugins, check, health, version, help",
+        "there is no command \"%.40s\"; there are: serve, plugins, check, health, backup, restore, "
+        "verify, version, help",
         command);
     return HOST_USAGE;
 }

@@ -69,11 +69,19 @@ static bool parse_flag(struct host_options *o, int *i)
 
 bool host_options_parse(int argc, char **argv, struct host_options *o)
 {
+    bool wants_file = argc > 1 && (!strcmp(argv[1], "backup") || !strcmp(argv[1], "restore") ||
+                                   !strcmp(argv[1], "verify"));
     *o = (struct host_options){.argv = argv, .argc = argc, .config = getenv("WATCHROOM_CONFIG")};
     for (int i = 2; i < argc; i++) {
-        if (argv[i][0] == '-') {
+        if (argv[i][0] == '-' && argv[i][1]) {
             if (!parse_flag(o, &i))
                 return false;
+        } else if (wants_file && o->file) {
+            host_say("\"%.40s\" is one file too many: name one, or none for the standard stream",
+                     argv[i]);
+            return false;
+        } else if (wants_file) {
+            o->file = argv[i];
         } else if (o->service) {
             host_say("\"%.40s\" is one service too many: name one, or none for all", argv[i]);
             return false;

@@ -15,7 +15,7 @@
  * ABI changes: 1.0 first. 2.0: the kind `codec` is `protocol`, with endpoints, variants, types of entries and calls
  * (wr_protocol.h tells what its slots were); the kind `auth` has a table (wr_auth.h); entries in wr_store.h and messages in
  * wr_filter.h have a type; a muxer says what it carries and counts nothing itself (wr_muxer.h); a blob
- * plugin may have `fd` (wr_blob.h). */
+ * plugin may have `fd` (wr_blob.h); a store may be saved and loaded (wr_store.h). */
 #ifndef WR_PLUGIN_WR_PLUGIN_H
 #define WR_PLUGIN_WR_PLUGIN_H
 

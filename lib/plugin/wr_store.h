@@ -29,6 +29,9 @@ struct wr_store_opts {
     struct wr_store_keep keep;         /* for every room that has none of its own */
     const struct wr_store_keep *rooms; /* rooms with their own; borrowed until close */
     size_t num_rooms;
+    /* For reading alone, beside the hub that has the log: no lock is taken, nothing made or changed; of the other slots only
+     * history, top, rooms and close are called. NOT_FOUND when there is no log. Stores with `load_begin` know it. */
+    bool reading;
 };
 
 /* What the options say of a room: the first that fits, else the default. */
@@ -121,6 +124,19 @@ struct wr_store_plugin {
      * the disk once `trim` has had its steps (a copy that somebody made meanwhile is his). Errors with text: NOT_FOUND (no
      * such entry, or not any more), POSITION (the room's epoch is another one), NO_SPACE. Optional. */
     wr_err (*amend)(void *state, const struct wr_store_amend *what, struct wr_errmsg *err);
+    /* Putting a backup back, in a state of its own, while no hub has the folder: begin, each room with its entries, end. What
+     * is loaded is a new log: it has a new secret, and so every room another epoch than it had, whether it is in the backup or
+     * not: whoever knows a position of before sees that it is of another log. Offsets go on above `top`. Nothing of the log
+     * that is in the folder is touched before load_end with `keep`, which puts the new one in its place, on the disk.
+     * All four or none. Optional; a store that has them can be saved, by `reading`. Errors with text, as open and append. */
+    wr_err (*load_begin)(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err);
+    /* A room that was not loaded before; its top's epoch is unused. */
+    wr_err (*load_room)(void *state, struct wr_slice room, const struct wr_store_top *top,
+                        struct wr_errmsg *err);
+    /* An entry of the last room, by offset, up to its top. Where one is missing, those before it are dropped. */
+    wr_err (*load_entry)(void *state, const struct wr_store_entry *entry, struct wr_errmsg *err);
+    /* Ends it and frees what there is, whatever it returns; called after every load_begin that returned WR_OK. */
+    wr_err (*load_end)(void *state, bool keep, struct wr_errmsg *err);
 };
 
 /* Where in a configuration's "name=args" the arguments begin: behind the "=", or at the end when there are none. */

@@ -82,6 +82,11 @@ static int prepare_all(sqlite3 *db, const char *const *sql, sqlite3_stmt **stmt,
     return rc;
 }
 
+int sqlite__prepare_writer(struct sqlite_store *s)
+{
+    return prepare_all(s->db, writer_sql, s->stmt, W_COUNT);
+}
+
 static void close_db(sqlite3 **db, sqlite3_stmt **stmt, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -92,18 +97,23 @@ static void close_db(sqlite3 **db, sqlite3_stmt **stmt, int n)
     *db = NULL;
 }
 
+wr_err sqlite__name_file(struct sqlite_store *s, const char *folder, const char *name,
+                         struct wr_errmsg *err)
+{
+    if (snprintf(s->file, sizeof s->file, "%s/%s", folder, name) < (int)sizeof s->file)
+        return WR_OK;
+    wr_errmsg_set(err,
+                  "hub: the path of the data folder is longer than %d bytes: use a shorter one",
+                  PATH_MAX);
+    return WR_ERR_INVALID;
+}
+
 /* One hub a file: two would each cache positions, and number alike. The lock is a file beside the database, since
  * SQLite's own locks are taken and released with each transaction. The kernel drops it with the process. */
-static wr_err take_lock(struct sqlite_store *s, const char *folder, struct wr_errmsg *err)
+wr_err sqlite__take_lock(struct sqlite_store *s, const char *folder, struct wr_errmsg *err)
 {
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/lock", folder) >= (int)sizeof path ||
-        snprintf(s->file, sizeof s->file, "%s/room.db", folder) >= (int)sizeof s->file) {
-        wr_errmsg_set(err,
-                      "hub: the path of the data folder is longer than %d bytes: use a shorter one",
-                      PATH_MAX);
-        return WR_ERR_INVALID;
-    }
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s/lock", folder);
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (s->lock_fd < 0) {
         int e = errno;
@@ -125,10 +135,11 @@ static wr_err take_lock(struct sqlite_store *s, const char *folder, struct wr_er
     return WR_OK;
 }
 
-static int open_db(const struct sqlite_store *s, sqlite3 **db)
+int sqlite__open_db(const struct sqlite_store *s, sqlite3 **db)
 {
-    int rc = sqlite3_open_v2(
-        s->file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, s->vfs);
+    int make = s->opts.reading ? 0 : SQLITE_OPEN_CREATE;
+    int rc = sqlite3_open_v2(s->file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | make,
+                             s->vfs);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(*db, 1);
         sqlite3_busy_timeout(*db, SQLITE_BUSY_MS);
@@ -178,7 +189,7 @@ static wr_err check_owner(struct sqlite_store *s, int *version, struct wr_errmsg
 }
 
 /* Makes the tables, or those of an earlier version into ours; a transaction that fails leaves that version's. */
-static int make_tables(sqlite3 *db, int version)
+int sqlite__make_tables(sqlite3 *db, int version)
 {
     char setup[128];
     int rc = SQLITE_OK;
@@ -199,7 +210,7 @@ static int make_tables(sqlite3 *db, int version)
 }
 
 /* The log's secret, made when there is none. */
-static int take_secret(struct sqlite_store *s)
+int sqlite__take_secret(struct sqlite_store *s)
 {
     uint8_t fresh[STORE_SECRET_BYTES];
     sqlite3_stmt *make = NULL, *read = NULL;
@@ -226,7 +237,7 @@ static int take_secret(struct sqlite_store *s)
 static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
 {
     int version = 0;
-    int rc = open_db(s, &s->db);
+    int rc = sqlite__open_db(s, &s->db);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
     wr_err e = check_owner(s, &version, err);
@@ -239,11 +250,11 @@ static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
                       "PRAGMA cache_size=-16000",
                       NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = make_tables(s->db, version);
+        rc = sqlite__make_tables(s->db, version);
     if (rc == SQLITE_OK)
-        rc = take_secret(s);
+        rc = sqlite__take_secret(s);
     if (rc == SQLITE_OK)
-        rc = prepare_all(s->db, writer_sql, s->stmt, W_COUNT);
+        rc = sqlite__prepare_writer(s);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
     sqlite3_wal_autocheckpoint(s->db, 0); /* housekeeping does it, after the answers are out */
@@ -251,11 +262,35 @@ static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
     return WR_OK;
 }
 
+/* Beside the hub that has the log. What an earlier version wrote is made into ours by a hub that starts. */
+static wr_err open_reading(struct sqlite_store *s, struct wr_errmsg *err)
+{
+    int version = 0;
+    if (access(s->file, F_OK) != 0) {
+        wr_errmsg_set(err, "%s: %s: there is no log here (--data names the folder)", s->file,
+                      strerror(errno));
+        return WR_ERR_NOT_FOUND;
+    }
+    int rc = sqlite__open_db(s, &s->db);
+    if (rc != SQLITE_OK)
+        return sqlite__fail(s, s->db, rc, err);
+    wr_err e = check_owner(s, &version, err);
+    if (e == WR_OK && version != SCHEMA_VERSION) {
+        wr_errmsg_set(
+            err,
+            "%s: written by an earlier version of Watchroom (schema %d): start this one's "
+            "hub once, which takes it over",
+            s->file, version);
+        e = WR_ERR_CONFLICT;
+    }
+    return e;
+}
+
 static wr_err open_readers(struct sqlite_store *s, struct wr_errmsg *err)
 {
     for (int i = 0; i < READERS; i++) {
         struct reader *r = &s->readers[i];
-        int rc = open_db(s, &r->db);
+        int rc = sqlite__open_db(s, &r->db);
         if (rc == SQLITE_OK)
             rc = sqlite3_exec(r->db, "PRAGMA query_only=1", NULL, NULL, NULL);
         if (rc == SQLITE_OK)
@@ -266,7 +301,7 @@ static wr_err open_readers(struct sqlite_store *s, struct wr_errmsg *err)
     return WR_OK;
 }
 
-static void close_store(void *state)
+void sqlite__close(void *state)
 {
     struct sqlite_store *s = state;
     if (s->magic != MAGIC)
@@ -286,9 +321,8 @@ static void close_store(void *state)
     s->magic = 0;
 }
 
-static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
+void sqlite__begin_state(struct sqlite_store *s, const struct wr_store_opts *opts)
 {
-    struct sqlite_store *s = state;
     s->magic = MAGIC;
     s->opts = *opts;
     s->lock_fd = -1;
@@ -297,13 +331,21 @@ static wr_err open_store(void *state, const struct wr_store_opts *opts, struct w
     pthread_mutex_init(&s->cache_lock, NULL);
     pthread_mutex_init(&s->pool_lock, NULL);
     pthread_cond_init(&s->pool_cond, NULL);
-    wr_err e = take_lock(s, opts->path, err);
+}
+
+static wr_err open_store(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err)
+{
+    struct sqlite_store *s = state;
+    sqlite__begin_state(s, opts);
+    wr_err e = sqlite__name_file(s, opts->path, "room.db", err);
+    if (e == WR_OK && !opts->reading)
+        e = sqlite__take_lock(s, opts->path, err);
     if (e == WR_OK)
-        e = open_writer(s, err);
+        e = opts->reading ? open_reading(s, err) : open_writer(s, err);
     if (e == WR_OK)
         e = open_readers(s, err);
     if (e != WR_OK)
-        close_store(s);
+        sqlite__close(s);
     return e;
 }
 
@@ -312,11 +354,15 @@ WR_PLUGIN_EXPORT const struct wr_store_plugin wr_plugin_table = {
         struct wr_store_plugin, struct sqlite_store, WR_KIND_STORE, "sqlite", WR_VERSION,
         "Rooms' log in one SQLite file: synced before it is acknowledged, one hub a file"),
     .open = open_store,
-    .close = close_store,
+    .close = sqlite__close,
     .append = sqlite__append,
     .history = sqlite__history,
     .top = sqlite__top,
     .rooms = sqlite__rooms,
     .trim = sqlite__trim,
     .amend = sqlite__amend,
+    .load_begin = sqlite__load_begin,
+    .load_room = sqlite__load_room,
+    .load_entry = sqlite__load_entry,
+    .load_end = sqlite__load_end,
 };

@@ -15,17 +15,22 @@ static void bind_payload(sqlite3_stmt *st, int at_data, struct wr_slice data, in
     }
 }
 
-static int insert(struct sqlite_store *s, const struct room *r, const struct wr_store_item *it)
+void sqlite__bind_entry(sqlite3_stmt *st, int64_t id, const struct wr_store_item *it)
 {
-    sqlite3_stmt *st = s->stmt[W_INSERT];
-    if (r->new_top >= OFFSET_MAX - 1)
-        return SQLITE_TOOBIG;
-    sqlite3_bind_int64(st, 1, sqlite__entry_id(r->id, r->new_top + 1));
+    sqlite3_bind_int64(st, 1, id);
     sqlite3_bind_int64(st, 2, it->kind);
     sqlite3_bind_int64(st, 3, it->time_ms);
     sqlite__bind_blob(st, 4, it->key);
     sqlite__bind_blob(st, 5, it->info);
     bind_payload(st, 6, it->data, 7, it->type);
+}
+
+static int insert(struct sqlite_store *s, const struct room *r, const struct wr_store_item *it)
+{
+    sqlite3_stmt *st = s->stmt[W_INSERT];
+    if (r->new_top >= OFFSET_MAX - 1)
+        return SQLITE_TOOBIG;
+    sqlite__bind_entry(st, sqlite__entry_id(r->id, r->new_top + 1), it);
     return sqlite__run(st);
 }
 

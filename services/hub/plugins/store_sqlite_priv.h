@@ -33,6 +33,7 @@ enum {
                 " ON CONFLICT(room, key) WHERE key IS NOT NULL DO NOTHING")                                            \
     X(W_BY_KEY, "SELECT offset, time_ms FROM entries WHERE room = ?1 AND key = ?2")                                    \
     X(W_NEXT_ROOM, "SELECT id, name, first, top FROM rooms WHERE id > ?1 AND top >= first ORDER BY id LIMIT 1")        \
+    X(W_ROOM_LOAD, "INSERT INTO rooms(name, epoch, top, first, last_ms) VALUES(?1, ?2, ?3, ?4, ?5)")                   \
     X(W_FIRST_YOUNG, "SELECT offset FROM entries WHERE id >= ?1 AND id < ?2 AND time_ms >= ?3 ORDER BY id LIMIT 1")    \
     X(W_DROP, "DELETE FROM entries WHERE id >= ?1 AND id <= ?2")                                                       \
     X(W_ROOM_FIRST, "UPDATE rooms SET first = ?2 WHERE id = ?1")                                                       \
@@ -104,6 +105,10 @@ struct sqlite_store {
     struct room *touched, *crowded;
     int64_t scan_id, scan_after_ms;
 
+    /* While a backup is put back: the room that is being loaded, its newest entry, and the newest of it so far. */
+    int64_t load_room;
+    uint64_t load_top, load_last;
+
     pthread_mutex_t cache_lock; /* guards cache and the committed fields of its rooms */
     struct wr_map cache;
 
@@ -152,6 +157,21 @@ static inline int sqlite__run(sqlite3_stmt *st)
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
+/* ---- opening and closing: store_sqlite.c --------------------------------------------------------------------------- */
+
+/* Fills a zeroed state: locks, options, no file. From here on sqlite__close() takes down whatever there is. */
+void sqlite__begin_state(struct sqlite_store *s, const struct wr_store_opts *opts);
+void sqlite__close(void *state);
+/* s->file is `name` in the folder. */
+wr_err sqlite__name_file(struct sqlite_store *s, const char *folder, const char *name,
+                         struct wr_errmsg *err);
+wr_err sqlite__take_lock(struct sqlite_store *s, const char *folder, struct wr_errmsg *err);
+/* These return SQLite's code. Tables of a new log (version 0), or those of an earlier version made into ours. */
+int sqlite__open_db(const struct sqlite_store *s, sqlite3 **db);
+int sqlite__make_tables(sqlite3 *db, int version);
+int sqlite__take_secret(struct sqlite_store *s); /* the log's, made when there is none */
+int sqlite__prepare_writer(struct sqlite_store *s);
+
 /* ---- errors: store_sqlite_err.c ----------------------------------------------------------------------------------- */
 
 bool sqlite__is_full_errno(int e);
@@ -186,6 +206,9 @@ static inline bool sqlite__is_crowded(const struct room *r)
     return keep != 0 && n > keep + keep / 8 + 64;
 }
 
+/* Binds all of W_INSERT (store_sqlite_append.c). */
+void sqlite__bind_entry(sqlite3_stmt *st, int64_t id, const struct wr_store_item *it);
+
 /* ---- housekeeping, under write_lock: store_sqlite_trim.c ---------------------------------------------------------- */
 
 /* Moves the log into the database, as far as readers let it. */
@@ -207,5 +230,10 @@ wr_err sqlite__history(void *state, struct wr_slice room, const struct wr_store_
 wr_err sqlite__top(void *state, struct wr_slice room, struct wr_store_top *out,
                    struct wr_errmsg *err);
 wr_err sqlite__rooms(void *state, wr_store_room_fn fn, void *ctx, struct wr_errmsg *err);
+wr_err sqlite__load_begin(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err);
+wr_err sqlite__load_room(void *state, struct wr_slice room, const struct wr_store_top *top,
+                         struct wr_errmsg *err);
+wr_err sqlite__load_entry(void *state, const struct wr_store_entry *entry, struct wr_errmsg *err);
+wr_err sqlite__load_end(void *state, bool keep, struct wr_errmsg *err);
 
 #endif
