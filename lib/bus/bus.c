@@ -49,7 +49,7 @@ struct wr_msg *bus__describe(struct wr_bus *bus)
 {
     Watchroom__V1__NodeInfo info = WATCHROOM__V1__NODE_INFO__INIT;
     char version[] = WR_VERSION;
-    char *lanes[BUS_MAX_LANES];
+    char *lanes[BUS_MAX_LANES], reason[sizeof bus->reason];
     info.service = bus->service;
     info.instance = bus->instance;
     info.version = version;
@@ -64,6 +64,8 @@ struct wr_msg *bus__describe(struct wr_bus *bus)
     pthread_mutex_lock(&bus->lock);
     info.load = bus->load;
     info.draining = bus->draining;
+    memcpy(reason, bus->reason, sizeof reason);
+    info.reason = reason;
     for (struct wr_bus_pub *p = bus->pubs; p && info.n_lanes < WR_ARRAY_LEN(lanes); p = p->next)
         if (p->lane && (lanes[info.n_lanes] = told_url(p->url)))
             info.n_lanes++;
@@ -72,6 +74,13 @@ struct wr_msg *bus__describe(struct wr_bus *bus)
     for (size_t i = 0; i < info.n_lanes; i++)
         free(lanes[i]);
     return m;
+}
+
+void wr_bus_set_reason(struct wr_bus *bus, const char *reason)
+{
+    pthread_mutex_lock(&bus->lock);
+    snprintf(bus->reason, sizeof bus->reason, "%s", reason);
+    pthread_mutex_unlock(&bus->lock);
 }
 
 void bus__kick(struct wr_bus *bus)

@@ -57,6 +57,7 @@ struct wr_bus {
     unsigned walking;      /* threads that walk the four lists without the lock */
     pthread_cond_t walked; /* walking or failing became 0 */
     bool draining, closing, kicked, looked_up;
+    char reason[301];
     int64_t cpu_at_us, cpu_us; /* for the load figure */
     double load;
 

@@ -34,6 +34,8 @@ WR_API WR_MUST_USE wr_err wr_bus_open(const struct wr_bus_opts *opts, struct wr_
 WR_API void wr_bus_close(struct wr_bus **bus);
 /* "<service>-<16 characters>", new at each wr_bus_open. Valid until close. */
 WR_API const char *wr_bus_instance(const struct wr_bus *bus);
+/* Why the service is not well, for Node/Describe (`watchroom health`); "" when it is. Copied, cut at 300 bytes. Thread: any. */
+WR_API void wr_bus_set_reason(struct wr_bus *bus, const char *reason);
 /* Node/Describe says draining from now on; peers send nothing new. */
 WR_API void wr_bus_drain(struct wr_bus *bus);
 

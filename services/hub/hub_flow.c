@@ -70,6 +70,7 @@ struct hub_batch {
     bool ended;
     bool more_to_trim;
     bool failing; /* the last append failed: said once, and again from time to time */
+    bool unwell;  /* the last append or step of housekeeping failed: what Node/Describe says */
     int64_t complained_ms;
     char too_big[80];                                  /* why a message is refused that is */
     struct hub_arena arena;                            /* what lives as long as the batch */
@@ -327,6 +328,14 @@ static void collect_items(struct hub_batch *b)
     }
 }
 
+/* What is wrong with the store, for whoever asks how the hub is; NULL = nothing is. */
+static void tell_health(struct hub_batch *b, const char *why)
+{
+    if (b->unwell || why)
+        wr_bus_set_reason(b->hub->bus, why ? why : "");
+    b->unwell = why != NULL;
+}
+
 /* A full disk lasts: one line when it begins, one from time to time, one when it is over. */
 static void report(struct hub_batch *b, wr_err e, const char *why)
 {
@@ -337,6 +346,7 @@ static void report(struct hub_batch *b, wr_err e, const char *why)
         wr_info("hub.append", "the store takes entries again");
     }
     b->failing = e != WR_OK;
+    tell_health(b, e != WR_OK ? why : NULL);
 }
 
 static void step_append(struct hub_batch *b)
@@ -350,14 +360,13 @@ static void step_append(struct hub_batch *b)
     wr_observe_us(&append_time, wr_mono_us() - from);
     wr_count(&batches, 1);
     report(b, e, err.text);
-    struct wr_slice why = e == WR_OK ? (struct wr_slice){0}
-                                     : hub_arena__copy(&b->arena, wr_slice_str(err.text));
+    struct wr_slice whole = hub_arena__copy(&b->arena, wr_slice_str(err.text));
     for (size_t i = 0; i < b->num_entries; i++) {
         struct entry *en = &b->entries[i];
         if (en->stored == NONE)
             continue;
         en->code = e != WR_OK ? e : b->items[en->stored].code;
-        en->why = why;
+        en->why = e != WR_OK || en->code == WR_OK ? whole : wr_slice_str(wr_err_text(en->code));
         wr_count(en->code != WR_OK                ? &not_stored
                  : b->items[en->stored].duplicate ? &duplicates
                                                   : &published,
@@ -541,6 +550,10 @@ static void step_trim(struct hub_batch *b)
     int64_t from = wr_mono_us();
     wr_err e = store->trim(b->hub->store_state, &b->more_to_trim, &err);
     wr_observe_us(&trim_time, wr_mono_us() - from);
+    if (e != WR_OK)
+        tell_health(b, err.text);
+    else if (!b->failing)
+        tell_health(b, NULL);
     if (e == WR_OK)
         return;
     wr_count(&trim_failed, 1);

@@ -255,6 +255,8 @@ static wr_err open_writer(struct sqlite_store *s, struct wr_errmsg *err)
         rc = sqlite__take_secret(s);
     if (rc == SQLITE_OK)
         rc = sqlite__prepare_writer(s);
+    if (rc == SQLITE_OK)
+        rc = sqlite__note_place(s);
     if (rc != SQLITE_OK)
         return sqlite__fail(s, s->db, rc, err);
     sqlite3_wal_autocheckpoint(s->db, 0); /* housekeeping does it, after the answers are out */

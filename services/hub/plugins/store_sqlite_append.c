@@ -3,6 +3,8 @@
  * Store `sqlite`: a batch becomes one transaction; and so does an amendment. */
 #include "store_sqlite_priv.h"
 
+#include "wr_log.h"
+
 static void bind_payload(sqlite3_stmt *st, int at_data, struct wr_slice data, int at_type,
                          struct wr_slice type)
 {
@@ -81,16 +83,49 @@ static int write_tops(struct sqlite_store *s)
     return rc;
 }
 
+/* What is wrong with an item alone: SQLite has undone its statement, and the transaction goes on. */
+static bool fails_alone(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_TOOBIG:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_RANGE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int append_all(struct sqlite_store *s, struct wr_store_item *items, size_t n)
+{
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < n && rc == SQLITE_OK; i++) {
+        rc = append_one(s, &items[i]);
+        if (!fails_alone(rc))
+            continue;
+        struct wr_errmsg why;
+        items[i].code = sqlite__fail(s, s->db, rc, &why);
+        wr_warn("hub.append", "room=%.*s one message is refused: %s",
+                (int)WR_MIN(items[i].room.n, (size_t)100), (const char *)items[i].room.p, why.text);
+        rc = SQLITE_OK;
+    }
+    return rc;
+}
+
 wr_err sqlite__append(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err)
 {
     struct sqlite_store *s = state;
     pthread_mutex_lock(&s->write_lock);
-    int rc = sqlite__begin(s);
-    for (size_t i = 0; i < n && rc == SQLITE_OK; i++)
-        rc = append_one(s, &items[i]);
-    if (rc == SQLITE_OK)
-        rc = write_tops(s);
-    wr_err e = sqlite__finish(s, rc, err);
+    wr_err e = sqlite__in_place(s, err);
+    if (e == WR_OK) {
+        int rc = sqlite__begin(s);
+        if (rc == SQLITE_OK)
+            rc = append_all(s, items, n);
+        if (rc == SQLITE_OK)
+            rc = write_tops(s);
+        e = sqlite__finish(s, rc, err);
+    }
     if (s->wal_pages > CHECKPOINT_HARD_PAGES &&
         s->wal_pages - s->wal_pages_tried > CHECKPOINT_PAGES)
         sqlite__checkpoint(s);

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 enum {
     READERS = 4,
@@ -20,6 +21,8 @@ enum {
     CHECKPOINT_PAGES = 4000,
     /* The same inside append, should nobody do housekeeping: 64 MiB. */
     CHECKPOINT_HARD_PAGES = 16384,
+    /* A log that was larger is cut to nothing after it was moved; SQLite alone would keep the file as it is. */
+    CHECKPOINT_LARGE_PAGES = 2 * CHECKPOINT_PAGES,
 };
 
 /* clang-format off */
@@ -99,9 +102,11 @@ struct sqlite_store {
     pthread_mutex_t
         write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
     sqlite3 *db;
+    struct stat place, wal_place; /* of the files when they were opened: are they still where their names are? */
     sqlite3_stmt *stmt[W_COUNT];
     int wal_pages, wal_pages_tried;
-    bool wipe; /* the log has what was amended away: it is to be emptied */
+    bool wipe; /* the log has what was amended away, or is large: it is to be emptied */
+    bool grown; /* it was large since it was emptied */
     struct room *touched, *crowded;
     int64_t scan_id, scan_after_ms;
 
@@ -183,6 +188,11 @@ wr_err sqlite__fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr
 
 /* Whether commits wait for the disk. Only while no transaction runs. */
 void sqlite__set_synced(struct sqlite_store *s, bool synced);
+
+/* Remembers where database and log are; sqlite__in_place() refuses when they were removed, moved or replaced since: SQLite
+ * would write on into files that nobody finds again. */
+int sqlite__note_place(struct sqlite_store *s);
+wr_err sqlite__in_place(const struct sqlite_store *s, struct wr_errmsg *err);
 
 /* Begins a transaction; may forget all rooms. Returns SQLite's code. */
 int sqlite__begin(struct sqlite_store *s);

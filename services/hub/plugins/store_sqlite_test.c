@@ -570,6 +570,87 @@ static void test_log_is_bounded_without_housekeeping(void **state)
     assert_in_range(wal_size(t), 1, 70 << 20); /* 84 MB were written */
 }
 
+/* A reader held it up, so that it grew; when he has gone, housekeeping gives the disk back. */
+static void test_a_log_that_grew_is_cut(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_errmsg err;
+    char path[128];
+    sqlite3 *db;
+    bool more;
+    memset(filler, 'x', sizeof filler - 1);
+    test_store_open(t);
+    test_append(t, "r", "", "1");
+    snprintf(path, sizeof path, "%s/room.db", t->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM rooms", NULL, NULL, NULL),
+                     SQLITE_OK);
+    for (int i = 0; i < 60; i++) {
+        struct wr_store_item items[16];
+        for (int k = 0; k < 16; k++)
+            items[k] = test_item("r", "", filler);
+        assert_int_equal(try_append(t, items, 16, &err), WR_OK);
+        assert_int_equal(t->plugin->trim(t->state, &more, &err), WR_OK);
+    }
+    assert_true(wal_size(t) > 20 << 20);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    /* A line more makes housekeeping look again; it needs a step for each of its affairs. */
+    for (int i = 0; i < 300 && wal_size(t) > 2 << 20; i++) {
+        struct wr_store_item items[16];
+        for (int k = 0; k < 16; k++)
+            items[k] = test_item("r", "", filler);
+        assert_int_equal(try_append(t, items, 16, &err), WR_OK);
+        assert_int_equal(t->plugin->trim(t->state, &more, &err), WR_OK);
+    }
+    assert_in_range(wal_size(t), 0, 2 << 20);
+}
+
+/* Nothing is acknowledged into a file that nobody finds again; what is put back works on. */
+static void test_a_folder_that_was_taken_away_is_noticed(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_errmsg err = {{0}};
+    char away[160], log[160], gone[160];
+    bool more;
+    test_store_open(t);
+    test_append(t, "r", "", "1");
+    snprintf(away, sizeof away, "%s-away", t->folder);
+    assert_int_equal(rename(t->folder, away), 0);
+    struct wr_store_item it = test_item("r", "", "2");
+    assert_int_equal(try_append(t, &it, 1, &err), WR_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "removed, moved or replaced"));
+    assert_int_equal(t->plugin->trim(t->state, &more, &err), WR_ERR_UNAVAILABLE);
+    assert_int_equal(rename(away, t->folder), 0);
+    assert_int_equal(test_append(t, "r", "", "2"), 2);
+    snprintf(log, sizeof log, "%s/room.db-wal", t->folder);
+    snprintf(gone, sizeof gone, "%s/gone", t->folder);
+    assert_int_equal(rename(log, gone), 0);
+    write_file(t, "room.db-wal", "another", 7);
+    assert_int_equal(try_append(t, &it, 1, &err), WR_ERR_UNAVAILABLE);
+    assert_int_equal(rename(gone, log), 0);
+    assert_int_equal(test_append(t, "r", "", "3"), 3);
+}
+
+/* The others of its batch are stored. */
+static void test_an_item_fails_alone(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_errmsg err = {{0}};
+    test_store_open(t);
+    test_append(t, "full", "", "1");
+    test_store_close(t);
+    sql(t, "UPDATE rooms SET top = (1 << 38) - 2 WHERE name = 'full'");
+    test_store_open(t);
+    struct wr_store_item items[] = {test_item("a", "", "1"), test_item("full", "", "2"),
+                                    test_item("b", "", "3"), test_item("a", "", "4")};
+    assert_int_equal(try_append(t, items, 4, &err), WR_OK);
+    assert_int_equal(items[0].code, WR_OK);
+    assert_int_equal(items[1].code, WR_ERR_NO_SPACE);
+    assert_int_equal(items[2].code, WR_OK);
+    assert_int_equal(items[3].offset, 2);
+    assert_int_equal(test_top(t, "b").offset, 1);
+}
+
 static void test_a_busy_room_is_trimmed_while_it_is_written(void **state)
 {
     struct test_store *t = *state;
@@ -632,6 +713,9 @@ int main(void)
         CLAIM(test_kill_loses_nothing_acknowledged),
         CLAIM(test_housekeeping_bounds_the_log),
         CLAIM(test_log_is_bounded_without_housekeeping),
+        CLAIM(test_a_log_that_grew_is_cut),
+        CLAIM(test_a_folder_that_was_taken_away_is_noticed),
+        CLAIM(test_an_item_fails_alone),
         CLAIM(test_a_busy_room_is_trimmed_while_it_is_written),
         CLAIM(test_more_rooms_than_are_cached),
     };

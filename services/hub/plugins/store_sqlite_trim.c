@@ -15,8 +15,10 @@ void sqlite__checkpoint(struct sqlite_store *s)
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &moved);
     /* A reader in the middle of the log, or a full disk, leaves a rest: tried again when the log has grown some more. */
     s->wal_pages_tried = s->wal_pages;
-    if (rc == SQLITE_OK && left == moved)
-        s->wal_pages = s->wal_pages_tried = 0;
+    if (rc != SQLITE_OK || left != moved)
+        return;
+    s->wal_pages = s->wal_pages_tried = 0;
+    s->wipe = s->wipe || s->grown;
 }
 
 void sqlite__empty_log(struct sqlite_store *s)
@@ -26,7 +28,7 @@ void sqlite__empty_log(struct sqlite_store *s)
     sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS);
     if (rc != SQLITE_OK)
         return;
-    s->wipe = false;
+    s->wipe = s->grown = false;
     s->wal_pages = s->wal_pages_tried = 0;
 }
 
@@ -38,6 +40,7 @@ int sqlite__on_wal_commit(void *arg, sqlite3 *db, const char *name, int pages)
     if (pages < s->wal_pages_tried) /* the log began anew */
         s->wal_pages_tried = 0;
     s->wal_pages = pages;
+    s->grown = s->grown || pages > CHECKPOINT_LARGE_PAGES;
     return SQLITE_OK;
 }
 
@@ -146,10 +149,12 @@ static wr_err trim_next(struct sqlite_store *s, bool *more, struct wr_errmsg *er
 wr_err sqlite__trim(void *state, bool *more, struct wr_errmsg *err)
 {
     struct sqlite_store *s = state;
-    wr_err e = WR_OK;
     *more = false;
     pthread_mutex_lock(&s->write_lock);
-    if (s->wipe)
+    wr_err e = sqlite__in_place(s, err);
+    if (e != WR_OK)
+        s->scan_id = 0;
+    else if (s->wipe)
         sqlite__empty_log(s);
     else if (s->wal_pages - s->wal_pages_tried >= CHECKPOINT_PAGES)
         sqlite__checkpoint(s);

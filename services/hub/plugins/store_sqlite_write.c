@@ -4,6 +4,7 @@
  * under write_lock. */
 #include "store_sqlite_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Rooms remembered by the writer; over it all are forgotten and looked up again. */
@@ -13,6 +14,36 @@ void sqlite__set_synced(struct sqlite_store *s, bool synced)
 {
     sqlite3_exec(s->db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL,
                  NULL, NULL);
+}
+
+static int stat_wal(const struct sqlite_store *s, struct stat *out)
+{
+    char path[PATH_MAX + 8];
+    return snprintf(path, sizeof path, "%s-wal", s->file) < (int)sizeof path ? stat(path, out) : -1;
+}
+
+int sqlite__note_place(struct sqlite_store *s)
+{
+    return stat(s->file, &s->place) == 0 && stat_wal(s, &s->wal_place) == 0 ? SQLITE_OK
+                                                                             : SQLITE_CANTOPEN;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+wr_err sqlite__in_place(const struct sqlite_store *s, struct wr_errmsg *err)
+{
+    struct stat db, wal;
+    if (stat(s->file, &db) == 0 && is_same(&db, &s->place) && stat_wal(s, &wal) == 0 &&
+        is_same(&wal, &s->wal_place))
+        return WR_OK;
+    wr_errmsg_set(err,
+                  "%s: removed, moved or replaced while the hub runs: nothing is taken any more; put "
+                  "the folder back, or end the hub and start it on what is there",
+                  s->file);
+    return WR_ERR_UNAVAILABLE;
 }
 
 void sqlite__forget_rooms(struct sqlite_store *s)
