@@ -101,8 +101,9 @@ struct wr_store_plugin {
     wr_err (*open)(void *state, const struct wr_store_opts *opts, struct wr_errmsg *err);
     void (*close)(void *state); /* Required. */
     /* Appends the batch as one transaction; when it returns WR_OK everything is synced to disk. Gives each room dense
-     * offsets in the order of the items. A known key gives the earlier entry's offset. On an error (NO_SPACE, ...) nothing
-     * of the batch is kept. Required. */
+     * offsets in the order of the items. A known key gives the earlier entry's offset. An item that alone cannot be
+     * stored has its own `code`; it takes nothing from the others. On an error (NO_SPACE, ...) nothing of the batch is kept.
+     * Required. */
     wr_err (*append)(void *state, struct wr_store_item *items, size_t n, struct wr_errmsg *err);
     /* Calls fn for the entries of a range, in order; of a room without entries there are none. Required. */
     wr_err (*history)(void *state, struct wr_slice room, const struct wr_store_range *range,

@@ -606,6 +606,91 @@ static void test_a_step_of_the_clock_drops_nothing(void **state)
     assert_int_equal(test_page(t, "r", &all, NULL, NULL), 12);
 }
 
+/* ---- a backup that is put back --------------------------------------------------------------------------------------- */
+
+static wr_err load_entries(struct test_store *t, uint64_t first, uint64_t last,
+                           struct wr_errmsg *err)
+{
+    wr_err e = WR_OK;
+    for (uint64_t i = first; e == WR_OK && i <= last; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "key-%08d", (int)i);
+        const struct wr_store_entry entry = {.offset = i,
+                                             .kind = 1,
+                                             .time_ms = wr_wall_ms(),
+                                             .key = wr_slice_str(key),
+                                             .data = wr_slice_str("1")};
+        e = t->plugin->load_entry(t->state, &entry, err);
+    }
+    return e;
+}
+
+static void load_begin(struct test_store *t)
+{
+    struct wr_errmsg err = {{0}};
+    t->state = wr_plugin_state(&t->plugin->base);
+    assert_non_null(t->state);
+    if (t->plugin->load_begin(t->state, &t->opts, &err) != WR_OK)
+        fail_msg("load_begin: %s", err.text);
+}
+
+static void load_end(struct test_store *t, bool keep)
+{
+    struct wr_errmsg err = {{0}};
+    if (t->plugin->load_end(t->state, keep, &err) != WR_OK)
+        fail_msg("load_end: %s", err.text);
+    free(t->state);
+    t->state = NULL;
+}
+
+static void test_what_is_loaded_is_another_log(void **state)
+{
+    struct test_store *t = *state;
+    struct wr_errmsg err = {{0}};
+    struct wr_store_range all = {.limit = 100};
+    const struct wr_store_top top = {.offset = 20, .last_time_ms = 5}, none = {.offset = 7};
+    uint64_t first, last;
+    if (!WR_PLUGIN_HAS(t->plugin, load_begin))
+        return; /* the slots are optional */
+    for (int i = 0; i < 3; i++)
+        test_append(t, "r", "", "1");
+    struct wr_store_top before = test_top(t, "r"), absent = test_top(t, "absent");
+    struct wr_store_opts reading = t->opts;
+    reading.reading = true;
+    struct test_store beside = {.plugin = t->plugin, .opts = reading};
+    test_store_open(&beside); /* while the hub has it */
+    assert_int_equal(test_page(&beside, "r", &all, NULL, NULL), 3);
+    test_store_close(&beside);
+    test_store_close(t);
+
+    load_begin(t); /* one that breaks off leaves what was */
+    assert_int_equal(t->plugin->load_room(t->state, wr_slice_str("r"), &top, &err), WR_OK);
+    load_end(t, false);
+    test_store_open(t);
+    assert_string_equal(test_top(t, "r").epoch, before.epoch);
+    test_store_close(t);
+
+    load_begin(t);
+    assert_int_equal(t->plugin->load_room(t->state, wr_slice_str("gone"), &none, &err), WR_OK);
+    assert_int_equal(t->plugin->load_room(t->state, wr_slice_str("r"), &top, &err), WR_OK);
+    assert_int_equal(t->plugin->load_room(t->state, wr_slice_str("r"), &top, &err), WR_ERR_INVALID);
+    assert_int_equal(load_entries(t, 3, 5, &err), WR_OK);
+    assert_int_equal(load_entries(t, 5, 5, &err), WR_ERR_INVALID);
+    assert_int_equal(load_entries(t, 21, 21, &err), WR_ERR_INVALID);
+    assert_int_equal(load_entries(t, 9, 20, &err),
+                     WR_OK); /* 6 to 8 went meanwhile, and so did 3 to 5 */
+    load_end(t, true);
+    test_store_open(t);
+    assert_int_equal(test_page(t, "r", &all, &first, &last), 12);
+    assert_int_equal(first, 9);
+    assert_int_equal(last, 20);
+    assert_string_not_equal(test_top(t, "r").epoch, before.epoch);
+    assert_string_not_equal(test_top(t, "absent").epoch, absent.epoch);
+    assert_int_equal(test_append(t, "r", "key-00000020", "1"), 20); /* known again */
+    assert_int_equal(test_append(t, "r", "", "1"), 21);
+    assert_int_equal(test_append(t, "gone", "", "1"), 8);
+}
+
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 struct racing {
@@ -737,7 +822,8 @@ int store_conformance(const char *file, unsigned can)
         CLAIM(test_readers_see_what_was_acknowledged),
         CLAIM(test_an_amended_entry_is_in_the_place_of_the_old_one),
     };
-    static const struct CMUnitTest durable[] = {CLAIM(test_reopened_store_has_everything)};
+    static const struct CMUnitTest durable[] = {CLAIM(test_reopened_store_has_everything),
+                                                CLAIM(test_what_is_loaded_is_another_log)};
     static const struct CMUnitTest passing[] = {CLAIM(test_reopened_store_has_another_epoch)};
 
     can_do = can;

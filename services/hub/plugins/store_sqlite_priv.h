@@ -102,10 +102,11 @@ struct sqlite_store {
     pthread_mutex_t
         write_lock; /* guards db, stmt, wal_pages, the two lists, scan_* and every change of cache */
     sqlite3 *db;
-    struct stat place, wal_place; /* of the files when they were opened: are they still where their names are? */
+    struct stat place,
+        wal_place; /* of the files when they were opened: are they still where their names are? */
     sqlite3_stmt *stmt[W_COUNT];
     int wal_pages, wal_pages_tried;
-    bool wipe; /* the log has what was amended away, or is large: it is to be emptied */
+    bool wipe;  /* the log has what was amended away, or is large: it is to be emptied */
     bool grown; /* it was large since it was emptied */
     struct room *touched, *crowded;
     int64_t scan_id, scan_after_ms;

@@ -25,7 +25,7 @@ static int stat_wal(const struct sqlite_store *s, struct stat *out)
 int sqlite__note_place(struct sqlite_store *s)
 {
     return stat(s->file, &s->place) == 0 && stat_wal(s, &s->wal_place) == 0 ? SQLITE_OK
-                                                                             : SQLITE_CANTOPEN;
+                                                                            : SQLITE_CANTOPEN;
 }
 
 static bool is_same(const struct stat *a, const struct stat *b)
@@ -39,10 +39,11 @@ wr_err sqlite__in_place(const struct sqlite_store *s, struct wr_errmsg *err)
     if (stat(s->file, &db) == 0 && is_same(&db, &s->place) && stat_wal(s, &wal) == 0 &&
         is_same(&wal, &s->wal_place))
         return WR_OK;
-    wr_errmsg_set(err,
-                  "%s: removed, moved or replaced while the hub runs: nothing is taken any more; put "
-                  "the folder back, or end the hub and start it on what is there",
-                  s->file);
+    wr_errmsg_set(
+        err,
+        "%s: removed, moved or replaced while the hub runs: nothing is taken any more; put "
+        "the folder back, or end the hub and start it on what is there",
+        s->file);
     return WR_ERR_UNAVAILABLE;
 }
 
