@@ -3,6 +3,9 @@
 (services/gateway/access/test): it refuses the verbs that it is told to, also from one moment to the next."""
 import base64
 import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -10,14 +13,18 @@ from websockets.sync.client import connect
 
 from harness import BUILD, SLOW, Room, run, until
 from test_c_centrifuge import Json
+from test_f_live import state_of
 
 CONFIG = f"plugin_path: {BUILD}/test-plugins\ngateway: {{ auth: deny }}\n"
 
 
 @pytest.fixture(scope="module")
 def guarded(shape):
-    with Room(shape, config=CONFIG) as r:
-        yield r
+    """The stream `never` has a source that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        streams = f"streams: {{ demo: 'synthetic:', never: 'rtsp://127.0.0.1:{silent.getsockname()[1]}/' }}\n"
+        with Room(shape, config=CONFIG + streams) as r:
+            yield r
 
 
 @pytest.fixture
@@ -125,6 +132,69 @@ def test_who_may_not_look_gets_no_picture(guarded, deny):
     with pytest.raises(InvalidStatus) as refused:
         connect(guarded.gateway.ws + "/live/demo.mp4")
     assert refused.value.response.status_code == 403
+
+
+def ends(raw):
+    """What was on its way, then the end."""
+    end = time.monotonic() + 20 * SLOW
+    while raw.read(65536):
+        assert time.monotonic() < end, "he still gets pictures"
+
+
+def watch_http(gateway, query=""):
+    """A viewer by HTTP who has had pictures; what is left of his answer."""
+    r = gateway.request("GET", f"/live/demo.flv{query}", stream=True, timeout=20 * SLOW)
+    assert r.status_code == 200
+    assert r.raw.read(1000)
+    return r.raw
+
+
+def watch_ws(gateway, query=""):
+    ws = connect(f"{gateway.ws}/live/demo.mp4{query}", open_timeout=10 * SLOW, compression=None, max_size=None, legacy=True)
+    while isinstance(ws.recv(timeout=10 * SLOW), str):
+        pass
+    return ws
+
+
+def ends_with_1008(ws, sentence):
+    end = time.monotonic() + 20 * SLOW
+    with pytest.raises(ConnectionClosed) as closed:
+        while time.monotonic() < end:
+            ws.recv(timeout=10 * SLOW)
+    assert closed.value.rcvd.code == 1008 and sentence in closed.value.rcvd.reason
+
+
+def test_viewers_that_lose_the_right_see_no_more(guarded, deny):
+    g = guarded.gateways[-1]
+    raw, ws = watch_http(g), watch_ws(g)
+    deny("talk")  # of something else: they stay
+    assert raw.read(1000) and ws.recv(timeout=10 * SLOW)
+    deny("see")
+    ends_with_1008(ws, "you may not look into the stream demo")
+    ends(raw)
+
+
+def test_viewers_are_out_when_their_session_is_over(guarded):
+    g = guarded.gateway
+    stays = watch_http(g)  # so that the others have pictures at once
+    lasts = f"?lasts={2000 * SLOW}"
+    raw, ws = watch_http(g, lasts), watch_ws(g, lasts)
+    ends_with_1008(ws, "your session is over")
+    ends(raw)
+    assert stays.read(1000)
+    stays.close()
+
+
+def test_who_waits_for_a_picture_is_answered_403_when_he_may_not_any_more(guarded, deny):
+    g = guarded.gateways[-1]
+    with ThreadPoolExecutor(1) as pool:
+        ws = connect(f"{g.ws}/live/never.mp4", open_timeout=10 * SLOW, compression=None, legacy=True)
+        asked = pool.submit(g.get, "/live/never.flv", timeout=20 * SLOW)
+        until(lambda: state_of(g, "never")["viewers"] == 2, what="both viewers")
+        deny("see")
+        r = asked.result()
+    ends_with_1008(ws, "you may not look into the stream never")
+    assert r.status_code == 403 and r.json()["error"]["message"] == "you may not look into the stream never"
 
 
 def test_who_may_not_send_or_get_files_is_told(guarded, deny, name):

@@ -61,7 +61,8 @@ WR_MUST_USE bool wr_access_admits(struct wr_access *a, struct wr_http_req *req, 
 
 /* ---- while connected --------------------------------------------------------------------------------------------- */
 
-/* A door with long-lived connections: fn runs when rights changed, on the thread that changed them, and may not block; it
+/* A door with connections that last until somebody ends them (rooms, streams; not requests that end by themselves, such as
+ * downloads and pieces of uploads: those are asked about once, as they come): fn runs when rights changed, on the thread that changed them, and may not block; it
  * sees to it that each of the door's connections is asked about again (wr_may with the identity that it has). Add before
  * the first client, remove before ctx goes: fn does not run any more when remove has returned. Errors: BUSY (memory). */
 typedef void (*wr_access_changed_fn)(void *ctx);

@@ -193,6 +193,18 @@ static void poll_streams(struct wr_live *l, int64_t now)
                 l);
 }
 
+/* Before what may wait, so that nobody watches longer for it. Without memory for the walk it is done in the next turn. */
+static void ask_viewers(struct wr_live *l, struct live_stream **all, size_t n)
+{
+    if (!all || !atomic_exchange(&l->rights_changed, false))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&all[i]->lock);
+        output__ask_again(all[i]);
+        pthread_mutex_unlock(&all[i]->lock);
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct wr_live *l = arg;
@@ -211,6 +223,7 @@ static void *thread_main(void *arg)
         next = now + LIVE_POLL_US;
         size_t n = 0;
         struct live_stream **all = live__all(l, &n);
+        ask_viewers(l, all, n);
         for (size_t i = 0; i < n; i++)
             next = WR_MIN(next, run_stream(all[i], now));
         live__release_all(all, n);

@@ -109,7 +109,8 @@ static struct wr_slice name_of(const struct wr_http_req *r)
 
 /* A viewer with an output and the stream's reference. NULL: answered. */
 static struct viewer *viewer_new(struct live_stream *s, struct wr_http_req *r,
-                                 const struct wr_muxer_plugin *format, const struct live_want *w)
+                                 struct wr_identity *who, const struct wr_muxer_plugin *format,
+                                 const struct live_want *w)
 {
     struct viewer *v = calloc(1, sizeof *v);
     if (v) {
@@ -118,6 +119,7 @@ static struct viewer *viewer_new(struct live_stream *s, struct wr_http_req *r,
         pthread_mutex_unlock(&s->lock);
     }
     if (v && v->out) {
+        v->identity = wr_identity_ref(who);
         v->transport = r->is_upgrade ? LIVE_WS : LIVE_RAW;
         v->cors = wr_http_cors(r)[0] ? strdup(wr_http_cors(r)) : NULL;
         return v;
@@ -130,11 +132,11 @@ static struct viewer *viewer_new(struct live_stream *s, struct wr_http_req *r,
 }
 
 /* Moves the reference to s. */
-static void let_in(struct live_stream *s, struct wr_http_req *r,
+static void let_in(struct live_stream *s, struct wr_http_req *r, struct wr_identity *who,
                    const struct wr_muxer_plugin *format, const struct live_want *w)
 {
     const struct wr_live *l = s->live;
-    struct viewer *v = viewer_new(s, r, format, w);
+    struct viewer *v = viewer_new(s, r, who, format, w);
     if (!v) {
         live__release(s);
         return;
@@ -152,16 +154,9 @@ static void let_in(struct live_stream *s, struct wr_http_req *r,
         (void)wr_http_hand_over(r, NULL, &opts);
 }
 
-static void handle_live(void *ctx, struct wr_http_req *r)
+static void serve(struct wr_live *l, struct wr_http_req *r, struct wr_identity *who)
 {
-    struct wr_live *l = ctx;
     struct live_want want;
-    if (r->method == WR_OPTIONS) {
-        answer_options(r);
-        return;
-    }
-    if (!wr_access_admits(l->env.access, r, WR_VERB_SEE, wr_the_stream(name_of(r))))
-        return;
     if (!read_want(r, &want))
         return;
     const char *dot = strrchr(r->rest, '.');
@@ -176,13 +171,26 @@ static void handle_live(void *ctx, struct wr_http_req *r)
             dot + 1);
     } else if (fits(s, r, format, &want)) {
         if (r->method != WR_HEAD) {
-            let_in(s, r, format, &want);
+            let_in(s, r, who, format, &want);
             return;
         }
         wr_http_reply(r, 200, format->content_type, "Cache-Control: no-store\r\n",
                       (struct wr_slice){NULL, 0});
     }
     live__release(s);
+}
+
+static void handle_live(void *ctx, struct wr_http_req *r)
+{
+    struct wr_live *l = ctx;
+    if (r->method == WR_OPTIONS) {
+        answer_options(r);
+        return;
+    }
+    struct wr_identity *who = wr_access_enter(l->env.access, r);
+    if (who && wr_access_ask(who, r, WR_VERB_SEE, wr_the_stream(name_of(r))))
+        serve(l, r, who);
+    wr_identity_unref(who);
 }
 
 /* ---- /api/v1/streams ---------------------------------------------------------------------------------------------- */

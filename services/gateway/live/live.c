@@ -135,6 +135,14 @@ void live__poke(struct wr_live *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Whoever changed them; he may not be held up, and streams' locks are for short but many. */
+static void on_rights(void *ctx)
+{
+    struct wr_live *l = ctx;
+    atomic_store(&l->rights_changed, true);
+    live__poke(l);
+}
+
 /* ---- building ----------------------------------------------------------------------------------------------------- */
 
 static wr_err find_muxers(struct wr_live *l, struct wr_errmsg *err)
@@ -182,6 +190,8 @@ wr_err wr_live_start(const struct wr_gateway_env *env, struct wr_live **out, str
             e = WR_ERR_BUSY;
     }
     if (e == WR_OK)
+        e = wr_access_on_change(env->access, on_rights, l);
+    if (e == WR_OK)
         e = doors__add(l);
     if (e == WR_OK)
         e = control__start(l);
@@ -202,6 +212,7 @@ void wr_live_stop(struct wr_live **lp)
     if (!l)
         return;
     *lp = NULL;
+    wr_access_off_change(l->env.access, on_rights, l);
     control__stop(l);
     struct live_stream **all = live__all(l, &n);
     for (size_t i = 0; i < n; i++)

@@ -152,6 +152,11 @@ void viewer__refuse(struct viewer *v, int status, const char *why)
     wr_buf_char(&v->out->fanout->log, ']');
 }
 
+void viewer__ask_all(struct live_output *o)
+{
+    (void)o;
+}
+
 struct wr_frame *viewer__state_frame(const struct live_stream *s)
 {
     const char *text = s->state == LIVE_RETRYING ? "retrying" : "live";

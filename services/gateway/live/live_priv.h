@@ -155,6 +155,8 @@ struct live_output *output__get(struct live_stream *s, const struct wr_muxer_plu
 void output__release(struct live_output *o);
 /* Lets a waiting viewer in when there is something to begin with. */
 void output__join_waiting(struct live_output *o);
+/* The viewers of all outputs of the stream are asked about again. */
+void output__ask_again(struct live_stream *s);
 
 /* ---- viewers ------------------------------------------------------------------------------------------------------ */
 
@@ -162,8 +164,11 @@ enum viewer_place { VIEWER_NEW = 0, VIEWER_WAITING, VIEWER_JOINED, VIEWER_REFUSE
 
 struct viewer {
     struct live_output *out; /* reference, and one to its stream */
+    struct wr_identity
+        *identity; /* reference: whom the policy is asked about, at the door and after it */
     struct wr_conn_id id;
     enum live_class transport;
+    bool began; /* the connection's thread: he is in the fanout, and his answer has begun */
     char *cors; /* head lines for a page of an allowed foreign origin (wr_http_cors), or NULL */
     /* the stream's lock: */
     enum viewer_place place;
@@ -185,6 +190,8 @@ void burst__unref(struct live_burst *b);
 void viewer__join(struct viewer *v, struct live_burst *b);
 /* Ends one who waits: an HTTP answer with the status and the sentence, or a WebSocket's close with the sentence. */
 void viewer__refuse(struct viewer *v, int status, const char *why);
+/* Rights changed: each who waits at the output or is a member of it is asked about again, on his connection's thread. */
+void viewer__ask_all(struct live_output *o);
 /* {"state":...,"reason":...}; NULL when memory is out. */
 struct wr_frame *viewer__state_frame(const struct live_stream *s);
 
@@ -290,6 +297,7 @@ struct wr_live {
     size_t calls;  /* in flight */
     bool was_told; /* ingest answered Streams once */
     atomic_bool poll_in_flight;
+    atomic_bool rights_changed; /* since the control thread asked about everybody again */
     unsigned polls;     /* answers to Streams; the callback of the only call in flight alone */
     int64_t poll_at_us; /* control thread only */
     pthread_t thread;

@@ -481,6 +481,13 @@ struct live_output *output__get(struct live_stream *s, const struct wr_muxer_plu
     return o;
 }
 
+void output__ask_again(struct live_stream *s)
+{
+    for (struct live_consumer *c = s->consumers; c; c = c->next)
+        if (c->ops == &consumer_ops)
+            viewer__ask_all(output_of(c));
+}
+
 void output__release(struct live_output *o)
 {
     if (--o->refs > 0)

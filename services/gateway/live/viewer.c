@@ -14,9 +14,9 @@
 
 WR_GAUGE(viewers, "watchroom_live_viewers", NULL, "Viewers connected");
 WR_COUNTER(joins, "watchroom_live_joins_total", NULL, "Viewers who got their first picture");
-WR_COUNTER(
-    refusals, "watchroom_live_refused_total", NULL,
-    "Viewers who were refused: the source is down (503), or the door cannot carry it (404, 415)");
+WR_COUNTER(refusals, "watchroom_live_refused_total", NULL,
+           "Viewers who were refused: the source is down (503), the door cannot carry it (404, "
+           "415), or they may not see it (403)");
 
 /* ---- the list of who waits ---------------------------------------------------------------------------------------- */
 
@@ -41,17 +41,7 @@ static void unlink_waiting(struct viewer *v, enum viewer_place to)
     v->place = to;
 }
 
-/* ---- joining ------------------------------------------------------------------------------------------------------ */
-
-void burst__unref(struct live_burst *b)
-{
-    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    for (size_t i = 0; i < b->n; i++)
-        wr_frame_unref(b->frames[i]);
-    wr_frame_unref(b->mime);
-    free(b);
-}
+/* ---- refusing ----------------------------------------------------------------------------------------------------- */
 
 static void send_keep(struct wr_conn *c, struct wr_slice bytes)
 {
@@ -61,46 +51,6 @@ static void send_keep(struct wr_conn *c, struct wr_slice bytes)
         wr_conn_send(c, f);
     wr_frame_unref(f);
 }
-
-static void send_head(struct wr_conn *c, const struct viewer *v)
-{
-    char head[700];
-    int n = snprintf(head, sizeof head,
-                     "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
-                     "no-store\r\nX-Content-Type-Options: nosniff\r\n%s"
-                     "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
-                     v->out->plugin->content_type, v->cors ? v->cors : "");
-    send_keep(c, wr_slice_of(head, (size_t)n));
-}
-
-/* On the connection's thread, before any frame that was muxed after the burst was taken. */
-static void join(struct wr_conn *c, void *arg)
-{
-    struct live_burst *b = arg;
-    struct viewer *v = c ? wr_conn_user(c) : NULL;
-    if (v) {
-        wr_conn_wake(c, 0);
-        if (v->transport == LIVE_RAW)
-            send_head(c, v);
-        else if (b->mime)
-            wr_conn_send(c, b->mime);
-        for (size_t i = 0; i < b->n; i++)
-            wr_conn_send(c, b->frames[i]);
-        if (!wr_fanout_add(b->fanout, c, v->transport))
-            wr_conn_close(c, 1011, "out of memory");
-        wr_count(&joins, 1);
-    }
-    burst__unref(b);
-}
-
-void viewer__join(struct viewer *v, struct live_burst *b)
-{
-    unlink_waiting(v, VIEWER_JOINED);
-    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-    wr_fanout_post(b->fanout, v->id, join, b);
-}
-
-/* ---- refusing ----------------------------------------------------------------------------------------------------- */
 
 struct refusal {
     int status;
@@ -113,7 +63,10 @@ static void answer_http(struct wr_conn *c, const struct refusal *r)
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{404, "Not Found"}, {415, "Unsupported Media Type"}, {503, "Service Unavailable"}};
+    } texts[] = {{403, "Forbidden"},
+                 {404, "Not Found"},
+                 {415, "Unsupported Media Type"},
+                 {503, "Service Unavailable"}};
     struct wr_buf body = {.n = 0}, all = {.n = 0};
     const char *text = "";
     for (size_t i = 0; i < WR_ARRAY_LEN(texts); i++)
@@ -143,7 +96,7 @@ static void answer(struct wr_conn *c, const struct refusal *r)
     snprintf(reason, sizeof reason, "%.123s", r->why);
     if (v->transport == LIVE_RAW)
         answer_http(c, r);
-    wr_conn_close(c, r->status == 503 ? 1013 : 1003, reason);
+    wr_conn_close(c, r->status == 503 ? 1013 : r->status == 403 ? 1008 : 1003, reason);
     wr_count(&refusals, 1);
 }
 
@@ -169,6 +122,109 @@ void viewer__refuse(struct viewer *v, int status, const char *why)
         return;
     *r = refusal_of(status, why);
     wr_plane_post(v->out->stream->live->env.plane, v->id, refuse, r);
+}
+
+/* ---- rights ------------------------------------------------------------------------------------------------------- */
+
+static bool may_see(const struct viewer *v, struct wr_errmsg *why)
+{
+    return wr_may(v->identity, WR_VERB_SEE, wr_the_stream(wr_slice_str(v->out->stream->name)),
+                  why) == WR_OK;
+}
+
+/* He who watches is cut off (1008, the end of a byte stream); he who waits is answered like one who came now. Who is neither
+ * has his answer on the way: join asks for itself. */
+static void ask_again(struct wr_conn *c, void *arg)
+{
+    struct viewer *v = wr_conn_user_of(c, &viewer__ops);
+    struct wr_errmsg why;
+    (void)arg;
+    if (!v || may_see(v, &why))
+        return;
+    if (v->began) {
+        char reason[124];
+        snprintf(reason, sizeof reason, "%.123s", why.text);
+        wr_conn_close(c, 1008, reason);
+        return;
+    }
+    struct live_stream *s = v->out->stream;
+    pthread_mutex_lock(&s->lock);
+    bool waits = v->place == VIEWER_WAITING;
+    if (waits)
+        unlink_waiting(v, VIEWER_REFUSED);
+    pthread_mutex_unlock(&s->lock);
+    const struct refusal r = refusal_of(403, why.text);
+    if (waits)
+        answer(c, &r);
+}
+
+static void ask_member(struct wr_conn *c, const struct wr_msg *arg)
+{
+    (void)arg;
+    ask_again(c, NULL);
+}
+
+void viewer__ask_all(struct live_output *o)
+{
+    struct wr_plane *plane = o->stream->live->env.plane;
+    wr_fanout_each(o->fanout, LIVE_WS | LIVE_RAW, ask_member, NULL);
+    for (const struct viewer *v = o->waiting; v; v = v->next)
+        wr_plane_post(plane, v->id, ask_again, NULL);
+}
+
+/* ---- joining ------------------------------------------------------------------------------------------------------ */
+
+void burst__unref(struct live_burst *b)
+{
+    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < b->n; i++)
+        wr_frame_unref(b->frames[i]);
+    wr_frame_unref(b->mime);
+    free(b);
+}
+
+static void send_head(struct wr_conn *c, const struct viewer *v)
+{
+    char head[700];
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: "
+                     "no-store\r\nX-Content-Type-Options: nosniff\r\n%s"
+                     "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
+                     v->out->plugin->content_type, v->cors ? v->cors : "");
+    send_keep(c, wr_slice_of(head, (size_t)n));
+}
+
+/* On the connection's thread, before any frame that was muxed after the burst was taken. */
+static void join(struct wr_conn *c, void *arg)
+{
+    struct live_burst *b = arg;
+    struct viewer *v = c ? wr_conn_user(c) : NULL;
+    struct wr_errmsg why;
+    if (v && !may_see(v, &why)) { /* not any more */
+        const struct refusal r = refusal_of(403, why.text);
+        answer(c, &r);
+    } else if (v) {
+        wr_conn_wake(c, 0);
+        v->began = true;
+        if (v->transport == LIVE_RAW)
+            send_head(c, v);
+        else if (b->mime)
+            wr_conn_send(c, b->mime);
+        for (size_t i = 0; i < b->n; i++)
+            wr_conn_send(c, b->frames[i]);
+        if (!wr_fanout_add(b->fanout, c, v->transport))
+            wr_conn_close(c, 1011, "out of memory");
+        wr_count(&joins, 1);
+    }
+    burst__unref(b);
+}
+
+void viewer__join(struct viewer *v, struct live_burst *b)
+{
+    unlink_waiting(v, VIEWER_JOINED);
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    wr_fanout_post(b->fanout, v->id, join, b);
 }
 
 struct wr_frame *viewer__state_frame(const struct live_stream *s)
@@ -230,6 +286,8 @@ static void handle_open(struct wr_conn *c, void *user)
     if (waits && v->transport == LIVE_RAW)
         wr_conn_wake(c, LIVE_START_MS);
     wr_gauge_add(&viewers, 1);
+    if (waits) /* rights may have changed since the door, when nobody could find him here */
+        ask_again(c, NULL);
 }
 
 /* The source had its time to start. */
@@ -270,6 +328,7 @@ static void handle_close(struct wr_conn *c, void *user, const struct wr_conn_clo
     if (v->attached)
         wr_gauge_add(&viewers, -1);
     live__release(s);
+    wr_identity_unref(v->identity);
     free(v->cors);
     free(v);
 }
