@@ -62,9 +62,11 @@ static bool names_known(const struct wr_plugins *p, const char *key, enum wr_plu
     return ok;
 }
 
-/* Of protocols that are there: does the gateway serve where they want to be? */
-static bool protocols_served(const struct wr_plugins *p, const char *list)
+/* Of protocols that are there: does the gateway serve where they want to be, and has every port one that wants it? */
+static bool protocols_served(const struct wr_plugins *p, const char *list, const char *ports)
 {
+    const struct wr_protocol_plugin *all[64];
+    size_t num = 0;
     bool ok = true;
     for (const char *at = list; *at;) {
         char name[128];
@@ -72,11 +74,18 @@ static bool protocols_served(const struct wr_plugins *p, const char *list)
         size_t n = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)WR_MIN(n, sizeof name - 1), at);
         const struct wr_protocol_plugin *one = wr_plugins_find(p, WR_KIND_PROTOCOL, name);
-        if (one && wr_protocol_served(one, &why) != WR_OK) {
+        if (one && wr_protocol_served(one, ports, &why) != WR_OK) {
             host_say("gateway.protocols: %s", why.text);
             ok = false;
         }
+        if (one && num < WR_ARRAY_LEN(all))
+            all[num++] = one;
         at += n + (at[n] == ',');
+    }
+    struct wr_errmsg why = {{0}};
+    if (wr_protocol_ports_used(ports, all, num, &why) != WR_OK) {
+        host_say("gateway.ports: %s", why.text);
+        ok = false;
     }
     return ok;
 }
@@ -112,7 +121,7 @@ int host_check(const struct host_options *o)
         ok = names_known(p, "hub.filters", WR_KIND_FILTER, c->hub.filters) && ok;
         ok = names_known(p, "filestore.blob", WR_KIND_BLOB, c->filestore.blob) && ok;
         ok = names_known(p, "gateway.protocols", WR_KIND_PROTOCOL, c->gateway.protocols) && ok;
-        ok = protocols_served(p, c->gateway.protocols) && ok;
+        ok = protocols_served(p, c->gateway.protocols, c->gateway.ports) && ok;
         ok = policy_known(p, c->gateway.auth) && ok;
         ok = names_known(p, "gateway.muxers", WR_KIND_MUXER, c->gateway.muxers) && ok;
         if (ok) {

@@ -10,6 +10,7 @@ enum config_type {
     CONFIG_INVALID = 0,
     CONFIG_TEXT,    /* char * */
     CONFIG_LIST,    /* char *, comma-separated; a YAML list is joined */
+    CONFIG_PORTS,   /* the same of NAME=ADDRESS:PORT, addresses as of CONFIG_LISTEN */
     CONFIG_LISTEN,  /* char *, "ADDR:PORT", normalised */
     CONFIG_BUS,     /* char *, one bus URL */
     CONFIG_BUSES,   /* char *, one or several bus URLs with commas */

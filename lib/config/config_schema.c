@@ -39,6 +39,7 @@ const struct config_key config__keys[] = {
     {"gateway.hosts", CONFIG_LIST, AT(gateway.hosts), 0, 4000, "", NULL},
     {"gateway.protocols", CONFIG_LIST, AT(gateway.protocols), 1, 4000, "text,centrifuge-json",
      NULL},
+    {"gateway.ports", CONFIG_PORTS, AT(gateway.ports), 0, 4000, "", NULL},
     {"gateway.muxers", CONFIG_LIST, AT(gateway.muxers), 1, 4000, "fmp4,flv", NULL},
     {"gateway.auth", CONFIG_TEXT, AT(gateway.auth), 1, 4000, "open", NULL},
 

@@ -165,6 +165,7 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
                                  "  muxers: [fmp4]\n"
                                  "  protocols: [text, centrifuge-json, mine]\n"
                                  "  health: off\n"
+                                 "  ports: [ lines=9001 , 'stt=[::1]:8601' ]\n"
                                  "  listen: ':9000'\n"
                                  "ingest: { no_packet_ms: 3s }\n"
                                  "filestore: { expire_hours: 2d }\n");
@@ -175,6 +176,16 @@ static void test_sizes_times_and_lists_are_read_with_units(void **s)
     assert_string_equal(c->gateway.muxers, "fmp4");
     assert_string_equal(c->gateway.protocols, "text,centrifuge-json,mine");
     assert_string_equal(c->gateway.health, "");
+    assert_string_equal(c->gateway.ports, "lines=127.0.0.1:9001,stt=[::1]:8601");
+    const char *at = c->gateway.ports;
+    char name[64], address[80];
+    assert_true(wr_config_next_port(&at, name, address));
+    assert_string_equal(name, "lines");
+    assert_string_equal(address, "127.0.0.1:9001");
+    assert_true(wr_config_next_port(&at, name, address));
+    assert_string_equal(name, "stt");
+    assert_string_equal(address, "[::1]:8601");
+    assert_false(wr_config_next_port(&at, name, address));
     assert_string_equal(c->gateway.listen, "0.0.0.0:9000");
     assert_int_equal(c->ingest.no_packet_ms, 3000);
     assert_int_equal(c->filestore.expire_hours, 48);
@@ -238,6 +249,18 @@ static void test_wrong_types_are_refused(void **s)
             "w.yml:1: gateway.listen: \"127.0.0.1\" is not ADDRESS:PORT; write it like "
             "127.0.0.1:8000 (or 0.0.0.0:8000 for "
             "every address)");
+    static const char *const ports[] = {"lines",           "=1",      "lines=x", "a b=1",
+                                        "lines=1,lines=2", "a=1,,b=2"};
+    static const char *const wrong[] = {"lines", "=1", "lines=x", "a b=1", "lines=2", ""};
+    for (size_t i = 0; i < WR_ARRAY_LEN(ports); i++) {
+        char text[100], want[200];
+        snprintf(text, sizeof text, "gateway: { ports: '%s' }", ports[i]);
+        snprintf(want, sizeof want,
+                 "w.yml:1: gateway.ports: \"%s\" is not NAME=ADDRESS:PORT with a name of its own; "
+                 "write it like lines=127.0.0.1:9000",
+                 wrong[i]);
+        refused(text, want);
+    }
     refused("bus: { hub: 'http://x' }", "w.yml:1: bus.hub: \"http://x\" is not a bus address; "
                                         "write it like tcp://127.0.0.1:7101, ipc:///run/hub or "
                                         "inproc://hub");

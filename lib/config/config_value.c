@@ -163,6 +163,62 @@ static wr_err store_listen(void *at, const struct config_key *k, const char *val
     return set_text(at, text);
 }
 
+static bool port_name_valid(const char *s)
+{
+    return *s && strlen(s) < 64 &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+               strlen(s);
+}
+
+/* One of gateway.ports into text, which has those before it; false: it is not one, or one of them has its name. */
+static bool add_port(const char *item, char *text, size_t room)
+{
+    char name[80], address[80], before[64], taken[80];
+    size_t n = strcspn(item, "="), have = strlen(text);
+    snprintf(name, sizeof name, "%.*s", (int)n, item);
+    if (item[n] != '=' || n >= sizeof name || !port_name_valid(name) ||
+        !normalise_listen(item + n + 1, address, sizeof address))
+        return false;
+    for (const char *at = text; wr_config_next_port(&at, before, taken);)
+        if (!strcmp(before, name))
+            return false;
+    int len = snprintf(text + have, room - have, "%s%s=%s", have ? "," : "", name, address);
+    return len > 0 && (size_t)len < room - have;
+}
+
+static wr_err store_ports(void *at, const char *value, struct wr_errmsg *err)
+{
+    char text[4000] = "", item[160];
+    for (const char *p = value; *p;) {
+        size_t n = strcspn(p, ",");
+        const char *first = p + strspn(p, " ");
+        snprintf(item, sizeof item, "%.*s", (int)(p + n > first ? p + n - first : 0), first);
+        for (size_t len = strlen(item); len && item[len - 1] == ' ';)
+            item[--len] = '\0';
+        if (!add_port(item, text, sizeof text)) {
+            wr_errmsg_set(
+                err,
+                "\"%.60s\" is not NAME=ADDRESS:PORT with a name of its own; write it like "
+                "lines=127.0.0.1:9000",
+                item);
+            return WR_ERR_INVALID;
+        }
+        p += n + (p[n] == ',');
+    }
+    return set_text(at, text);
+}
+
+bool wr_config_next_port(const char **at, char name[64], char address[80])
+{
+    size_t n = strcspn(*at, ","), eq = strcspn(*at, "=,");
+    if (!n)
+        return false;
+    snprintf(name, 64, "%.*s", (int)eq, *at);
+    snprintf(address, 80, "%.*s", (int)(eq < n ? n - eq - 1 : 0), *at + eq + (eq < n));
+    *at += n + ((*at)[n] == ',');
+    return true;
+}
+
 static bool bus_url_valid(const char *p, size_t n)
 {
     static const char *const schemes[] = {"inproc://", "tcp://", "ipc://"};
@@ -248,6 +304,8 @@ wr_err config__store(void *base, const struct config_key *k, const char *value,
     case CONFIG_TEXT:
     case CONFIG_LIST:
         return store_text(at, k, value, err);
+    case CONFIG_PORTS:
+        return store_ports(at, value, err);
     case CONFIG_LISTEN:
         return store_listen(at, k, value, err);
     case CONFIG_BUS:

@@ -103,7 +103,7 @@ static wr_err store(struct walk *w, void *base, const struct config_key *k, cons
                     const yaml_node_t *n)
 {
     struct wr_errmsg why = {""};
-    if (k->type == CONFIG_LIST && n->type == YAML_SEQUENCE_NODE)
+    if ((k->type == CONFIG_LIST || k->type == CONFIG_PORTS) && n->type == YAML_SEQUENCE_NODE)
         return store_list(w, base, k, key, n);
     const char *text = scalar_text(w, n, key);
     if (!text)

@@ -30,8 +30,8 @@ static const struct config_key *find_key(const char *key)
 
 static bool is_text(enum config_type t)
 {
-    return t == CONFIG_TEXT || t == CONFIG_LIST || t == CONFIG_LISTEN || t == CONFIG_BUS ||
-           t == CONFIG_BUSES || t == CONFIG_URL || t == CONFIG_CHOICE;
+    return t == CONFIG_TEXT || t == CONFIG_LIST || t == CONFIG_PORTS || t == CONFIG_LISTEN ||
+           t == CONFIG_BUS || t == CONFIG_BUSES || t == CONFIG_URL || t == CONFIG_CHOICE;
 }
 
 static wr_err set_default(void *base, const struct config_key *k)

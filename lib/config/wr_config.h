@@ -50,6 +50,7 @@ struct wr_config {
             *origins; /* foreign origins whose pages may use the gateway, comma-separated, or "*" */
         char *hosts;  /* names in Host that are the gateway's, comma-separated; "*" = any */
         char *protocols; /* plugin names, comma-separated; default "text,centrifuge-json" */
+        char *ports;     /* of protocols on TCP: "NAME=ADDRESS:PORT", comma-separated; "" = none */
         char *muxers;    /* default "fmp4,flv" */
         char *auth;      /* policy: "name" or "name=args"; default "open" */
     } gateway;
@@ -104,6 +105,8 @@ WR_API WR_MUST_USE wr_err wr_config_parse(const char *name, struct wr_slice text
 WR_API WR_MUST_USE wr_err wr_config_set(struct wr_config *c, const char *key, const char *value,
                                         struct wr_errmsg *err);
 WR_API void wr_config_free(struct wr_config **c);
+/* One after the other of gateway.ports: true, and its name and address, *at moved behind it; false at the end. */
+WR_API bool wr_config_next_port(const char **at, char name[64], char address[80]);
 /* NULL when the name is not configured. */
 WR_API const struct wr_config_stream *wr_config_stream_named(const struct wr_config *c,
                                                              struct wr_slice name);

@@ -281,7 +281,7 @@ static void answers(const struct wr_protocol_endpoint *endpoints,
         .base = {.name = "p"}, .endpoints = endpoints, .variants = variants};
     assert_int_equal(wr_protocol_check(&p, &why), table);
     if (table == WR_OK)
-        assert_int_equal(wr_protocol_served(&p, &why), served);
+        assert_int_equal(wr_protocol_served(&p, "stt=127.0.0.1:1", &why), served);
     if (!strstr(why.text, want))
         fail_msg("%s", why.text);
 }
@@ -307,16 +307,15 @@ static void test_tables_of_a_protocol_are_whole_and_served(void **state)
                                                  {"d", false}, {"e", true}, {"f", false},
                                                  {"g", false}, {"h", true}, {"i", false}};
     const struct wr_protocol_variant two[] = {{"a", false}, {"b", true}, {NULL, false}};
-    const struct wr_protocol_endpoint ws = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/x"},
-                                      sse = {.transport = WR_PROTOCOL_SSE, .at = "/x/sse"},
-                                      tcp = {.transport = WR_PROTOCOL_TCP, .at = "stt"},
-                                      split_tcp = {.transport = WR_PROTOCOL_TCP,
-                                                   .at = "stt",
-                                                   .split = split},
-                                      bare = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "x"},
-                                      nowhere = {.transport = WR_PROTOCOL_WEBSOCKET},
-                                      odd = {.transport = (enum wr_protocol_transport)77,
-                                             .at = "/x"};
+    const struct wr_protocol_endpoint
+        ws = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/x"},
+        sse = {.transport = WR_PROTOCOL_SSE, .at = "/x/sse"},
+        tcp = {.transport = WR_PROTOCOL_TCP, .at = "stt"},
+        split_tcp = {.transport = WR_PROTOCOL_TCP, .at = "stt", .split = split},
+        other_tcp = {.transport = WR_PROTOCOL_TCP, .at = "lines", .split = split},
+        bare = {.transport = WR_PROTOCOL_WEBSOCKET, .at = "x"},
+        nowhere = {.transport = WR_PROTOCOL_WEBSOCKET},
+        odd = {.transport = (enum wr_protocol_transport)77, .at = "/x"};
     answers(ENDPOINTS(ws), NULL, WR_OK, WR_OK, "");
     answers(ENDPOINTS(ws, ws), two, WR_OK, WR_OK, "");
     answers(ENDPOINTS({0}), NULL, WR_ERR_INVALID, WR_OK, "has no endpoint");
@@ -326,7 +325,18 @@ static void test_tables_of_a_protocol_are_whole_and_served(void **state)
     answers(ENDPOINTS(odd), NULL, WR_ERR_INVALID, WR_OK, "unknown transport");
     answers(ENDPOINTS(ws), nine, WR_ERR_INVALID, WR_OK, "more than 8 variants");
     answers(ENDPOINTS(ws, sse), NULL, WR_OK, WR_ERR_UNAVAILABLE, "server-sent events at /x/sse");
-    answers(ENDPOINTS(split_tcp), NULL, WR_OK, WR_ERR_UNAVAILABLE, "TCP at stt");
+    answers(ENDPOINTS(split_tcp), NULL, WR_OK, WR_OK, "");
+    answers(ENDPOINTS(ws, other_tcp), NULL, WR_OK, WR_ERR_UNAVAILABLE, "like lines=127.0.0.1:9000");
+    const struct wr_protocol_plugin web = {.endpoints = ENDPOINTS(ws)},
+                                    stt = {.endpoints = ENDPOINTS(ws, split_tcp)};
+    const struct wr_protocol_plugin *const both[] = {&web, &stt};
+    struct wr_errmsg why = {{0}};
+    assert_int_equal(wr_protocol_ports_used("", both, 0, &why), WR_OK);
+    assert_int_equal(wr_protocol_ports_used("stt=127.0.0.1:1", both, 2, &why), WR_OK);
+    assert_int_equal(wr_protocol_ports_used("stt=127.0.0.1:1", both, 1, &why), WR_ERR_INVALID);
+    assert_int_equal(wr_protocol_ports_used("stt=127.0.0.1:1,x=[::1]:2", both, 2, &why),
+                     WR_ERR_INVALID);
+    assert_non_null(strstr(why.text, "an endpoint named x:"));
     const struct wr_protocol_plugin p = {.variants = two}, plain = {.variants = NULL};
     assert_int_equal(wr_protocol_num_variants(&p), 2);
     assert_int_equal(wr_protocol_num_variants(&plain), 1);

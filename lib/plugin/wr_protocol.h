@@ -34,7 +34,10 @@ enum wr_protocol_transport {
     /* Not served by this version, which refuses a protocol that has such an endpoint: */
     WR_PROTOCOL_HTTP_STREAM, /* out: pieces of an endless answer; in: the request's body */
     WR_PROTOCOL_SSE, /* out: events (text/event-stream), text alone; in: the request's query */
-    WR_PROTOCOL_TCP, /* bytes both ways: `split` finds the messages in what comes */
+    /* Served, when gateway.ports gives it a port. Bytes both ways: `split` finds the messages in what comes (binary, as `message`
+     * is told them), what is sent goes out as it is. The request has no path, query nor headers; a client that says nothing
+     * whole for 60 s is closed; one that ended its half has the answers to what it asked, then the end. */
+    WR_PROTOCOL_TCP,
 };
 
 /* Where the first message ends in what has arrived and was not taken: its bytes with their framing (more than 0), 0 when
@@ -46,7 +49,7 @@ typedef ptrdiff_t (*wr_protocol_split_fn)(struct wr_slice bytes);
 
 struct wr_protocol_endpoint {
     enum wr_protocol_transport transport;
-    const char *at; /* a path: "/ws"; of TCP the name of a port in the configuration: "stt" */
+    const char *at; /* a path: "/ws"; of TCP a name in gateway.ports: "stt" */
     const char *const
         *subprotocols; /* WebSocket: accepted Sec-WebSocket-Protocol names, NULL-ended; or NULL */
     uint32_t ping_ms, pong_ms;  /* WebSocket: pings by the gateway; 0 = its defaults */
@@ -237,8 +240,13 @@ WR_API bool wr_protocol_is_binary(const struct wr_protocol_plugin *p, uint32_t v
 /* Are its tables whole? INVALID with a sentence: no endpoint, a path without '/', TCP without split, too many variants. */
 WR_API WR_MUST_USE wr_err wr_protocol_check(const struct wr_protocol_plugin *p,
                                             struct wr_errmsg *why);
-/* Does this version serve all of its endpoints? UNAVAILABLE with a sentence that names the one that it does not. */
-WR_API WR_MUST_USE wr_err wr_protocol_served(const struct wr_protocol_plugin *p,
+/* Does this version serve all of its endpoints? UNAVAILABLE with a sentence that names the one that it does not. ports:
+ * gateway.ports. */
+WR_API WR_MUST_USE wr_err wr_protocol_served(const struct wr_protocol_plugin *p, const char *ports,
                                              struct wr_errmsg *why);
+/* Is each of gateway.ports the place of an endpoint of one of the n protocols? INVALID with a sentence. */
+WR_API WR_MUST_USE wr_err wr_protocol_ports_used(const char *ports,
+                                                 const struct wr_protocol_plugin *const *p,
+                                                 size_t n, struct wr_errmsg *why);
 
 #endif

@@ -228,6 +228,8 @@ static wr_err start(void *state, const struct wr_service_env *env, struct wr_err
     if (e == WR_OK && g->health)
         e = wr_http_start(g->health, err);
     if (e == WR_OK)
+        e = wr_rooms_listen(g->rooms, err);
+    if (e == WR_OK)
         e = wr_http_start(g->env.http, err);
     if (e != WR_OK) {
         stop(g);

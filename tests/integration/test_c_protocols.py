@@ -3,12 +3,13 @@
 tests (services/gateway/plugins/test)."""
 import base64
 import json
+import socket
 
 import pytest
 from websockets.sync.client import connect
 
 from busclient import Bus, hub_pb2
-from harness import BUILD, SLOW, Room, run
+from harness import BUILD, SLOW, Room, free_port_block, run
 from test_c_centrifuge import Json
 
 PLUGINS = f"plugin_path: {BUILD}/test-plugins\n"
@@ -166,3 +167,109 @@ def test_an_endpoint_that_is_not_served_is_refused_with_a_sentence(tmp_path, com
     r = run(command, "--config", file, "--data", tmp_path / "data")
     assert r.returncode != 0
     assert "gateway.protocols: the protocol unserved wants server-sent events at /typed/sse" in r.stderr + r.stdout
+
+
+class Lines:
+    """A client of the protocol `lines`, on TCP."""
+
+    def __init__(self, port, room=None):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=10 * SLOW)
+        self.file = self.s.makefile("rb")
+        if room:
+            self.send(room)
+            assert self.line() == "+"
+
+    def send(self, text):
+        self.s.sendall(text.encode() + b"\n")
+
+    def line(self):
+        return self.file.readline().decode().rstrip("\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.s.close()
+
+
+LINES = "gateway: {{ auth: deny, protocols: [text, centrifuge-json, lines], ports: [lines=127.0.0.1:{}] }}\n"
+
+
+@pytest.fixture(scope="module")
+def on_tcp():
+    port = free_port_block(1)
+    with Room("all", config=PLUGINS + LINES.format(port)) as r:
+        yield r, port
+
+
+def test_a_protocol_on_tcp_is_served(on_tcp, name):
+    room, port = on_tcp
+    with Lines(port, name) as ann, Lines(port, name) as bob, Json(room.gateway) as c:
+        c.command({"id": 2, "subscribe": {"channel": name}})
+        c.reply(2)
+        ann.s.sendall(b"one\ntw")  # a message and a half
+        assert {ann.line(), ann.line()} == {"=1", "1 one"} and bob.line() == "1 one"
+        ann.s.sendall(b"o\nthree\n")
+        assert [bob.line(), bob.line()] == ["2 two", "3 three"]
+        while len(c.pushes) < 3:
+            c.pump()
+        assert [p["pub"]["data"]["text"] for p in c.pushes] == ["one", "two", "three"]
+
+
+def test_who_ends_his_half_on_tcp_has_his_answers(on_tcp, name):
+    with Lines(on_tcp[1]) as c:
+        c.s.sendall(f"{name}\none\ntwo\n".encode())
+        c.s.shutdown(socket.SHUT_WR)
+        got = c.file.read().decode().split("\n")
+        assert [g for g in got if g[:1] in ("+", "=", "?")] == ["+", "=1", "=2"]
+
+
+@pytest.mark.parametrize("bytes_", [b"bad\n", b"x" * 200000])
+def test_what_is_no_message_ends_a_connection_on_tcp(on_tcp, bytes_):
+    with Lines(on_tcp[1]) as c:
+        c.s.sendall(bytes_)
+        try:
+            assert c.file.read() == b""
+        except ConnectionResetError:
+            pass  # what was still on its way found nobody
+
+
+def test_rights_hold_on_tcp(on_tcp, name):
+    room, port = on_tcp
+
+    def deny(verbs):
+        room.gateway.get("/api/v1/rooms", headers={"X-Deny": verbs})
+    try:
+        with Lines(port, name) as c:
+            deny("talk")
+            c.send("one")
+            assert c.line() == f"?you may not write in the room {name}"
+            deny("enter")
+            with Lines(port) as other:
+                assert other.file.read() == b""
+    finally:
+        deny("")
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize("keys, sentence", [
+    ("protocols: [lines]", "gateway.protocols: the protocol lines wants a port: name its address in gateway.ports, like lines=127.0.0.1:9000"),
+    ("protocols: [text], ports: [lines=127.0.0.1:9000]", "gateway.ports: no protocol of gateway.protocols has an endpoint named lines"),
+    ("protocols: [lines], ports: [lines]", 'gateway.ports: "lines" is not NAME=ADDRESS:PORT'),
+])
+def test_ports_that_do_not_fit_are_named(tmp_path, command, keys, sentence):
+    file = tmp_path / "w.yml"
+    file.write_text(PLUGINS + f"gateway: {{ {keys} }}\n")
+    r = run(command, "--config", file, "--data", tmp_path / "data")
+    assert r.returncode != 0 and sentence in r.stderr + r.stdout
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        file = tmp_path / "w.yml"
+        port = taken.getsockname()[1]
+        file.write_text(PLUGINS + f"gateway: {{ protocols: [lines], ports: [lines={port}], listen: '127.0.0.1:0', health: off }}\n")
+        r = run("serve", "--config", file, "--data", tmp_path / "data")
+        assert r.returncode != 0
+        assert f"gateway.ports: lines: 127.0.0.1:{port} is in use" in r.stderr + r.stdout, r.stderr

@@ -240,6 +240,9 @@ WR_MUST_USE wr_err wr_http_new(const struct wr_http_opts *opts, struct wr_http *
 WR_MUST_USE wr_err wr_http_start(struct wr_http *h, struct wr_errmsg *err);
 /* "127.0.0.1:8000", with the port that was taken. */
 const char *wr_http_address(const struct wr_http *h);
+/* For ports beside this one: is it a trusted proxy, and how many connections may one address have that is none? [any] */
+bool wr_http_is_proxy(const struct wr_http *h, const struct wr_addr *a);
+uint32_t wr_http_per_address(const struct wr_http *h);
 /* Workers that serve a request. */
 uint32_t wr_http_busy(const struct wr_http *h);
 /* Ends the workers and frees. The plane's connections must be gone (wr_plane_cut): no client is asked for any more. Parked

@@ -27,8 +27,9 @@ struct wr_protocol_conn {
     struct rooms__person *who;    /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
-    char *query; /* until open */
-    char *addr;  /* until identify */
+    bool is_ended; /* TCP: the peer ended its half, and waits for answers */
+    char *query;   /* until open */
+    char *addr;    /* until identify */
     uint8_t cs[] __attribute__((aligned(16)));
 };
 
@@ -173,6 +174,13 @@ static void after_subscribed(struct wr_protocol_conn *cl, struct rooms__reply *p
         sub_end(cl, rooms__sub_room(s), WR_ERR_DENIED);
 }
 
+/* Who ended his half has his answers first. */
+static void end_answered(struct wr_protocol_conn *cl)
+{
+    if (!cl->pending)
+        wr_conn_close(cl->conn, 1000, "the client ended");
+}
+
 static void run_reply(struct wr_conn *c, void *arg)
 {
     struct rooms__reply *p = arg;
@@ -186,6 +194,8 @@ static void run_reply(struct wr_conn *c, void *arg)
         cl->protocol->plugin->result(cl->cs, &p->r);
         if (p->r.op == WR_PROTOCOL_SUBSCRIBE)
             after_subscribed(cl, p);
+        if (cl->is_ended)
+            end_answered(cl);
     }
     rooms__reply_free(p);
 }
@@ -596,9 +606,8 @@ static const char *subprotocol(const struct wr_protocol_endpoint *e, const struc
 }
 
 /* NULL when memory is out. Moves identity, also then. */
-static struct wr_protocol_conn *client_new(const struct rooms__door *d,
-                                           const struct wr_http_req *req,
-                                           struct wr_identity *identity)
+static struct wr_protocol_conn *client_new(const struct rooms__door *d, const char *query,
+                                           const char *addr, struct wr_identity *identity)
 {
     struct wr_protocol_conn *cl = calloc(1, sizeof *cl + d->protocol->plugin->conn_size);
     if (!cl) {
@@ -610,8 +619,9 @@ static struct wr_protocol_conn *client_new(const struct rooms__door *d,
     cl->protocol = d->protocol;
     cl->form = d->protocol->first_form;
     cl->door = d;
-    cl->query = strdup(req->query);
-    cl->addr = strdup(req->client);
+    cl->query = strdup(query);
+    cl->addr = strdup(addr);
+    cl->subprotocol = "";
     if (cl->query && cl->addr)
         return cl;
     client_free(cl);
@@ -638,7 +648,7 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
     struct wr_identity *identity = wr_access_enter(env->access, req);
     if (!identity)
         return;
-    struct wr_protocol_conn *cl = client_new(d, req, identity);
+    struct wr_protocol_conn *cl = client_new(d, req->query, req->client, identity);
     if (!cl) {
         wr_http_error(req, 503, "the server is out of memory; try again");
         return;
@@ -655,6 +665,53 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
     (void)wr_http_upgrade(req, agreed, &o); /* on an error the client was told, and on_close ran */
 }
 
+/* ---- on TCP ---- */
+
+static ptrdiff_t on_split(struct wr_conn *c, void *user, struct wr_slice bytes)
+{
+    const struct wr_protocol_conn *cl = user;
+    (void)c;
+    return cl->door->endpoint->split(bytes);
+}
+
+static void on_half_closed(struct wr_conn *c, void *user)
+{
+    struct wr_protocol_conn *cl = user;
+    (void)c;
+    cl->is_ended = true;
+    end_answered(cl);
+}
+
+static const struct wr_conn_ops tcp_ops = {.open = on_open,
+                                           .message = on_message,
+                                           .split = on_split,
+                                           .half_closed = on_half_closed,
+                                           .wake = on_wake,
+                                           .close = on_close};
+
+bool clients__accept(const struct rooms__door *d, const struct wr_addr *peer,
+                     struct wr_conn_opts *o)
+{
+    const struct wr_gateway_env *env = d->protocol->rooms->env;
+    char addr[WR_ADDR_TEXT];
+    const struct wr_auth_request asked = {
+        .client = wr_addr_text(peer, addr), .path = "", .query = ""};
+    struct wr_identity *identity = NULL;
+    struct wr_errmsg why = {{0}};
+    if (wr_access_identify(env->access, &asked, &identity, &why) != WR_OK)
+        return false;
+    struct wr_protocol_conn *cl = client_new(d, "", addr, identity);
+    if (!cl)
+        return false;
+    *o = (struct wr_conn_opts){.transport = WR_TRANSPORT_TCP,
+                               .policy = WR_QUEUE_CHAT,
+                               .ops = &tcp_ops,
+                               .user = cl,
+                               .queue_bytes = env->config->gateway.chat_queue_bytes,
+                               .max_message = atomic_load(&d->protocol->rooms->max_message)};
+    return true;
+}
+
 static wr_err add_door(struct wr_rooms *rs, struct rooms__protocol *protocol,
                        const struct wr_protocol_endpoint *e, struct wr_errmsg *err)
 {
@@ -663,6 +720,8 @@ static wr_err add_door(struct wr_rooms *rs, struct rooms__protocol *protocol,
         return WR_ERR_BUSY;
     *d = (struct rooms__door){.next = rs->doors, .protocol = protocol, .endpoint = e};
     rs->doors = d;
+    if (e->transport == WR_PROTOCOL_TCP)
+        return WR_OK; /* it listens when all is there (ports.c) */
     struct wr_http_route r = {.path = e->at,
                               .methods = WR_GET,
                               .upgrade_only = true,

@@ -274,7 +274,7 @@ static wr_err protocol_open(struct wr_rooms *rs, const struct wr_protocol_plugin
                       ROOMS__PROTOCOLS, ROOMS__FORMS);
         return WR_ERR_INVALID;
     }
-    if (wr_protocol_served(p, &why) != WR_OK) {
+    if (wr_protocol_served(p, rs->env->config->gateway.ports, &why) != WR_OK) {
         wr_errmsg_set(err, "gateway.protocols: %.200s", why.text);
         return WR_ERR_INVALID;
     }
@@ -287,6 +287,18 @@ static wr_err protocol_open(struct wr_rooms *rs, const struct wr_protocol_plugin
     for (uint32_t v = 0; v < n; v++)
         rs->forms[rs->nforms++] = (struct rooms__form){p, v, wr_protocol_is_binary(p, v)};
     return clients__routes(rs, c, err);
+}
+
+static wr_err ports_used(const struct wr_rooms *rs, struct wr_errmsg *err)
+{
+    const struct wr_protocol_plugin *all[ROOMS__PROTOCOLS];
+    struct wr_errmsg why = {{0}};
+    for (uint32_t i = 0; i < rs->nprotocols; i++)
+        all[i] = rs->protocols[i].plugin;
+    wr_err e = wr_protocol_ports_used(rs->env->config->gateway.ports, all, rs->nprotocols, &why);
+    if (e != WR_OK)
+        wr_errmsg_set(err, "gateway.ports: %.200s", why.text);
+    return e;
 }
 
 static wr_err protocols_open(struct wr_rooms *rs, struct wr_errmsg *err)
@@ -309,7 +321,7 @@ static wr_err protocols_open(struct wr_rooms *rs, struct wr_errmsg *err)
         if (e != WR_OK)
             return e;
     }
-    return WR_OK;
+    return ports_used(rs, err);
 }
 
 /* Whoever changed them. */

@@ -337,6 +337,7 @@ struct rooms__form {
 /* An endpoint of a protocol: what its route is given. */
 struct rooms__door {
     struct rooms__door *next;
+    struct wr_listener *listener; /* of TCP, once it listens: the plane's */
     struct rooms__protocol *protocol;
     const struct wr_protocol_endpoint *endpoint;
 };
@@ -386,6 +387,9 @@ struct wr_rooms {
 wr_err clients__routes(struct wr_rooms *rs, struct rooms__protocol *protocol,
                        struct wr_errmsg *err);
 /* [plane], wr_member_fn: a positioned member can no longer trust what it has; a member is asked about again. */
+/* Who came to a door on TCP: fills *o, or false when he may not come in (or memory is out). [plane] */
+bool clients__accept(const struct rooms__door *d, const struct wr_addr *peer,
+                     struct wr_conn_opts *o);
 void clients__insufficient(struct wr_conn *c, const struct wr_msg *room);
 void clients__ask_again(struct wr_conn *c, const struct wr_msg *room);
 /* calls.c: the methods of `call`. */
