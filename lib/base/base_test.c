@@ -173,6 +173,91 @@ static void test_pb_reads_what_the_generated_code_writes(void **s)
     wr_msg_unref(m);
 }
 
+static void test_pb_reads_each_wire_type(void **s)
+{
+    (void)s;
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
+    /* varint 1 = 300; fixed64 2; bytes 3 = ""; fixed32 5 */
+    static const uint8_t all[] = {0x08, 0xac, 0x02, 0x11, 1,    2, 3, 4, 5, 6,
+                                  7,    8,    0x1a, 0,    0x2d, 1, 2, 3, 4};
+    static const struct {
+        uint32_t number;
+        uint8_t wire;
+        uint64_t value;
+    } want[] = {{1, 0, 300}, {2, 1, UINT64_C(0x0807060504030201)}, {3, 2, 0}, {5, 5, 0x04030201}};
+    wr_pb_read(&r, wr_slice_of(all, sizeof all));
+    for (size_t i = 0; i < WR_ARRAY_LEN(want); i++) {
+        assert_true(wr_pb_next(&r, &f));
+        assert_int_equal(f.number, want[i].number);
+        assert_int_equal(f.wire, want[i].wire);
+        assert_true(f.value == want[i].value);
+    }
+    assert_false(wr_pb_next(&r, &f));
+    assert_false(r.bad);
+    /* Every cut that is not between two fields is bad. */
+    for (size_t n = 0; n < sizeof all; n++) {
+        size_t fields = 0;
+        wr_pb_read(&r, wr_slice_of(all, n));
+        while (wr_pb_next(&r, &f))
+            fields++;
+        assert_int_equal(r.bad, n != 0 && n != 3 && n != 12 && n != 14);
+        assert_int_equal(fields, (n >= 3) + (n >= 12) + (n >= 14));
+    }
+}
+
+static void test_pb_refuses_what_is_no_field(void **s)
+{
+    (void)s;
+    static const struct wr_slice bad[] = {
+        {(const uint8_t *)"\x00\x00", 2},                 /* number 0 */
+        {(const uint8_t *)"\x80\x80\x80\x80\x10\x00", 6}, /* and 2^29 */
+        {(const uint8_t *)"\x0b", 1},                     /* groups */
+        {(const uint8_t *)"\x0c", 1},
+        {(const uint8_t *)"\x0e", 1}, /* no wire type */
+        {(const uint8_t *)"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12}, /* too long */
+    };
+    for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
+        struct wr_pb_reader r;
+        struct wr_pb_field f;
+        wr_pb_read(&r, bad[i]);
+        assert_false(wr_pb_next(&r, &f));
+        assert_true(r.bad);
+        assert_false(wr_pb_next(&r, &f)); /* for good */
+    }
+}
+
+static void test_pb_writes_what_it_reads(void **s)
+{
+    (void)s;
+    static const uint64_t values[] = {1, 127, 128, 16383, 16384, UINT64_C(1) << 63, UINT64_MAX};
+    uint8_t bytes[200], *to = bytes;
+    struct wr_pb_reader r;
+    struct wr_pb_field f;
+    for (size_t i = 0; i < WR_ARRAY_LEN(values); i++) {
+        uint8_t *from = to;
+        to = wr_pb_uint(to, 9, values[i]);
+        assert_int_equal((size_t)(to - from), 1 + wr_pb_varint_size(values[i]));
+    }
+    to = wr_pb_uint(to, 1, 0); /* what is empty is not written */
+    to = wr_pb_bytes(to, 2, (struct wr_slice){0});
+    to = wr_pb_bytes(to, 300, wr_slice_str("hello"));
+    wr_pb_read(&r, wr_slice_of(bytes, (size_t)(to - bytes)));
+    for (size_t i = 0; i < WR_ARRAY_LEN(values); i++) {
+        assert_true(wr_pb_next(&r, &f));
+        assert_int_equal(f.number, 9);
+        assert_true(f.value == values[i]);
+    }
+    assert_true(wr_pb_next(&r, &f));
+    assert_int_equal(f.number, 300);
+    assert_true(wr_slice_is(f.bytes, "hello"));
+    assert_false(wr_pb_next(&r, &f));
+    assert_false(r.bad);
+    wr_pb_read(&r, (struct wr_slice){0});
+    assert_false(wr_pb_next(&r, &f));
+    assert_false(r.bad);
+}
+
 static void test_pb_length_past_the_end_is_bad(void **s)
 {
     (void)s;
@@ -379,6 +464,9 @@ int main(void)
         cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
+        cmocka_unit_test(test_pb_reads_each_wire_type),
+        cmocka_unit_test(test_pb_refuses_what_is_no_field),
+        cmocka_unit_test(test_pb_writes_what_it_reads),
         cmocka_unit_test(test_pb_length_past_the_end_is_bad),
         cmocka_unit_test(test_names_that_would_leave_a_path_are_refused),
         cmocka_unit_test(test_patterns_fit_whole_names),
