@@ -151,6 +151,28 @@ static void test_utf8_refuses_overlong_and_surrogates(void **s)
     assert_false(wr_utf8_valid("\xe4\xbd", 2));
 }
 
+static void test_what_strangers_are_told_names_no_path(void **s)
+{
+    (void)s;
+    static const struct {
+        wr_err e;
+        const char *text, *want;
+    } cases[] = {
+        {WR_ERR_INTERNAL, "/srv/hub/room.db: damaged, put a copy back", "internal error"},
+        {WR_ERR_UNAVAILABLE, "no instance answers at tcp://10.0.0.7:7101", "not available now"},
+        {WR_ERR_NO_SPACE, "the disk of data/files is full (write x): make room there",
+         "no space left on the disk"},
+        {WR_ERR_BUSY, "cannot open data/files/x: Too many open files", "too busy, try again"},
+        {WR_ERR_BUSY, "too many uploads at once", "too many uploads at once"},
+        {WR_ERR_INVALID, "filetype: type/subtype without parameters",
+         "filetype: type/subtype without parameters"},
+        {WR_ERR_INTERNAL, "", "internal error"},
+        {WR_ERR_NOT_FOUND, "", "not found"}};
+    for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++)
+        assert_true(
+            wr_slice_is(wr_err_outside(cases[i].e, wr_slice_str(cases[i].text)), cases[i].want));
+}
+
 static void test_pb_reads_what_the_generated_code_writes(void **s)
 {
     (void)s;
@@ -463,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
         cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
+        cmocka_unit_test(test_what_strangers_are_told_names_no_path),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
         cmocka_unit_test(test_pb_reads_each_wire_type),
         cmocka_unit_test(test_pb_refuses_what_is_no_field),

@@ -74,6 +74,12 @@ wr_err wr_err_from_wire(uint32_t code)
     }
 }
 
+struct wr_slice wr_err_outside(wr_err e, struct wr_slice text)
+{
+    bool is_operators = wr_err_is_temporary(e) && text.n && memchr(text.p, '/', text.n);
+    return is_operators || !text.n ? wr_slice_str(wr_err_text(e)) : text;
+}
+
 bool wr_err_is_temporary(wr_err e)
 {
     return e == WR_ERR_INTERNAL || e == WR_ERR_BUSY || e == WR_ERR_UNAVAILABLE ||

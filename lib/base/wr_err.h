@@ -39,6 +39,10 @@ WR_API int wr_err_http(wr_err e);
 WR_API wr_err wr_err_from_errno(int err);
 /* A value from the bus: unknown ones become WR_ERR_INTERNAL. */
 WR_API wr_err wr_err_from_wire(uint32_t code);
+/* What a stranger is told of a service's error: its sentence, or the code's own text when the service could not do it and the
+ * sentence names a path or an address (it has a '/'): that is the operator's, who has it in the service's log. Either is
+ * borrowed. */
+WR_API struct wr_slice wr_err_outside(wr_err e, struct wr_slice text);
 /* True when the same request may succeed later (BUSY, UNAVAILABLE, TIMEOUT, CLOSED, NO_SPACE, INTERNAL). */
 WR_API bool wr_err_is_temporary(wr_err e);
 

@@ -67,6 +67,7 @@ struct hub {
     struct wr_bus_server *server;
     pthread_t writer, keeper;
     bool has_writer, has_keeper;
+    atomic_int_least64_t complained_ms; /* of reads that failed, last */
 };
 
 /* hub_calls.c: the bus's handler. */

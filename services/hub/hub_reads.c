@@ -7,11 +7,13 @@
 #include "hub_wire.h"
 #include "wr_clock.h"
 #include "wr_id.h"
+#include "wr_log.h"
 
 #include <stdlib.h>
 
 #include "watchroom/v1/hub.numbers.h"
 
+enum { COMPLAIN_EVERY_MS = 10000 };
 enum { MAX_ROOMS = 50000, MAX_ROOMS_BYTES = 2 << 20 };
 
 WR_HISTOGRAM(read_time, "watchroom_hub_read_seconds", NULL,
@@ -35,6 +37,17 @@ static void answer_pb(struct wr_call *call, const struct ProtobufCMessage *pb)
         wr_call_answer(call, m);
     else
         wr_call_fail(call, WR_ERR_BUSY, "the hub is out of memory");
+}
+
+/* What the store could not read is logged too: nobody else would hear of damage before it is met by a write. One line in a
+ * while: who meets it asks again. */
+static void fail_read(struct hub *h, struct wr_call *call, wr_err e, const struct wr_errmsg *err)
+{
+    int64_t now = wr_mono_ms(), last = atomic_load(&h->complained_ms);
+    if (wr_err_is_temporary(e) && (!last || now - last > COMPLAIN_EVERY_MS) &&
+        atomic_compare_exchange_strong(&h->complained_ms, &last, now))
+        wr_error("hub.read", "code=%d %s", (int)e, err->text);
+    wr_call_fail(call, e, "%s", err->text);
 }
 
 static bool check_room(struct wr_call *call, const char *name)
@@ -186,7 +199,7 @@ static void answer_history(struct hub *h, struct wr_call *call,
         e = read_page(h, req, top.offset, &page, &err);
     if (e != WR_OK) {
         wr_buf_free(&page.out);
-        wr_call_fail(call, e, "%s", err.text);
+        fail_read(h, call, e, &err);
         return;
     }
     uint8_t *to = wr_buf_reserve(&out, 32 + page.out.n);
@@ -250,7 +263,7 @@ static void answer_tops(struct hub *h, struct wr_call *call, const Watchroom__V1
     for (size_t i = 0; i < req->n_rooms; i++)
         if (!add_top(h, req->rooms[i], &out, &e, &err)) {
             wr_buf_free(&out);
-            wr_call_fail(call, e, "%s", err.text);
+            fail_read(h, call, e, &err);
             return;
         }
     answer_buf(call, &out);
@@ -422,7 +435,7 @@ static void handle_rooms(struct hub *h, struct wr_call *call)
         qsort(rows, n, sizeof(struct room_row *), by_interest);
         answer_rows(call, rows, n);
     } else {
-        wr_call_fail(call, e, "%s", err.text);
+        fail_read(h, call, e, &err);
     }
     free(rows);
     at = 0;

@@ -54,7 +54,8 @@ void files_ask(struct wr_files *f, const char *id, const char *method, struct wr
 
 void files_text(const struct wr_answer *a, struct wr_errmsg *out)
 {
-    wr_errmsg_set(out, "%.*s", (int)WR_MIN(a->text.n, 240), (const char *)a->text.p);
+    struct wr_slice text = wr_err_outside(a->code, a->text);
+    wr_errmsg_set(out, "%.*s", (int)WR_MIN(text.n, 240), (const char *)text.p);
 }
 
 /* StatRequest, OpenRequest and DeleteRequest begin alike: field 1 is the id. */

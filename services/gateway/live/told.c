@@ -252,9 +252,10 @@ static void take_failure(struct live_stream *s, const struct wr_answer *a)
 {
     char why[200];
     bool absent = a->code == WR_ERR_NOT_FOUND;
+    struct wr_slice text = wr_err_outside(a->code, a->text);
     snprintf(why, sizeof why, "%s%.*s",
-             absent ? "" : "the ingest service does not answer: ", (int)WR_MIN(a->text.n, 120u),
-             a->text.p ? (const char *)a->text.p : "");
+             absent ? "" : "the ingest service does not answer: ", (int)WR_MIN(text.n, 120u),
+             (const char *)text.p);
     if (absent)
         take_absence(s, why);
     else if (s->viewers > 0)

@@ -423,7 +423,7 @@ static void on_history(void *ctx, const struct wr_answer *a)
     struct rooms__reply *p = ctx;
     struct rooms__pubs pubs = {0};
     if (a->code != WR_OK) {
-        rooms__reply_fail(p, a->code, a->text);
+        rooms__reply_fail(p, a->code, wr_err_outside(a->code, a->text));
     } else if (!rooms__parse_history(a->body, &pubs) || (a->msg && !rooms__reply_hold(p, a->msg))) {
         rooms__pubs_free(&pubs);
         wr_count(&rooms__m_bad_bus, 1);

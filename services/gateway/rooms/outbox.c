@@ -90,7 +90,7 @@ static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, s
         acknowledge(rs, p, r);
     } else {
         wr_count(&rooms__m_publish_failed, 1);
-        rooms__reply_fail(r, code, text);
+        rooms__reply_fail(r, code, wr_err_outside(code, text));
         rooms__reply_post(rs, p->conn, r);
     }
 }

@@ -537,7 +537,7 @@ static void on_presence(struct wr_rooms *rs, void *ctx, const struct wr_answer *
 {
     struct rooms__reply *p = ctx;
     if (a->code != WR_OK)
-        rooms__reply_fail(p, a->code, a->text);
+        rooms__reply_fail(p, a->code, wr_err_outside(a->code, a->text));
     else if (!a->msg || rooms__reply_hold(p, a->msg))
         parse_presence(p, a->body);
     else

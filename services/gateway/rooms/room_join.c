@@ -52,7 +52,7 @@ static struct rooms__reply *sub_reply(struct rooms__sub *s)
 static void refuse(struct rooms__sub *s, wr_err code, struct wr_slice text)
 {
     struct rooms__reply *p = sub_reply(s);
-    rooms__reply_fail(p, code, text);
+    rooms__reply_fail(p, code, wr_err_outside(code, text));
     atomic_fetch_add(&s->refs, 1);
     p->sub = s;
     rooms__reply_post(s->room->rs, s->conn, p);

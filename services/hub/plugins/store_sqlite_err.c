@@ -52,7 +52,7 @@ wr_err sqlite__fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr
         }
         wr_errmsg_set(err, "%s: %s%s%s: look at the disk and at the kernel's log", file,
                       sqlite3_errstr(rc), os ? ": " : "", os ? strerror(os) : "");
-        return (rc & 0xff) == SQLITE_CANTOPEN ? WR_ERR_DENIED : WR_ERR_UNAVAILABLE;
+        return WR_ERR_UNAVAILABLE;
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
@@ -60,7 +60,7 @@ wr_err sqlite__fail(const struct sqlite_store *s, sqlite3 *db, int rc, struct wr
             err,
             "%s: not writable for user %d: change the owner or the mode of the file and its folder",
             file, (int)geteuid());
-        return WR_ERR_DENIED;
+        return WR_ERR_UNAVAILABLE; /* DENIED would say of the client that he may not */
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         wr_errmsg_set(err,
