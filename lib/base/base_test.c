@@ -151,6 +151,39 @@ static void test_utf8_refuses_overlong_and_surrogates(void **s)
     assert_false(wr_utf8_valid("\xe4\xbd", 2));
 }
 
+static void test_names_hold_nothing_that_nobody_sees(void **s)
+{
+    (void)s;
+    static const char *const good[] = {"demo", "Caf\xc3\xa9 1",    "\xe6\x96\x87",
+                                       "a  b", "\xf0\x9f\x90\xb1", "a.b"};
+    static const char *const bad[] = {"",
+                                      ".a",
+                                      "a/b",
+                                      "a\\b",
+                                      " a",
+                                      "a ",
+                                      "\xc2\xa0"
+                                      "a",             /* no-break space */
+                                      "a\xe3\x80\x80", /* ideographic space */
+                                      "a\x1f",
+                                      "a\x7f",
+                                      "a\xc2\x85", /* next line */
+                                      "a\xe2\x80\xae"
+                                      "b", /* right-to-left override */
+                                      "a\xe2\x80\x8b"
+                                      "b", /* zero width space */
+                                      "a\xe2\x80\xa8"
+                                      "b", /* line separator */
+                                      "\xef\xbb\xbf"
+                                      "a",                 /* byte order mark */
+                                      "a\xf3\xa0\x81\x81", /* tag */
+                                      "a\xff"};
+    for (size_t i = 0; i < WR_ARRAY_LEN(good); i++)
+        assert_true(wr_name_valid(wr_slice_str(good[i])));
+    for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
+        assert_false(wr_name_valid(wr_slice_str(bad[i])));
+}
+
 static void test_what_strangers_are_told_names_no_path(void **s)
 {
     (void)s;
@@ -485,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_map_that_churns_does_not_grow_without_bound),
         cmocka_unit_test(test_base64_comes_back_and_ends_where_it_ends),
         cmocka_unit_test(test_utf8_refuses_overlong_and_surrogates),
+        cmocka_unit_test(test_names_hold_nothing_that_nobody_sees),
         cmocka_unit_test(test_what_strangers_are_told_names_no_path),
         cmocka_unit_test(test_pb_reads_what_the_generated_code_writes),
         cmocka_unit_test(test_pb_reads_each_wire_type),

@@ -14,7 +14,8 @@ WR_API void wr_id_random(char *out, size_t n);
 WR_API void wr_id_uuid(char out[37]);
 /* Lower-case hex; out holds 2 * n + 1. */
 WR_API void wr_hex(char *out, const void *p, size_t n);
-/* True for 1 to 255 bytes of valid UTF-8 without control characters, '/', '\\' or leading '.': a room's or stream's name. */
+/* True for a room's or stream's name: 1 to 255 bytes of valid UTF-8 without control and format characters, '/', '\\', a leading
+ * '.' and blanks at its ends. */
 WR_API bool wr_name_valid(struct wr_slice name);
 /* Whether the whole name fits the pattern, in which '*' stands for any bytes or none and all else for itself. */
 WR_API bool wr_name_like(struct wr_slice name, const char *pattern);

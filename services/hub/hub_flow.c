@@ -244,7 +244,8 @@ static void check_entry(struct hub_batch *b, struct entry *e)
         it->kind = WATCHROOM__V1__ENTRY_KIND__ENTRY_KIND_CHAT;
     if (!wr_name_valid(it->room))
         refuse(e, WR_ERR_INVALID,
-               "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' or "
+               "not a room name: 1 to 255 bytes of UTF-8 without control and format characters, "
+               "'/', '\\' or "
                "a leading '.'");
     else if (it->kind > WATCHROOM__V1__ENTRY_KIND__ENTRY_KIND_FILE)
         refuse(e, WR_ERR_INVALID, "kind: unknown to this version of the hub");

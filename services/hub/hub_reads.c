@@ -54,9 +54,10 @@ static bool check_room(struct wr_call *call, const char *name)
 {
     if (wr_name_valid(wr_slice_str(name)))
         return true;
-    wr_call_fail(call, WR_ERR_INVALID,
-                 "not a room name: 1 to 255 bytes of UTF-8 without control characters, '/', '\\' "
-                 "or a leading '.'");
+    wr_call_fail(
+        call, WR_ERR_INVALID,
+        "not a room name: 1 to 255 bytes of UTF-8 without control and format characters, '/', '\\' "
+        "or a leading '.'");
     return false;
 }
 
