@@ -27,6 +27,7 @@ struct wr_protocol_conn {
     struct rooms__person *who;    /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
+    uint64_t from; /* his address, in a few bytes (publish_key) */
     bool is_ended; /* TCP: the peer ended its half, and waits for answers */
     char *query;   /* until open */
     char *addr;    /* until identify */
@@ -346,19 +347,46 @@ static bool outbox_admits(struct wr_rooms *rs, size_t bytes)
     return false;
 }
 
-/* What makes a message that is published again the same message: the same bytes with an id in them that is long enough to
- * be meant so ("id" of the data, 8 to 128 bytes), else a key of ours for the gateway's own retries. The id alone would let
- * one client's message stand in the way of another's. */
-static void publish_key(struct wr_rooms *rs, bool is_json, struct wr_slice data, uint8_t key[16])
+/* FNV-1a, 64 bits. */
+static uint64_t hash_of(const char *text)
 {
-    struct wr_slice id;
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    while (*text)
+        h = (h ^ (uint8_t)*text++) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* Of the sender and what he said. Who has no user is known by what he calls himself and by his address: his connection is
+ * another one when he says it again. */
+static bool sum_up(const struct wr_protocol_conn *cl, struct wr_slice data, uint8_t key[16])
+{
+    const struct wr_protocol_info *who = &cl->who->info;
+    const uint64_t head[] = {who->user.n, who->user.n ? 0 : who->conn_info.n,
+                             who->user.n ? 0 : cl->from};
+    struct wr_buf b = {0};
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (is_json && wr_json_get(data, "id", &id) && wr_json_is_string(id) && id.n >= 8 + 2 &&
-        id.n <= 128 + 2 && EVP_Digest(data.p, data.n, sum, &n, EVP_sha256(), NULL) == 1) {
+    wr_buf_add(&b, head, sizeof head);
+    wr_buf_slice(&b, who->user.n ? who->user : who->conn_info);
+    wr_buf_slice(&b, data);
+    bool ok = !b.failed && EVP_Digest(b.p, b.n, sum, &n, EVP_sha256(), NULL) == 1;
+    if (ok)
         memcpy(key, sum, 16);
+    wr_buf_free(&b);
+    return ok;
+}
+
+/* What makes a message that is published again the same message: the same sender, and the same bytes with an id in them that is
+ * long enough to be meant so ("id" of the data, 8 to 128 bytes), else a key of ours for the gateway's own retries. The id alone
+ * would let one client's message stand in the way of another's. */
+static void publish_key(const struct wr_protocol_conn *cl, bool is_json, struct wr_slice data,
+                        uint8_t key[16])
+{
+    struct wr_rooms *rs = cl->protocol->rooms;
+    struct wr_slice id;
+    if (is_json && wr_json_get(data, "id", &id) && wr_json_is_string(id) && id.n >= 8 + 2 &&
+        id.n <= 128 + 2 && sum_up(cl, data, key))
         return;
-    }
     /* Big-endian: keys that follow one another lie side by side in the store's index, on one page of it and not on ten. */
     uint64_t k = htobe64(atomic_fetch_add(&rs->next_key, 1));
     memcpy(key, rs->boot, 8);
@@ -389,7 +417,7 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
                                  .deadline_us = wr_mono_us() + ROOMS__PUBLISH_MS * 1000,
                                  .who = rooms__person_ref(cl->who),
                                  .finish = finish};
-    publish_key(rs, !type.n, data, p->key);
+    publish_key(cl, !type.n, data, p->key);
     memcpy(p->bytes, room.p, room.n);
     if (type.n)
         memcpy(p->bytes + room.n, type.p, type.n);
@@ -621,6 +649,7 @@ static struct wr_protocol_conn *client_new(const struct rooms__door *d, const ch
     cl->door = d;
     cl->query = strdup(query);
     cl->addr = strdup(addr);
+    cl->from = hash_of(addr);
     cl->subprotocol = "";
     if (cl->query && cl->addr)
         return cl;
