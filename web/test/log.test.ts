@@ -92,9 +92,11 @@ test('data of any shape is read without throwing and shown as data', () => {
 })
 
 test('a file entry is read with safe defaults', () => {
-  const read = readEntry({ offset: 1, data: { type: 'file', name: 'Ann', file: { id: 'a1', name: 'a.pdf', size: 123, type: 'application/pdf', sha256: 'ff', url: '/files/a1' } } }, 0)
+  const data = { type: 'file', name: 'Ann', file: { id: 'a1', name: 'a.pdf', size: 123, type: 'application/pdf', sha256: 'ff', url: '/files/a1' } }
+  const read = readEntry({ offset: 1, data, tags: { kind: 'file' } }, 0)
   assert.equal(read.kind, 'file')
   assert.equal(read.file?.size, 123)
+  assert.equal(readEntry({ offset: 1, data }, 0).kind, 'other', 'what a client published only looks like one')
 })
 
 test('only the server’s own file paths become links', () => {

@@ -172,6 +172,8 @@ static void add_data(struct wr_buf *b, const struct wr_protocol_pub *p)
     wr_buf_char(b, '}');
 }
 
+enum { ENTRY_KIND_FILE = 2 }; /* watchroom.v1.EntryKind: the filestore's entries */
+
 /* A publication without its channel. */
 static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
 {
@@ -181,6 +183,8 @@ static void add_pub(struct wr_buf *b, const struct wr_protocol_pub *p)
         wr_buf_str(b, ",\"info\":");
         add_info(b, &p->info);
     }
+    if (p->kind == ENTRY_KIND_FILE) /* no client can say so of what it publishes */
+        wr_buf_str(b, ",\"tags\":{\"kind\":\"file\"}");
     wr_buf_str(b, ",\"offset\":");
     wr_buf_u64(b, p->offset);
     if (p->time_ms > 0) {

@@ -31,14 +31,21 @@ static void test_every_protocol_conforms(void **state)
 
 /* ---- text ---- */
 
-static void encoded_as(const char *name, const char *type, struct wr_slice data, const char *want)
+static void encoded_kind(const char *name, uint32_t kind, const char *type, struct wr_slice data,
+                         const char *want)
 {
     struct wr_buf b = {0};
-    struct wr_protocol_pub p = {.offset = 1, .type = wr_slice_str(type), .data = data};
+    struct wr_protocol_pub p = {
+        .offset = 1, .kind = kind, .type = wr_slice_str(type), .data = data};
     protocol(name)->encode_publications(0, wr_slice_str("r"), &p, 1, &b);
     wr_buf_char(&b, 0);
     assert_string_equal((char *)b.p, want);
     wr_buf_free(&b);
+}
+
+static void encoded_as(const char *name, const char *type, struct wr_slice data, const char *want)
+{
+    encoded_kind(name, 1, type, data, want);
 }
 
 static void encoded(const char *name, const char *data, const char *want)
@@ -70,10 +77,14 @@ static void test_text_lines_out(void **state)
     encoded("text", "{\"text\":\"hello\"}", "hello");
     encoded("text", "{\"text\":\"hello\",\"name\":\"Ann\"}", "Ann: hello");
     encoded("text", "{\"text\":\"a\\nb\"}", "a b");
-    encoded("text",
-            "{\"type\":\"file\",\"name\":\"Ann\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":"
-            "\"/files/7\"}}",
-            "Ann shared a.pdf (123 B) /files/7");
+    static const char file[] =
+        "{\"type\":\"file\",\"name\":\"Ann\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":"
+        "\"/files/7\"}}";
+    encoded_kind("text", 2, "", wr_slice_str(file), "Ann shared a.pdf (123 B) /files/7");
+    encoded("text", file, file); /* a client's: it only looks like one */
+    encoded("text", "{\"text\":\"\\u001b[2J\\u0007\\u0000\\u007f\\u009b\\tx\"}",
+            "\xe2\x90\x9b[2J\xe2\x90\x87\xe2\x90\x80\xe2\x90\xa1\xef\xbf\xbd\tx");
+    encoded_as("text", "text/plain", wr_slice_of("a\0\x1b", 3), "a\xe2\x90\x80\xe2\x90\x9b");
     encoded("text", "[1,2]", "[1,2]");
     encoded("text", "{\"x\":1}", "{\"x\":1}");
     encoded_as("text", "text/plain", wr_slice_str("two\nlines"), "two lines");

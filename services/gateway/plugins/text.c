@@ -44,7 +44,7 @@ static wr_err check(const struct wr_protocol_open *o, struct wr_errmsg *why)
     if (room_of(o, room))
         return WR_OK;
     wr_errmsg_set(why, "room: there can be no room of that name; use up to 255 bytes of UTF-8 "
-                       "without '/', '\\' and control "
+                       "without '/', '\\', control and format "
                        "characters, and no '.' in front");
     return WR_ERR_INVALID;
 }
@@ -208,10 +208,12 @@ static bool add_file(struct wr_slice data, struct wr_buf *out)
     return true;
 }
 
-static void add_json(struct wr_slice value, struct wr_buf *out)
+enum { ENTRY_KIND_FILE = 2 }; /* watchroom.v1.EntryKind: the filestore's entries */
+
+static void add_json(const struct wr_protocol_pub *p, struct wr_buf *out)
 {
-    struct wr_slice text;
-    if (wr_json_is_object(value) && add_file(value, out))
+    struct wr_slice value = p->data, text;
+    if (p->kind == ENTRY_KIND_FILE && wr_json_is_object(value) && add_file(value, out))
         return;
     if (wr_json_is_object(value) && wr_json_get(value, "text", &text) && wr_json_is_string(text)) {
         (void)add_member(value, "name", out, ": ");
@@ -221,14 +223,36 @@ static void add_json(struct wr_slice value, struct wr_buf *out)
     wr_buf_slice(out, value);
 }
 
+/* Whole characters of UTF-8. Lines end up in terminals, which obey control characters: those are shown by their symbols
+ * (U+2400 on), the eight-bit ones (U+0080 to U+009F) as unknown. */
+static void add_shown(struct wr_slice line, struct wr_buf *out)
+{
+    for (size_t i = 0; i < line.n; i++) {
+        uint8_t c = line.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            wr_buf_str(out, "\xe2\x90");
+            wr_buf_char(out, (char)(c == 0x7f ? 0xa1 : 0x80 + c));
+        } else if (c == 0xc2 && i + 1 < line.n && line.p[i + 1] < 0xa0) {
+            wr_buf_str(out, "\xef\xbf\xbd");
+            i++;
+        } else {
+            wr_buf_char(out, (char)c);
+        }
+    }
+}
+
 static void add_line(const struct wr_protocol_pub *p, struct wr_buf *out)
 {
+    struct wr_buf line = {0};
     if (wr_protocol_is_json(p))
-        add_json(p->data, out);
+        add_json(p, &line);
     else if (p->type.n > 5 && memcmp(p->type.p, "text/", 5) == 0)
-        add_flat(p->data, out);
+        add_flat(p->data, &line);
     else /* bytes that no terminal shows */
-        wr_buf_fmt(out, "(%zu B of %.*s)", p->data.n, (int)p->type.n, (const char *)p->type.p);
+        wr_buf_fmt(&line, "(%zu B of %.*s)", p->data.n, (int)p->type.n, (const char *)p->type.p);
+    add_shown(wr_slice_of(line.p, line.n), out);
+    out->failed |= line.failed;
+    wr_buf_free(&line);
 }
 
 static void encode_publications(uint32_t variant, struct wr_slice room,

@@ -28,6 +28,8 @@ export interface Publication {
   data?: unknown
   offset?: number
   info?: { client?: string; connInfo?: unknown }
+  /** The server's own word about an entry. */
+  tags?: Record<string, string>
 }
 
 type Bag = Record<string, unknown>
@@ -70,7 +72,8 @@ export function readEntry(publication: Publication, time: number): Entry {
     kind: 'other',
     text: '',
   }
-  const file = data.type === 'file' ? sharedFile(data.file) : undefined
+  // Anybody may publish what looks like a file; only the server says of an entry that it is one.
+  const file = publication.tags?.kind === 'file' && data.type === 'file' ? sharedFile(data.file) : undefined
   if (file) return { ...entry, kind: 'file', file }
   if (typeof data.text === 'string') return { ...entry, kind: 'text', text: data.text }
   return { ...entry, text: JSON.stringify(publication.data) ?? '' }
