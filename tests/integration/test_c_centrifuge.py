@@ -261,3 +261,23 @@ def test_a_member_that_goes_is_counted_out_quickly(room, name):
             if a.reply(i)["presence_stats"]["num_clients"] == 1:
                 return
     raise AssertionError("the member that vanished is still counted")
+
+
+def test_data_that_is_nested_too_deep_is_107_and_the_connection_goes_on(room, name):
+    with Json(room.gateway) as c:
+        for depth in (64, 1000):
+            c.ws.send('{"id":2,"publish":{"channel":"%s","data":%s}}' % (name, "[" * depth + "]" * depth))
+            assert c.reply(2)["error"]["code"] == 107
+            c.command({"id": 3, "publish": {"channel": name, "data": [[1]]}})
+            assert c.reply(3)["publish"] == {}
+
+
+def test_a_limit_of_null_is_none_and_an_unknown_command_is_an_error(room, name):
+    with Json(room.gateway) as c:
+        c.command({"id": 2, "publish": {"channel": name, "data": 1}})
+        c.reply(2)
+        c.command({"id": 3, "history": {"channel": name, "limit": None}})
+        h = c.reply(3)["history"]
+        assert h["offset"] == 1 and not h.get("publications")
+        c.command({"id": 4, "dance": {}})
+        assert "error" in c.reply(4)

@@ -437,7 +437,8 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     struct wr_protocol_history q = {.reverse = flag_of(cmd->body, "reverse")};
     if (!channel_of(t, cmd, &room))
         goto out;
-    if (wr_json_get(cmd->body, "limit", &limit) && (!wr_json_i64(limit, &n) || n < -1)) {
+    if (wr_json_get(cmd->body, "limit", &limit) && !wr_slice_is(limit, "null") &&
+        (!wr_json_i64(limit, &n) || n < -1)) {
         reply_error(t, cmd->id, ERR_BAD_REQUEST, "bad request: limit", false);
         goto out;
     }
@@ -558,18 +559,35 @@ static void run_command(struct cf_conn *t, struct wr_slice object)
         reply_error(t, cmd.id, ERR_METHOD, "method not found", false);
 }
 
+/* Valid or not, what is nested too deep was not read to its end, so that one command with such data is refused and not
+ * the connection with all its rooms. True: it was answered. */
+static bool answer_too_deep(struct cf_conn *t, struct wr_slice line)
+{
+    const char *why = NULL;
+    struct wr_slice v;
+    uint32_t id;
+    while (line.n && (line.p[0] == ' ' || line.p[0] == '\t' || line.p[0] == '\r'))
+        line = wr_slice_of(line.p + 1, line.n - 1);
+    if (!t->is_connected || wr_json_check(line, &why) != WR_JSON_BAD || !why ||
+        !strstr(why, "nested") || !wr_json_is_object(line) || !wr_json_get(line, "id", &v) ||
+        !id_of(v, &id) || id == 0)
+        return false;
+    reply_error(t, id, ERR_BAD_REQUEST, "bad request: JSON that is nested more than 64 deep",
+                false);
+    return true;
+}
+
 static void run_lines(struct cf_conn *t, struct wr_slice m)
 {
     const uint8_t *p = m.p, *end = m.p + m.n;
     while (p < end && !t->is_ended) {
         const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
         const uint8_t *stop = nl ? nl : end;
-        struct wr_slice object;
-        if (!wr_json_value(wr_slice_of(p, (size_t)(stop - p)), &object) ||
-            !wr_json_is_object(object))
-            bad_request(t);
-        else
+        struct wr_slice line = wr_slice_of(p, (size_t)(stop - p)), object;
+        if (wr_json_value(line, &object) && wr_json_is_object(object))
             run_command(t, object);
+        else if (!answer_too_deep(t, line))
+            bad_request(t);
         p = stop + 1;
     }
 }
