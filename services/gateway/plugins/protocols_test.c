@@ -81,6 +81,21 @@ static void test_text_lines_out(void **state)
         "{\"type\":\"file\",\"name\":\"Ann\",\"file\":{\"name\":\"a.pdf\",\"size\":123,\"url\":"
         "\"/files/7\"}}";
     encoded_kind("text", 2, "", wr_slice_str(file), "Ann shared a.pdf (123 B) /files/7");
+    static const char *const entries[][2] = {
+        {"{\"type\":\"file\",\"file\":{}}", "somebody shared a file"},
+        {"{\"type\":\"file\",\"file\":{\"name\":7,\"size\":\"x\",\"url\":\"/files/8\"}}",
+         "somebody shared a file /files/8"},
+        {"{\"type\":\"file\",\"file\":7}", "{\"type\":\"file\",\"file\":7}"},
+        {"{\"type\":\"file\"}", "{\"type\":\"file\"}"},
+        {"{\"type\":\"other\",\"text\":\"t\"}", "t"},
+        {"{\"type\":7}", "{\"type\":7}"},
+        {"[1]", "[1]"}};
+    for (size_t i = 0; i < WR_ARRAY_LEN(entries); i++)
+        encoded_kind("text", 2, "", wr_slice_str(entries[i][0]), entries[i][1]);
+    encoded("text", "{\"text\":7}", "{\"text\":7}");
+    encoded("text", "{\"text\":\"\\u00a0\\u00e9\",\"name\":\"\"}", "\xc2\xa0\xc3\xa9");
+    encoded_as("text", "text", wr_slice_str("x"), "(1 B of text)");
+    encoded_as("text", "audio/ogg", wr_slice_str("x"), "(1 B of audio/ogg)");
     encoded("text", file, file); /* a client's: it only looks like one */
     encoded("text", "{\"text\":\"\\u001b[2J\\u0007\\u0000\\u007f\\u009b\\tx\"}",
             "\xe2\x90\x9b[2J\xe2\x90\x87\xe2\x90\x80\xe2\x90\xa1\xef\xbf\xbd\tx");
@@ -219,16 +234,6 @@ static void test_centrifuge_passes_data_byte_for_byte(void **state)
                "\"iQAK\"},\"offset\":1}}}");
 }
 
-static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
-{
-    (void)state;
-    struct wr_protocol_conn k;
-    kit_open(&k, protocol("centrifuge-json"), "");
-    kit_say(&k, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"refresh\":{}}\n");
-    assert_int_equal(k.nsent, 1);
-    kit_close(&k);
-}
-
 static void closes(const char *line, unsigned code, bool connect)
 {
     struct wr_protocol_conn k;
@@ -238,6 +243,59 @@ static void closes(const char *line, unsigned code, bool connect)
     kit_say(&k, line);
     if (k.close_code != code)
         fail_msg("%s: closed with %u", line, k.close_code);
+    kit_close(&k);
+}
+
+/* A command whose data is an array in an array, and so on. */
+static const char *deep(char text[600], const char *before, unsigned depth)
+{
+    int n = snprintf(text, 600, "%s", before);
+    memset(text + n, '[', depth);
+    memset(text + n + depth, ']', depth);
+    memcpy(text + n + 2 * depth, "}}", 3);
+    return text;
+}
+
+static void test_centrifuge_refuses_deep_data_alone(void **state)
+{
+    (void)state;
+    static const char want[] = "{\"id\":2,\"error\":{\"code\":107,\"message\":\"bad request: JSON "
+                               "that is nested more than 64 deep\"}}\n";
+    char text[600];
+    answers(deep(text, "{\"id\":2,\"publish\":{\"channel\":\"r\",\"data\":", 62), WR_OK,
+            "{\"id\":2,\"publish\":{}}\n");
+    answers(deep(text, "{\"id\":2,\"publish\":{\"channel\":\"r\",\"data\":", 63), WR_OK, want);
+    answers(deep(text, " \t\r{\"id\":2,\"publish\":{\"data\":", 200), WR_OK, want);
+    closes(deep(text, "{\"id\":2,\"publish\":{\"data\":", 200), 3501, false);
+    closes(deep(text, "{\"publish\":{\"data\":", 200), 3501, true);
+    closes(deep(text, "{\"id\":0,\"publish\":{\"data\":", 200), 3501, true);
+    closes(deep(text, "{\"id\":\"x\",\"publish\":{\"data\":", 200), 3501, true);
+    closes(deep(text, "", 200), 3501, true);
+}
+
+static void test_centrifuge_takes_no_limit_for_none(void **state)
+{
+    (void)state;
+    static const char bad[] =
+        "{\"id\":5,\"error\":{\"code\":107,\"message\":\"bad request: limit\"}}\n";
+    answers("{\"id\":5,\"history\":{\"channel\":\"r\",\"limit\":null}}", WR_ERR_POSITION,
+            "{\"id\":5,\"error\":{\"code\":112,\"message\":\"unrecoverable position\"}}\n");
+    answers("{\"id\":5,\"history\":{\"channel\":\"r\",\"limit\":-2}}", WR_OK, bad);
+    answers("{\"id\":5,\"history\":{\"channel\":\"r\",\"limit\":\"1\"}}", WR_OK, bad);
+    answers("{\"id\":5,\"history\":{\"channel\":\"r\",\"limit\":99999999999}}", WR_ERR_POSITION,
+            "{\"id\":5,\"error\":{\"code\":112,\"message\":\"unrecoverable position\"}}\n");
+    encoded_kind("centrifuge-json", 2, "", wr_slice_str("1"),
+                 "{\"push\":{\"channel\":\"r\",\"pub\":{\"data\":1,\"tags\":{\"kind\":\"file\"},"
+                 "\"offset\":1}}}");
+}
+
+static void test_centrifuge_answers_a_frame_in_one_frame(void **state)
+{
+    (void)state;
+    struct wr_protocol_conn k;
+    kit_open(&k, protocol("centrifuge-json"), "");
+    kit_say(&k, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{}}\n{\"id\":3,\"refresh\":{}}\n");
+    assert_int_equal(k.nsent, 1);
     kit_close(&k);
 }
 
@@ -332,6 +390,8 @@ int main(void)
         cmocka_unit_test(test_centrifuge_answers),
         cmocka_unit_test(test_centrifuge_passes_data_byte_for_byte),
         cmocka_unit_test(test_centrifuge_answers_a_frame_in_one_frame),
+        cmocka_unit_test(test_centrifuge_refuses_deep_data_alone),
+        cmocka_unit_test(test_centrifuge_takes_no_limit_for_none),
         cmocka_unit_test(test_centrifuge_close_codes),
         cmocka_unit_test(test_centrifuge_keeps_alive),
         cmocka_unit_test(test_centrifuge_tells_insufficient_state_and_members),
