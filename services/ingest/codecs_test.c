@@ -373,6 +373,31 @@ static void test_g711_is_as_long_as_its_bytes(void **state)
     }
 }
 
+static void test_g711_stays_within_what_can_be(void **state)
+{
+    static const struct {
+        uint32_t rate, channels;
+        bool learnt;
+    } cases[] = {{0, 0, true}, {192000, 8, true}, {192001, 1, false}, {8000, 9, false}};
+    (void)state;
+    for (size_t i = 0; i < WR_ARRAY_LEN(cases); i++) {
+        bool learnt;
+        struct one o = one_of(WR_CODEC_G711A, (struct wr_slice){0}, cases[i].rate,
+                              cases[i].channels, &learnt);
+        assert_int_equal(learnt, cases[i].learnt);
+        if (learnt) {
+            assert_true(describe(&o));
+            assert_int_equal(o.facts.sample_rate, cases[i].rate ? cases[i].rate : 8000);
+            assert_int_equal(o.facts.channels, cases[i].channels ? cases[i].channels : 1);
+            o.c->scan(o.state, BYTES(1, 2, 3, 4, 5, 6, 7),
+                      &o.unit); /* of 8 channels not a sample */
+            assert_int_equal(o.unit.has_media, cases[i].channels < 8);
+            assert_int_equal(o.unit.duration, cases[i].channels < 8 ? 7 : 0);
+        }
+        drop(&o);
+    }
+}
+
 static void test_aac_is_described_by_its_description_or_its_first_head(void **state)
 {
     (void)state;
@@ -433,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_opus_packets_tell_their_duration),
         cmocka_unit_test(test_opus_heads_are_taken_with_and_without_magic),
         cmocka_unit_test(test_g711_is_as_long_as_its_bytes),
+        cmocka_unit_test(test_g711_stays_within_what_can_be),
         cmocka_unit_test(test_aac_is_described_by_its_description_or_its_first_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
