@@ -224,3 +224,44 @@ def test_a_filestore_that_dies_in_the_middle_of_uploads(fresh, shape):
         at = int(h.headers["Upload-Offset"])
         assert at == len(data) or patch(url, at, data[at:]).status_code == 204
         assert requests.get(url, timeout=30 * SLOW).content == data
+
+
+def kept_by(urls, want):
+    """Where an upload stands, asked at each gateway until it says so."""
+    def all_say():
+        offsets = [int(head(u).headers["Upload-Offset"]) for u in urls]
+        return offsets if min(offsets) >= want else None
+    return until(all_say, 10, f"{want} bytes are kept")
+
+
+def test_what_a_silent_link_brought_is_kept(room):
+    """A link that dies without a word: who comes back on another one finds all that had arrived, and goes on from there."""
+    g = room.gateway
+    data = os.urandom(1_200_000)
+    url = url_of(g, create(g, len(data)))
+    path = path_of(g, url)
+    with contextlib.ExitStack() as held:
+        offset = 0
+        while offset < len(data):
+            part = data[offset:offset + 400_000]
+            ask(g, held, "PATCH", path, part, **TUS, **OFFSET,
+                **{"Upload-Offset": offset, "Content-Length": len(data) - offset})
+            # Of this gateway it is asked while the bytes are on their way, of another one after a pause.
+            offset = kept_by([url], offset + len(part))[0]
+    assert requests.get(url, timeout=10 * SLOW).content == data
+
+
+def test_what_came_before_a_pause_is_written_without_being_asked_for(room):
+    """The gateway that has the bytes may be killed, or the client may come back to another gateway."""
+    g = room.gateway
+    data = os.urandom(300_000)
+    url = url_of(g, create(g, 2 * len(data)))
+    other = room.gateways[-1]
+    count = "watchroom_files_written_bytes_total"  # the only gateway is not asked: it would hand over what it has
+    before = g.metrics()[count] if other is g else 0
+    with contextlib.ExitStack() as held:
+        ask(g, held, "PATCH", path_of(g, url), data, **TUS, **OFFSET,
+            **{"Upload-Offset": 0, "Content-Length": 2 * len(data)})
+        if other is g:
+            until(lambda: g.metrics()[count] >= before + len(data), 10, "the bytes are written")
+        kept_by([other.http + path_of(g, url)], len(data))

@@ -133,7 +133,8 @@ wr_err wr_files_start(const struct wr_gateway_env *env, struct wr_files **out,
     f->max_uploads = env->config->gateway.max_uploads;
     f->buffers = buffers_new();
     f->fetch = fetch_new();
-    wr_err e = f->buffers && f->fetch ? WR_OK : WR_ERR_BUSY;
+    f->handover = handover_new();
+    wr_err e = f->buffers && f->fetch && f->handover ? WR_OK : WR_ERR_BUSY;
     static const char *const paths[] = {"/files/", "/files"};
     for (size_t i = 0; i < WR_ARRAY_LEN(paths) && e == WR_OK; i++)
         e = wr_http_add(env->http, &(struct wr_http_route){.path = paths[i],
@@ -165,5 +166,6 @@ void wr_files_stop(struct wr_files **fp)
         fetch_end(f->fetch);
     fetch_free(&f->fetch);
     buffers_free(&f->buffers);
+    handover_free(&f->handover);
     free(f);
 }

@@ -9,6 +9,7 @@
 
 #include "buffers.h"
 #include "fetch.h"
+#include "handover.h"
 #include "tus_headers.h"
 #include "watchroom/v1/files.pb-c.h"
 #include "wr_access.h"
@@ -28,6 +29,7 @@ struct wr_files {
     struct wr_bus_service *store;
     struct buffers *buffers;
     struct fetch *fetch;
+    struct handover *handover;
     uint64_t max_bytes; /* of an upload, 0 = any */
     uint32_t max_uploads;
     atomic_uint uploads; /* bodies that flow */

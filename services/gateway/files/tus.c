@@ -163,12 +163,21 @@ struct tus_wait {
     struct wr_http_later *later;
     struct wr_identity *who;
     char id[FILES_ID_ROOM];
+    struct wr_msg *stat;
+    wr_bus_done_fn done;
 };
 
 static void wait_free(struct tus_wait *w)
 {
     wr_identity_unref(w->who);
     free(w);
+}
+
+/* What arrived is with the filestore now. */
+static void handle_handed_over(void *ctx)
+{
+    struct tus_wait *w = ctx;
+    files_ask(w->f, w->id, "watchroom.v1.Files/Stat", w->stat, DISK_MS, w->done, w);
 }
 
 /* Asks what the upload is: nothing is done with it before rights were asked. */
@@ -191,7 +200,9 @@ static void ask(struct wr_files *f, struct wr_http_req *r, struct wr_identity *w
     w->f = f;
     w->who = wr_identity_ref(who);
     snprintf(w->id, sizeof w->id, "%s", id);
-    files_ask(f, id, "watchroom.v1.Files/Stat", body, DISK_MS, done, w);
+    w->stat = body;
+    w->done = done;
+    handover_ask(f->handover, id, handle_handed_over, w);
 }
 
 static void fail(struct tus_wait *w, const struct wr_answer *a)

@@ -17,6 +17,7 @@ WR_GAUGE(active, "watchroom_files_uploads_active", NULL, "Request bodies of uplo
 static void over(struct upload *u)
 {
     u->turn = UPLOAD_OVER;
+    handover_leave(u->f->handover, u);
     if (u->has_body) {
         atomic_fetch_sub(&u->f->uploads, 1);
         wr_gauge_add(&active, -1);

@@ -18,7 +18,7 @@ WR_COUNTER(bytes_in, "watchroom_files_received_bytes_total", NULL,
 
 static void resume(struct upload *u);
 
-/* Of a WriteResponse what is synced. */
+/* Of a WriteResponse what is written, and what is synced. */
 static void read_written(struct upload *u, struct wr_slice body)
 {
     struct wr_pb_reader r;
@@ -27,6 +27,8 @@ static void read_written(struct upload *u, struct wr_slice body)
     while (wr_pb_next(&r, &f))
         if (f.number == WR_PB_WRITE_RESPONSE_DURABLE && f.wire == 0)
             u->durable = WR_MAX(u->durable, f.value);
+        else if (f.number == WR_PB_WRITE_RESPONSE_OFFSET && f.wire == 0)
+            u->written = WR_MAX(u->written, f.value);
     if (r.bad)
         upload__fail(u, WR_ERR_INTERNAL, "the filestore's answer makes no sense");
 }
@@ -40,6 +42,7 @@ static void handle_written(struct upload *u, const struct upload_reply *r)
         read_written(u, r->body);
     else
         upload__fail(u, r->code, r->text.text);
+    handover_tell(u, u->written, u->in_flight == 0);
     if (u->turn == UPLOAD_FLOWING && u->code != WR_OK)
         upload__next(u, UPLOAD_SETTLING);
     else if (u->turn == UPLOAD_FLOWING)
@@ -153,19 +156,26 @@ static void handle_ready(struct wr_http_body *b, void *arg)
     upload__unref(u);
 }
 
+void upload__send_now(struct upload *u)
+{
+    if (u->turn != UPLOAD_FLOWING || !u->buf)
+        return;
+    if (u->n)
+        send_write(u, false);
+    else
+        drop_buffer(u);
+    if (u->code != WR_OK)
+        upload__next(u, UPLOAD_SETTLING);
+}
+
 /* Others wait for buffers, and this one is filled slowly. */
 static void handle_press(struct wr_http_body *b, void *arg)
 {
     struct upload *u = arg;
     (void)b;
-    if (u->turn == UPLOAD_FLOWING && u->is_large) {
+    if (u->is_large) {
         u->is_fast = false;
-        if (u->n)
-            send_write(u, false);
-        else
-            drop_buffer(u);
-        if (u->code != WR_OK)
-            upload__next(u, UPLOAD_SETTLING);
+        upload__send_now(u);
     }
     upload__unref(u);
 }
@@ -264,6 +274,15 @@ static void body_data(struct wr_http_body *b, void *user, struct wr_slice bytes)
         pause_body(u, true);
 }
 
+/* The link may have died silently: what it brought is written, as long as there is somebody to do it. */
+static void body_idle(struct wr_http_body *b, void *user)
+{
+    struct upload *u = user;
+    (void)b;
+    u->is_fast = false;
+    upload__send_now(u);
+}
+
 static void body_end(struct wr_http_body *b, void *user, enum wr_http_body_end how)
 {
     struct upload *u = user;
@@ -278,8 +297,11 @@ static void body_end(struct wr_http_body *b, void *user, enum wr_http_body_end h
     upload__unref(u);
 }
 
-const struct wr_http_body_ops upload__body_ops = {
-    .begin = body_begin, .buffer = body_buffer, .data = body_data, .end = body_end};
+const struct wr_http_body_ops upload__body_ops = {.begin = body_begin,
+                                                  .buffer = body_buffer,
+                                                  .data = body_data,
+                                                  .idle = body_idle,
+                                                  .end = body_end};
 
 /* ---- turns ----------------------------------------------------------------------------------------------------------- */
 
@@ -287,6 +309,7 @@ void upload__flow(struct upload *u)
 {
     u->user.ready = tell_ready;
     u->user.press = tell_press;
+    handover_enter(u->f->handover, u);
     if (u->how)
         upload__next(u, UPLOAD_SETTLING); /* it ended while the filestore was asked */
     else

@@ -12,7 +12,7 @@
  *     CREATING    Files/Create is answered                     is_created, code
  *     ACQUIRING   Files/Acquire is answered                    fence, end, code
  *     FLOWING     the body is over, too long, or refused       buf, want, n, at, is_large, is_fast, is_waiting, is_synced,
- *                                                              in_flight, durable, code
+ *                                                              in_flight, written, durable, asked, code
  *     SETTLING    the last write is answered                   buf, at, n, in_flight, durable, code
  *     ANSWERING   what the answer still needs was asked for    later
  *     OVER        the last reference is gone                   -
@@ -22,6 +22,7 @@
 #ifndef WR_GATEWAY_FILES_UPLOAD_PRIV_H
 #define WR_GATEWAY_FILES_UPLOAD_PRIV_H
 
+#include "handover.h"
 #include "upload.h"
 
 enum upload_turn {
@@ -72,7 +73,10 @@ struct upload {
     unsigned in_flight;
     wr_err code;
     struct wr_errmsg text;
+    uint64_t written; /* end of what the filestore says is written */
     uint64_t durable; /* end of what is synced */
+    struct handover_wait *asked;
+    struct upload *chain_next, **chain_at; /* guarded by the lock of f->handover */
     struct buffers_user user;
     uint8_t surplus[16];
 };
@@ -103,6 +107,8 @@ void upload__fail(struct upload *u, wr_err code, const char *text);
 extern const struct wr_http_body_ops upload__body_ops;
 /* FLOWING begins: bytes are taken. */
 void upload__flow(struct upload *u);
+/* What is in the buffer goes as it is, when the body flows; a failure ends it. */
+void upload__send_now(struct upload *u);
 /* SETTLING begins: the last bytes are sent, and synced unless the client has gone. */
 void upload__settle(struct upload *u);
 

@@ -319,8 +319,9 @@ static int begin(void **s)
 {
     (void)s;
     num_clients = num_calls = next_call = num_posts = 0;
-    files = (struct wr_files){.max_uploads = 60, .buffers = buffers_new()};
-    return files.buffers ? 0 : -1;
+    files = (struct wr_files){
+        .max_uploads = 60, .buffers = buffers_new(), .handover = handover_new()};
+    return files.buffers && files.handover ? 0 : -1;
 }
 static int end(void **s)
 {
@@ -332,6 +333,7 @@ static int end(void **s)
         assert_null(calls[i].body); /* all were answered */
     assert_int_equal(atomic_load(&files.uploads), 0);
     buffers_free(&files.buffers);
+    handover_free(&files.handover);
     return 0;
 }
 
@@ -748,6 +750,78 @@ static void test_bodies_at_once_are_bounded(void **s)
     body_ends(d, WR_BODY_LEFT);
 }
 
+static void test_what_came_before_a_pause_is_written(void **s)
+{
+    (void)s;
+    struct client *c = flowing(0, 1000000, false);
+    send_bytes(c, 300000);
+    tell_written(asked("Write")); /* the first page, which showed a fast client */
+    assert_quiet();
+    c->ops->idle(&c->body, c->user);
+    struct call *k = asked("Write");
+    assert_int_equal(k->offset + k->data.n, 300000);
+    assert_false(k->sync);
+    c->ops->idle(&c->body, c->user); /* nothing more came */
+    assert_quiet();
+    tell_written(k);
+    send_bytes(c, 100); /* and it goes on */
+    body_ends(c, WR_BODY_LEFT);
+    k = asked("Write");
+    assert_int_equal(k->offset, 300000);
+    tell_written(k);
+}
+
+static void count_one(void *ctx)
+{
+    ++*(unsigned *)ctx;
+}
+
+static void test_who_asks_waits_for_what_arrived(void **s)
+{
+    (void)s;
+    unsigned told = 0;
+    handover_ask(files.handover, ID, count_one, &told);
+    assert_int_equal(told, 1); /* nobody sends it */
+    struct client *c = flowing(0, 10000000, false);
+    send_bytes(c, 1000000);
+    struct call *first = asked("Write"), *second = asked("Write");
+    handover_ask(files.handover, "another0another0another0an", count_one, &told);
+    assert_int_equal(told, 2);
+    handover_ask(files.handover, ID, count_one, &told);
+    run_posts();
+    struct call *third = asked("Write");
+    assert_int_equal(third->offset + third->data.n, 1000000);
+    tell_written(first);
+    tell_written(second);
+    assert_int_equal(told, 2);
+    send_bytes(c, 2000000); /* what comes later is not waited for */
+    tell_written(third);
+    assert_int_equal(told, 3);
+    while (next_call < num_calls)
+        tell_written(asked("Write"));
+    body_ends(c, WR_BODY_LEFT);
+    while (next_call < num_calls)
+        tell_written(asked("Write"));
+}
+
+static void test_who_asks_is_told_though_the_write_fails_or_the_client_leaves(void **s)
+{
+    (void)s;
+    unsigned told = 0;
+    struct client *c = flowing(0, 1000000, false), *d = flowing(0, 1000000, false);
+    send_bytes(c, 2000);
+    send_bytes(d, 1000); /* two connections of one upload: the older one is half open */
+    handover_ask(files.handover, ID, count_one, &told);
+    run_posts();
+    struct call *k = asked("Write"), *l = asked("Write");
+    body_ends(d, WR_BODY_LEFT);
+    tell(k, WR_ERR_INTERNAL, "no disk", NULL);
+    assert_int_equal(told, 0);
+    tell_written(l);
+    assert_int_equal(told, 1);
+    body_ends(c, WR_BODY_LEFT);
+}
+
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -775,6 +849,9 @@ int main(void)
         CLAIM(test_first_bytes_without_room_leave_nothing),
         CLAIM(test_who_made_an_upload_hears_where_it_is),
         CLAIM(test_bodies_at_once_are_bounded),
+        CLAIM(test_what_came_before_a_pause_is_written),
+        CLAIM(test_who_asks_waits_for_what_arrived),
+        CLAIM(test_who_asks_is_told_though_the_write_fails_or_the_client_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,9 +118,19 @@ void http__body_end(struct wr_http_body **bp, enum wr_http_body_end how)
     free(b);
 }
 
-bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms)
+bool http__body_look(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms)
 {
-    return http__pace_is_slow(&b->pace, b->came, !b->is_paused, now_ms, patience_ms);
+    bool is_silent = b->came == b->pace.moved && now_ms - b->pace.moved_ms >= HTTP__BODY_IDLE_MS;
+    if (http__pace_is_slow(&b->pace, b->came, !b->is_paused, now_ms, patience_ms))
+        return true;
+    if (b->is_paused || !is_silent) {
+        b->is_idle = false;
+    } else if (!b->is_idle) {
+        b->is_idle = true;
+        if (b->ops->idle)
+            b->ops->idle(b, b->user); /* may pause it */
+    }
+    return false;
 }
 
 void wr_http_body_pause(struct wr_http_body *b, bool pause)

@@ -149,7 +149,7 @@ static void do_park(struct http__front *f, struct http__verdict *v)
     wr_gauge_add(&http__g_parked, 1);
     uint32_t ms = f->park.deadline_ms ? f->park.deadline_ms : HTTP__PARK_MS;
     f->until_ms = wr_mono_ms() + ms;
-    wr_conn_wake(f->c, ops ? front__look_ms(f) : ms);
+    wr_conn_wake(f->c, ops ? front__body_look_ms(f) : ms);
     if (!ops)
         return;
     if (!f->ask->has_rest) {
@@ -448,7 +448,7 @@ static void unpark(struct http__front *f, int status, const char *extra, const c
 static void look_at_parked(struct http__front *f)
 {
     if (f->body) {
-        if (http__body_is_slow(f->body, wr_mono_ms(), f->h->patience_ms))
+        if (http__body_look(f->body, wr_mono_ms(), f->h->patience_ms))
             front__body_over(f, WR_BODY_STALLED);
         return;
     }
@@ -467,7 +467,7 @@ static void handle_wake(struct wr_conn *c, void *user)
             look_at_head(f);
         break;
     case FRONT_COLLECT:
-        if (f->body && http__body_is_slow(f->body, now, f->h->patience_ms))
+        if (f->body && http__body_look(f->body, now, f->h->patience_ms))
             front__body_over(f, WR_BODY_STALLED);
         break;
     case FRONT_ASKED:
@@ -481,8 +481,12 @@ static void handle_wake(struct wr_conn *c, void *user)
         front__sending_look(f, now);
         break;
     }
-    bool has_deadline = f->state == FRONT_HEAD || (f->state == FRONT_PARKED && !f->body);
-    wr_conn_wake(c, has_deadline ? (uint32_t)WR_MAX(f->until_ms - now, 1) : front__look_ms(f));
+    if (f->state == FRONT_PARKED && f->body)
+        wr_conn_wake(c, front__body_look_ms(f));
+    else if (f->state == FRONT_HEAD || f->state == FRONT_PARKED)
+        wr_conn_wake(c, (uint32_t)WR_MAX(f->until_ms - now, 1));
+    else
+        wr_conn_wake(c, front__look_ms(f));
 }
 
 static void handle_drain(struct wr_conn *c, void *user)

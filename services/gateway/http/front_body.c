@@ -133,7 +133,7 @@ bool front__body_begin(struct http__front *f, const struct wr_http_body_ops *ops
         return false;
     }
     f->body->owes_continue = f->ask->expects_continue;
-    wr_conn_wake(f->c, front__look_ms(f));
+    wr_conn_wake(f->c, front__body_look_ms(f));
     front__pause(f, false);
     return true;
 }

@@ -38,6 +38,11 @@ static inline uint32_t front__look_ms(const struct http__front *f)
     return f->h->patience_ms / 12;
 }
 
+static inline uint32_t front__body_look_ms(const struct http__front *f)
+{
+    return WR_MIN(front__look_ms(f), HTTP__BODY_LOOK_MS);
+}
+
 /* NULL: the connection speaks something else by now. */
 struct http__front *front__of(struct wr_conn *c);
 

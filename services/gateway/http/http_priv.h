@@ -29,6 +29,9 @@
 #define HTTP__QUEUE_MS 10000         /* and for how long */
 #define HTTP__LOW_BYTES (256u << 10) /* a source is asked for more below it */
 #define HTTP__FILE_TURN (512u << 10) /* bytes of a file in one turn */
+#define HTTP__BODY_IDLE_MS 500
+#define HTTP__BODY_LOOK_MS \
+    1000u /* at one that somebody takes: what came before a pause is to be kept soon */
 #define HTTP__SECRET 16u
 #define HTTP__ASK_HEADER "X-Watchroom-Ask"
 
@@ -154,6 +157,7 @@ struct wr_http_body {
     void *user;
     uint32_t no;
     bool is_chunked, is_paused, is_over;
+    bool is_idle;       /* its owner was told that nothing comes */
     bool owes_continue; /* the client waits for it; said when the body is first read */
     uint64_t left;      /* without coding */
     struct http__chunked chunked;
@@ -171,7 +175,8 @@ size_t http__body_feed(struct wr_http_body *b, const uint8_t *p, size_t n,
 bool http__body_read(struct wr_http_body *b, struct wr_slice *extra, enum wr_http_body_end *how);
 /* Calls ops->end and frees. */
 void http__body_end(struct wr_http_body **b, enum wr_http_body_end how);
-bool http__body_is_slow(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms);
+/* Now and then: tells the owner of one that nothing comes of. True: it is too slow, and is to be ended. */
+bool http__body_look(struct wr_http_body *b, int64_t now_ms, uint32_t patience_ms);
 /* front_body.c: */
 void http__front_body_paused(struct http__front *f, bool pause);
 struct wr_http_body *http__front_body(struct wr_conn *c, uint32_t no);

@@ -189,6 +189,8 @@ struct wr_http_body_ops {
     /* Decoded bytes, never more than was said. bytes.p is what buffer gave when they lie there already; else they are
      * borrowed, and up to 64 KiB may come whatever buffer's *n was. */
     void (*data)(struct wr_http_body *b, void *user, struct wr_slice bytes);
+    /* No byte came for half a second to two (it was not paused); once, until the next byte. May be NULL. */
+    void (*idle)(struct wr_http_body *b, void *user);
     /* Last callback, exactly once: b is no more. The request is still to be answered, unless it was. */
     void (*end)(struct wr_http_body *b, void *user, enum wr_http_body_end how);
 };
