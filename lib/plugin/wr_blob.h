@@ -16,6 +16,7 @@
 #define WR_BLOB_ID_MAX 64
 #define WR_BLOB_RECORD_MAX 65536u /* bytes */
 #define WR_BLOB_PARTS_MAX 16u     /* of one write */
+#define WR_BLOB_RECORDS_MAX 64u   /* of one put_all */
 
 struct wr_blob_opts {
     const char *path; /* a folder of the filestore's own; the plugin makes it when it is missing */
@@ -73,6 +74,13 @@ struct wr_blob_plugin {
      * reads the blob's bytes for as long as it is open, also when the blob is removed meanwhile: a gateway sends a file from
      * it without a copy. NOT_FOUND as for blob_open. Optional: for plugins that have such files. */
     wr_err (*fd)(void *state, const char *id, int *out, struct wr_errmsg *err);
+    /* As put, for the records of `num` different ids (1 to WR_BLOB_RECORDS_MAX), which share what syncs they can. codes[i]
+     * says what became of records[i]; err has the sentence of one that failed. Optional: put is called for each. */
+    void (*put_all)(void *state, const char *const *ids, const struct wr_slice *records, size_t num,
+                    wr_err *codes, struct wr_errmsg *err);
+    /* Is what was stored where it was, and can more be? Called about once a second. UNAVAILABLE with a sentence for the
+     * operator when not: the folder was removed or moved, the disk became read-only. Optional. */
+    wr_err (*look)(void *state, struct wr_errmsg *err);
 };
 
 #endif

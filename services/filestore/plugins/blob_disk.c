@@ -4,7 +4,8 @@
  * descriptor and never through a link, so nothing that a client says can leave the folder.
  *
  * A record is written to <id>.tmp, synced, renamed over <id>.rec, and the folder is synced: that also puts the name of a
- * new blob on disk.
+ * new blob on disk. Records that come together share the folder's sync, and on a disk whose syncs are slow the one before
+ * it as well (syncfs).
  *
  * What a fast client sends is written past the page cache (O_DIRECT) where it comes in whole pages: that saves a copy of
  * every byte, and a large upload does not push everything else out of memory (in a container, the cache counts against
@@ -21,14 +22,17 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "wr_blob.h"
+#include "wr_clock.h"
 #include "wr_log.h"
 
 struct disk {
     int dir;
     int lock;
+    bool has_syncfs; /* one that tells errors */
     char path[PATH_MAX];
 };
 
@@ -40,6 +44,7 @@ struct wr_blob {
     char name[NAME_MAX_BYTES];
 };
 
+#define SLOW_SYNC_US 20000 /* from there on records share one */
 #define NO_DIRECT (-2)
 #define PAGE 4096u /* what O_DIRECT wants memory, offset and length to be a multiple of, at most */
 #define DIRECT_MIN (256u << 10) /* bytes; less goes through the page cache */
@@ -65,10 +70,29 @@ static wr_err name_of(char out[NAME_MAX_BYTES], const char *id, const char *endi
     return WR_OK;
 }
 
+/* What an operation on the folder met. That the disk is read-only or the folder is not ours any more is no decision about
+ * a client, and a record or folder that is gone is not an upload that never was. */
+static wr_err code_of(int e)
+{
+    switch (e) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ENOENT:
+    case ENOTDIR:
+    case ESTALE:
+        return WR_ERR_UNAVAILABLE;
+    case EINVAL:
+        return WR_ERR_INTERNAL; /* it is ours */
+    default:
+        return wr_err_from_errno(e);
+    }
+}
+
 static wr_err fail(struct disk *d, const char *what, const char *name, struct wr_errmsg *err)
 {
     int e = errno;
-    wr_err code = wr_err_from_errno(e);
+    wr_err code = code_of(e);
     if (code == WR_ERR_NO_SPACE)
         wr_errmsg_set(err, "the disk of %s is full (%s %s): make room there", d->path, what, name);
     else
@@ -155,10 +179,23 @@ static void disk_close(void *state)
     d->lock = d->dir = -1;
 }
 
+/* syncfs says that something could not be written since Linux 5.8 (syncfs(2), "RETURN VALUE"). */
+static bool has_syncfs(void)
+{
+    struct utsname u;
+    char *end;
+    if (uname(&u) < 0)
+        return false;
+    long major = strtol(u.release, &end, 10);
+    long minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+    return major > 5 || (major == 5 && minor >= 8);
+}
+
 static wr_err disk_open(void *state, const struct wr_blob_opts *opts, struct wr_errmsg *err)
 {
     struct disk *d = state;
     d->dir = d->lock = -1;
+    d->has_syncfs = has_syncfs();
     if (snprintf(d->path, sizeof d->path, "%s", opts->path) >= (int)sizeof d->path) {
         wr_errmsg_set(err, "the name of the files folder is too long");
         return WR_ERR_INVALID;
@@ -210,38 +247,107 @@ static int write_all(int fd, const uint8_t *p, size_t n, uint64_t at, size_t *wr
     return 0;
 }
 
-static wr_err disk_put(void *state, const char *id, struct wr_slice record, struct wr_errmsg *err)
-{
-    struct disk *d = state;
+/* A record on its way to its place. */
+struct putting {
     char tmp[NAME_MAX_BYTES], rec[NAME_MAX_BYTES];
-    wr_err e = name_of(tmp, id, ".tmp", err);
+    int fd; /* of tmp; -1: it is not there (any more) */
+};
+
+static wr_err write_record(struct disk *d, struct putting *p, const char *id,
+                           struct wr_slice record, struct wr_errmsg *err)
+{
+    p->fd = -1;
+    wr_err e = name_of(p->tmp, id, ".tmp", err);
     if (e != WR_OK)
         return e;
-    snprintf(rec, sizeof rec, "%s.rec", id);
+    snprintf(p->rec, sizeof p->rec, "%s.rec", id);
     if (record.n > WR_BLOB_RECORD_MAX) {
         wr_errmsg_set(err, "record of %zu bytes, at most %u", record.n, WR_BLOB_RECORD_MAX);
         return WR_ERR_TOO_BIG;
     }
-    int fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail(d, "make", tmp, err);
+    p->fd = openat(d->dir, p->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (p->fd < 0)
+        return fail(d, "make", p->tmp, err);
     size_t n;
-    int bad = write_all(fd, record.p, record.n, 0, &n) < 0 || fdatasync(fd) < 0;
-    if (bad)
-        e = fail(d, "write", tmp, err);
-    if (close(fd) < 0 && !bad) {
-        bad = 1;
-        e = fail(d, "close", tmp, err);
+    return write_all(p->fd, record.p, record.n, 0, &n) < 0 ? fail(d, "write", p->tmp, err) : WR_OK;
+}
+
+/* One after the other while the disk is quick; a slow one is asked once for all that are left. */
+static void sync_records(struct disk *d, const struct putting *p, size_t num, wr_err *codes,
+                         struct wr_errmsg *err)
+{
+    for (size_t i = 0; i < num; i++) {
+        if (codes[i] != WR_OK)
+            continue;
+        int64_t began = wr_mono_us();
+        if (fdatasync(p[i].fd) < 0)
+            codes[i] = fail(d, "sync", p[i].tmp, err);
+        bool is_slow = wr_mono_us() - began > SLOW_SYNC_US;
+        if (is_slow && num - i > 2 && d->has_syncfs && syncfs(d->dir) == 0)
+            return;
     }
-    if (!bad && renameat(d->dir, tmp, d->dir, rec) < 0) {
-        bad = 1;
-        e = fail(d, "rename to", rec, err);
+}
+
+/* Closes, and renames what is whole. */
+static wr_err place_record(struct disk *d, struct putting *p, wr_err code, struct wr_errmsg *err)
+{
+    bool was_made = p->fd >= 0;
+    if (was_made && close(p->fd) < 0 && code == WR_OK)
+        code = fail(d, "close", p->tmp, err);
+    if (code == WR_OK && renameat(d->dir, p->tmp, d->dir, p->rec) < 0)
+        code = fail(d, "rename to", p->rec, err);
+    if (code != WR_OK && was_made)
+        unlinkat(d->dir, p->tmp, 0);
+    return code;
+}
+
+static void disk_put_all(void *state, const char *const *ids, const struct wr_slice *records,
+                         size_t num, wr_err *codes, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    struct putting p[WR_BLOB_RECORDS_MAX];
+    bool any = false;
+    for (size_t i = 0; i < num; i++)
+        codes[i] = write_record(d, &p[i], ids[i], records[i], err);
+    sync_records(d, p, num, codes, err);
+    for (size_t i = 0; i < num; i++) {
+        codes[i] = place_record(d, &p[i], codes[i], err);
+        any |= codes[i] == WR_OK;
     }
-    if (bad) {
-        unlinkat(d->dir, tmp, 0);
-        return e;
+    wr_err e = any && fsync(d->dir) < 0 ? fail(d, "sync", "the folder", err) : WR_OK;
+    for (size_t i = 0; i < num && e != WR_OK; i++)
+        if (codes[i] == WR_OK)
+            codes[i] = e;
+}
+
+static wr_err disk_put(void *state, const char *id, struct wr_slice record, struct wr_errmsg *err)
+{
+    wr_err code;
+    disk_put_all(state, &id, &record, 1, &code, err);
+    return code;
+}
+
+/* The folder by its name must still be the one that is open, and take files. */
+static wr_err disk_look(void *state, struct wr_errmsg *err)
+{
+    struct disk *d = state;
+    struct stat mine, named;
+    struct statvfs v;
+    if (fstat(d->dir, &mine) < 0 || fstatvfs(d->dir, &v) < 0)
+        return fail(d, "look at", ".", err);
+    if (stat(d->path, &named) < 0 || named.st_dev != mine.st_dev || named.st_ino != mine.st_ino) {
+        wr_errmsg_set(err,
+                      "the files folder %s was removed or replaced while it was in use: put it "
+                      "back, and start anew",
+                      d->path);
+        return WR_ERR_UNAVAILABLE;
     }
-    return fsync(d->dir) < 0 ? fail(d, "sync the folder after", rec, err) : WR_OK;
+    if (v.f_flag & ST_RDONLY || faccessat(d->dir, ".", W_OK | X_OK, AT_EACCESS) < 0) {
+        wr_errmsg_set(err, "the files folder %s cannot be written to: %s", d->path,
+                      v.f_flag & ST_RDONLY ? "its disk is read-only" : strerror(errno));
+        return WR_ERR_UNAVAILABLE;
+    }
+    return WR_OK;
 }
 
 static wr_err read_record(struct disk *d, const char *name, uint8_t *buf, size_t *n,
@@ -340,6 +446,15 @@ static wr_err disk_remove(void *state, const char *id, struct wr_errmsg *err)
 
 /* ---- blobs --------------------------------------------------------------------------------------------------------- */
 
+/* There may be none to read. */
+static wr_err fail_to_open(struct disk *d, const char *name, enum wr_blob_mode mode,
+                           struct wr_errmsg *err)
+{
+    bool is_none = mode == WR_BLOB_READ && errno == ENOENT;
+    wr_err e = fail(d, "open", name, err);
+    return is_none ? WR_ERR_NOT_FOUND : e;
+}
+
 static wr_err disk_blob_open(void *state, const char *id, enum wr_blob_mode mode,
                              struct wr_blob **out, struct wr_errmsg *err)
 {
@@ -356,7 +471,7 @@ static wr_err disk_blob_open(void *state, const char *id, enum wr_blob_mode mode
     b->direct = mode == WR_BLOB_WRITE ? -1 : NO_DIRECT;
     b->fd = openat(d->dir, name, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (b->fd < 0) {
-        e = fail(d, "open", name, err);
+        e = fail_to_open(d, name, mode, err);
         free(b);
         return e;
     }
@@ -428,9 +543,16 @@ static wr_err disk_write(void *state, struct wr_blob *b, uint64_t offset,
     return WR_OK;
 }
 
+/* A file that was removed meanwhile is written and synced like any other, and gone when it is closed. */
 static wr_err disk_sync(void *state, struct wr_blob *b, struct wr_errmsg *err)
 {
-    return fdatasync(b->fd) < 0 ? fail(state, "sync", "a blob", err) : WR_OK;
+    struct stat st;
+    if (fdatasync(b->fd) < 0 || fstat(b->fd, &st) < 0)
+        return fail(state, "sync", "a blob", err);
+    if (st.st_nlink > 0)
+        return WR_OK;
+    errno = ENOENT;
+    return fail(state, "sync", b->name, err);
 }
 
 static wr_err disk_read(void *state, struct wr_blob *b, uint64_t offset, void *to, size_t n,
@@ -475,7 +597,7 @@ static wr_err disk_fd(void *state, const char *id, int *out, struct wr_errmsg *e
     if (e != WR_OK)
         return e;
     *out = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    return *out < 0 ? fail(d, "open", name, err) : WR_OK;
+    return *out < 0 ? fail_to_open(d, name, WR_BLOB_READ, err) : WR_OK;
 }
 
 WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
@@ -495,4 +617,6 @@ WR_PLUGIN_EXPORT const struct wr_blob_plugin wr_plugin_table = {
     .space = disk_space,
     .flush = disk_flush,
     .fd = disk_fd,
+    .put_all = disk_put_all,
+    .look = disk_look,
 };

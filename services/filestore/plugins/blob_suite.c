@@ -234,6 +234,24 @@ static void too_big_a_record_is_refused(struct fixture *f)
     free(big);
 }
 
+static void records_that_are_put_together_are_all_there(struct fixture *f)
+{
+    if (!WR_PLUGIN_HAS(f->p, put_all))
+        return;
+    const char *ids[] = {"together1", "not an id", "together2"};
+    struct wr_slice records[] = {wr_slice_str("one"), wr_slice_str("none"), wr_slice_str("two")};
+    wr_err codes[3];
+    f->p->put_all(f->state, ids, records, 3, codes, &f->err);
+    assert_int_equal(codes[0], WR_OK);
+    assert_int_equal(codes[1], WR_ERR_INVALID);
+    assert_int_equal(codes[2], WR_OK);
+    assert_true(f->err.text[0]);
+    assert_int_equal(f->p->remove(f->state, ids[0], &f->err), WR_OK);
+    assert_int_equal(f->p->remove(f->state, ids[2], &f->err), WR_OK);
+    if (WR_PLUGIN_HAS(f->p, look))
+        assert_int_equal(f->p->look(f->state, &f->err), WR_OK);
+}
+
 static void there_is_space(struct fixture *f)
 {
     uint64_t n = 0;
@@ -297,6 +315,7 @@ void wr_blob_suite(const struct wr_blob_plugin *p, const char *folder, bool last
     remove_takes_all_and_may_be_repeated(&f);
     a_descriptor_reads_the_blob_and_outlives_it(&f);
     too_big_a_record_is_refused(&f);
+    records_that_are_put_together_are_all_there(&f);
     there_is_space(&f);
     each_finds_the_newest_record_and_the_size(&f);
     if (lasting)

@@ -137,6 +137,62 @@ static void test_full_disk_keeps_what_fitted_and_the_old_record(void **s)
     assert_int_equal(umount(path), 0);
 }
 
+/* rm -r under a running server: what is still open would be written, synced and lost. */
+static void test_a_folder_that_is_removed_is_noticed(void **s)
+{
+    (void)s;
+    const struct wr_blob_plugin *p = plugin("disk");
+    char path[128], cmd[160];
+    struct wr_errmsg err = {{0}};
+    struct wr_blob *blob;
+    size_t n;
+    struct wr_slice part = wr_slice_str("bytes");
+    snprintf(path, sizeof path, "%s/removed", root);
+    void *d = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    assert_int_equal(p->put(d, "a", wr_slice_str("old"), &err), WR_OK);
+    assert_int_equal(p->blob_open(d, "a", WR_BLOB_WRITE, &blob, &err), WR_OK);
+    assert_int_equal(p->look(d, &err), WR_OK);
+    snprintf(cmd, sizeof cmd, "rm -r %s", path);
+    assert_int_equal(system(cmd), 0);
+    assert_int_equal(p->write(d, blob, 0, &part, 1, &n, &err), WR_OK);
+    assert_int_equal(p->sync(d, blob, &err), WR_ERR_UNAVAILABLE);
+    assert_int_equal(p->put(d, "a", wr_slice_str("new"), &err), WR_ERR_UNAVAILABLE);
+    assert_int_equal(p->look(d, &err), WR_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(mkdir(path, 0700), 0); /* another one is not the same */
+    assert_int_equal(p->look(d, &err), WR_ERR_UNAVAILABLE);
+    p->blob_close(d, blob);
+    p->close(d);
+    free(d);
+}
+
+static void test_a_folder_that_takes_nothing_is_no_refusal_of_the_client(void **s)
+{
+    (void)s;
+    const struct wr_blob_plugin *p = plugin("disk");
+    char path[128];
+    struct wr_errmsg err = {{0}};
+    struct wr_blob *blob;
+    snprintf(path, sizeof path, "%s/mute", root);
+    void *d = wr_plugin_state(&p->base);
+    assert_int_equal(p->open(d, &(struct wr_blob_opts){.path = path}, &err), WR_OK);
+    bool is_root = geteuid() == 0; /* whom nothing is forbidden */
+    assert_int_equal(chmod(path, 0500), 0);
+    assert_int_equal(is_root ? seteuid(65534) : 0, 0);
+    wr_err put = p->put(d, "a", wr_slice_str("new"), &err);
+    wr_err open = p->blob_open(d, "a", WR_BLOB_WRITE, &blob, &err);
+    wr_err look = p->look(d, &err);
+    assert_int_equal(is_root ? seteuid(0) : 0, 0);
+    assert_int_equal(put, WR_ERR_UNAVAILABLE);
+    assert_int_equal(open, WR_ERR_UNAVAILABLE);
+    assert_int_equal(look, WR_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(chmod(path, 0700), 0);
+    p->close(d);
+    free(d);
+}
+
 static void test_folder_that_cannot_be_made_is_refused_with_its_name(void **s)
 {
     (void)s;
@@ -154,9 +210,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_conforms),
         cmocka_unit_test(test_disk_conforms),
+        cmocka_unit_test(test_a_folder_that_takes_nothing_is_no_refusal_of_the_client),
         cmocka_unit_test(test_second_owner_of_a_folder_is_refused_with_what_to_do),
         cmocka_unit_test(test_disk_follows_no_link),
         cmocka_unit_test(test_full_disk_keeps_what_fitted_and_the_old_record),
+        cmocka_unit_test(test_a_folder_that_is_removed_is_noticed),
         cmocka_unit_test(test_folder_that_cannot_be_made_is_refused_with_its_name),
     };
     return cmocka_run_group_tests(tests, load, unload);
