@@ -38,7 +38,10 @@ static struct {
     atomic_ullong space;
     sem_t in_sync;             /* posted when a sync began */
     pthread_mutex_t sync_gate; /* whoever holds it holds all syncs */
-} disk = {.sync_gate = PTHREAD_MUTEX_INITIALIZER};
+    atomic_int batches;
+    sem_t in_batch;             /* posted when records are put together */
+    pthread_mutex_t batch_gate; /* whoever holds it holds all of these */
+} disk = {.sync_gate = PTHREAD_MUTEX_INITIALIZER, .batch_gate = PTHREAD_MUTEX_INITIALIZER};
 
 static wr_err faulty_write(void *state, struct wr_blob *b, uint64_t offset,
                            const struct wr_slice *parts, size_t num, size_t *written,
@@ -81,6 +84,16 @@ static wr_err faulty_put(void *state, const char *id, struct wr_slice record, st
         return WR_ERR_NO_SPACE;
     }
     return real->put(state, id, record, err);
+}
+static void faulty_put_all(void *state, const char *const *ids, const struct wr_slice *records,
+                           size_t num, wr_err *codes, struct wr_errmsg *err)
+{
+    atomic_fetch_add(&disk.batches, 1);
+    sem_post(&disk.in_batch);
+    pthread_mutex_lock(&disk.batch_gate);
+    pthread_mutex_unlock(&disk.batch_gate);
+    for (size_t i = 0; i < num; i++)
+        codes[i] = faulty_put(state, ids[i], records[i], err);
 }
 static wr_err faulty_space(void *state, uint64_t *bytes, struct wr_errmsg *err)
 {
@@ -133,6 +146,8 @@ static int with_memory(void **s)
     atomic_store(&disk.syncs, 0);
     atomic_store(&disk.space, 1ull << 40);
     sem_init(&disk.in_sync, 0, 0);
+    sem_init(&disk.in_batch, 0, 0);
+    atomic_store(&disk.batches, 0);
     atomic_store(&changes, 0);
     atomic_store(&announcements, 0);
     open_store(&faulty);
@@ -208,20 +223,38 @@ static wr_err run(struct waited *w)
     return e;
 }
 
-static wr_err create(const char *id, uint64_t length, const char *room)
+/* Asked for, and not waited for. */
+static struct waited *creating(const char *id, uint64_t length, const char *room, const char *owner)
 {
     Watchroom__V1__CreateRequest q = WATCHROOM__V1__CREATE_REQUEST__INIT;
     char name[] = "a.txt";
-    char copy[FS_ID_MAX + 1], r[64];
+    char copy[FS_ID_MAX + 1], r[64], o[64];
     snprintf(copy, sizeof copy, "%s", id);
     snprintf(r, sizeof r, "%s", room);
+    snprintf(o, sizeof o, "%s", owner);
     q.id = copy;
     q.length = length;
     q.filename = name;
     q.room = r;
+    q.owner = o;
     struct waited *w = op_new(FS_OP_CREATE, id);
     w->op.create = &q;
-    return run(w);
+    op_start(w);
+    return w;
+}
+static wr_err create_for(const char *id, uint64_t length, const char *owner)
+{
+    struct waited *w = creating(id, length, "", owner);
+    wr_err e = op_end(w);
+    op_free(w);
+    return e;
+}
+static wr_err create(const char *id, uint64_t length, const char *room)
+{
+    struct waited *w = creating(id, length, room, "");
+    wr_err e = op_end(w);
+    op_free(w);
+    return e;
 }
 static wr_err acquire(const char *id, uint64_t offset, const char *nonce, uint64_t *fence)
 {
@@ -371,7 +404,136 @@ static void test_a_creation_that_nobody_waits_for_is_dropped(void **s)
     w->op.deadline_us = wr_mono_us() - 1;
     assert_int_equal(run(w), WR_ERR_TIMEOUT);
     assert_int_equal(stat_of(ID, false, &st), WR_ERR_NOT_FOUND);
-    assert_int_equal(atomic_load(&store.unfinished), 0);
+    assert_int_equal(store.room.unfinished, 0);
+}
+
+/* What the store removes of its own accord is not asked for meanwhile: that would be going on with it. */
+static void wait_for_unfinished(unsigned want)
+{
+    int64_t until = wr_mono_us() + 20000000;
+    unsigned n;
+    do {
+        sched_yield();
+        pthread_mutex_lock(&store.room.lock);
+        n = store.room.unfinished;
+        pthread_mutex_unlock(&store.room.lock);
+    } while (n != want && wr_mono_us() < until);
+    assert_int_equal(n, want);
+}
+
+static void test_creations_that_come_together_share_their_syncs(void **s)
+{
+    (void)s;
+    enum { N = 40 };
+    struct waited *w[N];
+    struct seen st;
+    char id[FS_ID_MAX + 1];
+    pthread_mutex_lock(&disk.batch_gate);
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(id, sizeof id, "abcdefghij0123456789many%02u", i);
+        w[i] = creating(id, 5, "", "");
+        if (i < FS_CREATORS)
+            assert_int_equal(sem_wait(&disk.in_batch), 0);
+    }
+    w[1]->op.deadline_us = 1; /* its caller is gone before the disk is through */
+    pthread_mutex_unlock(&disk.batch_gate);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(op_end(w[i]), i == 1 ? WR_ERR_TIMEOUT : WR_OK);
+        op_free(w[i]);
+    }
+    assert_in_range(atomic_load(&disk.batches), FS_CREATORS + 1, FS_CREATORS + 2);
+    wait_for_unfinished(N - 1);
+    assert_int_equal(stat_of("abcdefghij0123456789many01", false, &st), WR_ERR_NOT_FOUND);
+    assert_int_equal(stat_of("abcdefghij0123456789many02", false, &st), WR_OK);
+}
+
+#define OTHER "abcdefghij0123456789abcdez"
+
+static void leave_alone(const char *id)
+{
+    struct fs_upload *u = fs_upload_find(&store, id);
+    assert_non_null(u);
+    pthread_mutex_lock(&u->lock);
+    u->touched_ms -= FS_IDLE_MS;
+    pthread_mutex_unlock(&u->lock);
+    fs_upload_unref(u);
+    store.room.made_way_us = INT64_MIN / 2; /* another second */
+}
+
+static void test_what_cannot_both_end_is_not_both_begun(void **s)
+{
+    (void)s;
+    uint64_t f;
+    atomic_store(&disk.space, 1000 + 250);
+    assert_int_equal(create_for(ID, 150, "::1"), WR_OK);
+    assert_int_equal(create_for(OTHER, 150, "::2"), WR_ERR_NO_SPACE);
+    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_OK);
+    atomic_store(&disk.space, 1000 + 244);
+    assert_int_equal(store.room.reserved, 144);
+    assert_int_equal(create_for(OTHER, 101, "::2"), WR_ERR_NO_SPACE);
+    assert_int_equal(create_for(OTHER, 100, "::2"), WR_OK);
+    /* An address that has something under way leaves some to others. */
+    struct waited *w = op_new(FS_OP_DELETE, OTHER);
+    assert_int_equal(run(w), WR_OK);
+    assert_int_equal(create_for(OTHER, 100, "::1"), WR_ERR_NO_SPACE);
+    assert_int_equal(create_for(OTHER, 60, "::1"), WR_OK);
+    assert_int_equal(run(op_new(FS_OP_DELETE, OTHER)), WR_OK);
+    assert_int_equal(run(op_new(FS_OP_DELETE, ID)), WR_OK);
+    assert_int_equal(store.room.reserved, 0);
+    assert_int_equal(store.room.owners.used, 0);
+}
+
+static void test_room_that_nobody_uses_is_others(void **s)
+{
+    (void)s;
+    uint64_t f;
+    struct seen st;
+    atomic_store(&disk.space, 1000 + 250);
+    assert_int_equal(create_for(ID, 150, "::1"), WR_OK);
+    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_OK);
+    leave_alone(ID);
+    assert_int_equal(create_for(OTHER, 150, "::2"), WR_OK);
+    /* What came of it stays, and it goes on when there is room again. */
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    assert_int_equal(st.offset, 6);
+    assert_int_equal(acquire(ID, 6, "m", &f), WR_ERR_NO_SPACE);
+    assert_int_equal(run(op_new(FS_OP_DELETE, OTHER)), WR_OK);
+    assert_int_equal(acquire(ID, 6, "m", &f), WR_OK);
+    assert_int_equal(store.room.reserved, 144);
+}
+
+/* 2,000 of one address leave the door open to others; of its own, those that nobody goes on with go, the emptiest first. */
+static void test_one_address_has_a_share_of_the_places(void **s)
+{
+    (void)s;
+    char id[FS_ID_MAX + 1];
+    struct seen st;
+    uint64_t f;
+    assert_int_equal(create_for(ID, 11, "::1"), WR_OK);
+    assert_int_equal(acquire(ID, 0, "n", &f), WR_OK);
+    assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_OK);
+    for (unsigned i = 1; i < FS_UNFINISHED_SHARE; i++) {
+        snprintf(id, sizeof id, "abcdefghij0123456789m%05u", i);
+        assert_int_equal(create_for(id, 5, "::1"), WR_OK);
+    }
+    assert_int_equal(create_for(OTHER, 5, "::1"), WR_ERR_NO_SPACE);
+    assert_int_equal(create_for(OTHER, 5, "::2"), WR_OK);
+    assert_int_equal(store.room.unfinished, FS_UNFINISHED_SHARE + 1);
+    leave_alone(ID);
+    for (unsigned i = 1; i <= FS_UNFINISHED_SHARE / 16; i++) {
+        snprintf(id, sizeof id, "abcdefghij0123456789m%05u", i);
+        leave_alone(id);
+    }
+    assert_int_equal(create_for("abcdefghij0123456789onemore", 5, "::1"), WR_OK);
+    wait_for_unfinished(FS_UNFINISHED_SHARE + 2 - FS_UNFINISHED_SHARE / 16);
+    for (unsigned i = 1; i <= FS_UNFINISHED_SHARE / 16; i++) {
+        snprintf(id, sizeof id, "abcdefghij0123456789m%05u", i);
+        assert_int_equal(stat_of(id, false, &st), WR_ERR_NOT_FOUND);
+    }
+    assert_int_equal(stat_of(ID, false, &st), WR_OK); /* it is not empty */
+    assert_int_equal(stat_of("abcdefghij0123456789m01999", false, &st), WR_OK);
 }
 
 static void test_a_plugin_without_files_opens_none(void **s)
@@ -956,6 +1118,7 @@ static int load(void **s)
     faulty.write = faulty_write;
     faulty.sync = faulty_sync;
     faulty.put = faulty_put;
+    faulty.put_all = faulty_put_all;
     faulty.space = faulty_space;
     return 0;
 }
@@ -1003,6 +1166,10 @@ int main(void)
         DISK(test_a_finished_file_is_opened_and_outlives_its_name),
         MEMORY(test_a_plugin_without_files_opens_none),
         MEMORY(test_a_creation_that_nobody_waits_for_is_dropped),
+        MEMORY(test_creations_that_come_together_share_their_syncs),
+        MEMORY(test_what_cannot_both_end_is_not_both_begun),
+        MEMORY(test_room_that_nobody_uses_is_others),
+        MEMORY(test_one_address_has_a_share_of_the_places),
         cmocka_unit_test(test_descriptors_are_passed_for_their_ticket),
         cmocka_unit_test(test_write_request_is_parsed_without_a_copy),
     };

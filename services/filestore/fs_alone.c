@@ -47,13 +47,26 @@ static bool acquire(struct fs_upload *u, struct fs_op *op, struct fs_list *dropp
     return true;
 }
 
+/* Its room may be others' when it was left alone for a while. */
+static wr_err room_for_rest(struct fs_upload *u, struct fs_op *op)
+{
+    pthread_mutex_lock(&u->lock);
+    bool goes_on = u->state == FS_OPEN && op->offset == u->written;
+    uint64_t left = u->length - u->written;
+    pthread_mutex_unlock(&u->lock);
+    return goes_on && left ? fs_room_reserve(u, left, &op->text) : WR_OK;
+}
+
 static void run_acquire(struct fs_upload *u, struct fs_op *op)
 {
     struct fs_list dropped;
     fs_list_init(&dropped);
-    pthread_mutex_lock(&u->lock);
-    wr_err e = acquire(u, op, &dropped) ? WR_OK : op->code;
-    pthread_mutex_unlock(&u->lock);
+    wr_err e = room_for_rest(u, op);
+    if (e == WR_OK) {
+        pthread_mutex_lock(&u->lock);
+        e = acquire(u, op, &dropped) ? WR_OK : op->code;
+        pthread_mutex_unlock(&u->lock);
+    }
     fs_list_finish(&dropped, WR_ERR_CONFLICT, "another connection has taken over this upload");
     fs_op_end(op, e);
 }
@@ -103,8 +116,7 @@ static void run_delete(struct fs_upload *u, struct fs_op *op)
     pthread_mutex_lock(&u->lock);
     u->state = FS_DELETED;
     pthread_mutex_unlock(&u->lock);
-    if (was != FS_COMPLETE)
-        atomic_fetch_sub(&s->unfinished, 1);
+    fs_room_leave(u);
     fs_upload_forget(u);
     if (was == FS_COMPLETE && s->opts.changed)
         s->opts.changed(s->opts.ctx, u, true);
@@ -154,6 +166,11 @@ void fs_alone_run(struct fs_upload *u, struct fs_op *op)
     pthread_mutex_unlock(&u->lock);
     if (deleted) {
         fs_op_finish(op, WR_ERR_NOT_FOUND, "no such upload");
+        return;
+    }
+    /* Nobody would write under that fence, but who writes now would be fenced off. */
+    if (op->kind == FS_OP_ACQUIRE && op->deadline_us <= wr_mono_us()) {
+        fs_op_finish(op, WR_ERR_TIMEOUT, "the disk is behind: nobody waits for this any more");
         return;
     }
     switch (op->kind) {

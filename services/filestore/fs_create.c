@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Making an upload: what is asked is checked, the disk must have room for it, and its record is on disk before it is
- * answered. */
+ * Making an upload: what is asked is checked, there must be a place and room for it, and its record is on disk before it is
+ * answered. Those that are asked for while the disk is busy are made together. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fs_priv.h"
@@ -57,6 +58,8 @@ static bool check_create(struct fs_op *op)
              !is_line(c->metadata, FS_METADATA_MAX))
         wr_errmsg_set(&op->text, "filename, name or metadata: too long, not UTF-8, or with control "
                                  "characters");
+    else if (!is_line(c->owner, FS_OWNER_ROOM - 1))
+        wr_errmsg_set(&op->text, "owner: at most %u bytes of one line", FS_OWNER_ROOM - 1);
     else if (!is_media_type(c->filetype))
         wr_errmsg_set(&op->text, "filetype: type/subtype without parameters, or empty");
     else if (c->room[0] && !wr_name_valid(wr_slice_str(c->room)))
@@ -85,6 +88,7 @@ static struct fs_upload *upload_from(struct fs_store *s, const Watchroom__V1__Cr
     u->room = strdup(c->room);
     u->name = strdup(c->name);
     u->metadata = strdup(c->metadata);
+    snprintf(u->owner, sizeof u->owner, "%s", c->owner);
     u->created_ms = wr_wall_ms();
     u->touched_ms = wr_age_now_ms();
     u->state = FS_CREATING;
@@ -94,61 +98,151 @@ static struct fs_upload *upload_from(struct fs_store *s, const Watchroom__V1__Cr
     return NULL;
 }
 
-static wr_err room_for(struct fs_upload *u, struct wr_errmsg *err)
-{
-    struct fs_store *s = u->store;
-    uint64_t space;
-    wr_err e = s->opts.blob->space(s->blob_state, &space, err);
-    if (e == WR_OK &&
-        (space < s->opts.min_free_bytes || space - s->opts.min_free_bytes < u->length)) {
-        wr_errmsg_set(err,
-                      "the disk of the files folder has no room for %llu MB (%llu MB are free, "
-                      "%llu MB of them are kept)",
-                      (unsigned long long)(u->length >> 20), (unsigned long long)(space >> 20),
-                      (unsigned long long)(s->opts.min_free_bytes >> 20));
-        e = WR_ERR_NO_SPACE;
-    }
-    return e;
-}
+/* ---- a batch ---------------------------------------------------------------------------------------------------------- */
 
-static void run_create(struct fs_job *job)
+/* It is no upload: what it took is given back, and who asked for the same one hears the same. */
+static void refuse(struct fs_op *op, wr_err e)
 {
-    struct fs_op *op = WR_CONTAINER_OF(job, struct fs_op, job);
     struct fs_upload *u = op->u;
-    struct fs_store *s = u->store;
-    atomic_fetch_sub(&s->jobs, 1);
-    wr_err e = WR_ERR_TIMEOUT;
-    if (op->deadline_us <= wr_mono_us())
-        wr_errmsg_set(&op->text, "the disk is behind: nobody waits for this upload any more");
-    else
-        e = room_for(u, &op->text);
-    if (e == WR_OK)
-        e = fs_record_put(u, 0, 0, &op->text);
-    fs_failpoint("created");
     struct fs_list rest;
     fs_list_init(&rest);
-    if (e != WR_OK) {
-        wr_warn("files.create_failed", "%s", op->text.text);
-        fs_upload_forget(u);
-        atomic_fetch_sub(&s->unfinished, 1);
-        pthread_mutex_lock(&u->lock);
-        u->state = FS_DELETED;
-        fs_list_move(&rest, &u->alone);
-        pthread_mutex_unlock(&u->lock);
-        fs_list_finish(&rest, e, op->text.text);
-        fs_op_end(op, e);
-        return;
-    }
+    fs_upload_forget(u);
+    fs_room_leave(u);
+    pthread_mutex_lock(&u->lock);
+    u->state = FS_DELETED;
+    fs_list_move(&rest, &u->alone);
+    pthread_mutex_unlock(&u->lock);
+    fs_list_finish(&rest, e, op->text.text);
+    fs_op_end(op, e);
+}
+
+/* It is on disk. */
+static void open_up(struct fs_op *op)
+{
+    struct fs_upload *u = op->u;
+    bool is_late = op->deadline_us <= wr_mono_us();
+    bool is_whole = u->length == 0 && !is_late;
     pthread_mutex_lock(&u->lock);
     u->state = FS_OPEN;
-    bool empty = u->length == 0;
-    if (empty)
+    if (is_whole)
         fs_list_add(&u->waiters, op); /* complete at once: the commit lane answers */
     fs_lanes_kick(u);
     pthread_mutex_unlock(&u->lock);
-    if (!empty)
-        fs_op_end(op, WR_OK);
+    if (is_whole)
+        return;
+    if (is_late) {
+        wr_errmsg_set(&op->text, "the disk is behind: nobody waited for this upload any more");
+        (void)fs_upload_do(u, FS_OP_DELETE, 0); /* without memory it expires */
+    }
+    fs_op_end(op, is_late ? WR_ERR_TIMEOUT : WR_OK);
 }
+
+/* Is it still wanted, and is there a place and room for it? Then it takes them. */
+static wr_err admit(struct fs_op *op, struct wr_slice *record)
+{
+    struct fs_upload *u = op->u;
+    if (op->deadline_us <= wr_mono_us()) {
+        wr_errmsg_set(&op->text, "the disk is behind: nobody waits for this upload any more");
+        return WR_ERR_TIMEOUT;
+    }
+    wr_err e = fs_room_enter(u, &op->text);
+    if (e == WR_OK)
+        e = fs_room_reserve(u, u->length, &op->text);
+    return e == WR_OK ? fs_record_pack(u, 0, 0, record) : e;
+}
+
+static void put_all(struct fs_store *s, struct fs_op *const *ops, const struct wr_slice *records,
+                    size_t num, wr_err *codes, struct wr_errmsg *err)
+{
+    const struct wr_blob_plugin *p = s->opts.blob;
+    const char *ids[WR_BLOB_RECORDS_MAX];
+    for (size_t i = 0; i < num; i++)
+        ids[i] = ops[i]->u->id;
+    if (WR_PLUGIN_HAS(p, put_all)) {
+        p->put_all(s->blob_state, ids, records, num, codes, err);
+        return;
+    }
+    for (size_t i = 0; i < num; i++)
+        codes[i] = p->put(s->blob_state, ids[i], records[i], err);
+}
+
+static void create_all(struct fs_store *s, struct fs_op **ops, size_t num)
+{
+    struct wr_slice records[WR_BLOB_RECORDS_MAX];
+    wr_err codes[WR_BLOB_RECORDS_MAX];
+    struct wr_errmsg err = {{0}};
+    size_t n = 0, refused = 0;
+    for (size_t i = 0; i < num; i++) {
+        wr_err e = admit(ops[i], &records[n]);
+        if (e == WR_OK) {
+            ops[n++] = ops[i];
+            continue;
+        }
+        if (!refused++)
+            err = ops[i]->text;
+        refuse(ops[i], e);
+    }
+    if (refused) /* one line a batch: a storm of them is not one of lines */
+        wr_warn("files.create_refused", "uploads=%zu %s", refused, err.text);
+    err.text[0] = 0;
+    if (n)
+        put_all(s, ops, records, n, codes, &err);
+    fs_failpoint("created");
+    for (size_t i = 0; i < n; i++) {
+        fs_record_free(&records[i]);
+        if (codes[i] == WR_OK) {
+            open_up(ops[i]);
+            continue;
+        }
+        wr_warn("files.create_failed", "%s", err.text);
+        ops[i]->text = err;
+        refuse(ops[i], codes[i]);
+    }
+}
+
+/* Takes all that were asked for while the batch before was under way. */
+static void turn_create(struct fs_job *job)
+{
+    struct fs_creator *c = WR_CONTAINER_OF(job, struct fs_creator, job);
+    struct fs_store *s = c->store;
+    struct fs_op *ops[WR_BLOB_RECORDS_MAX], *op;
+    size_t n = 0;
+    pthread_mutex_lock(&s->lock);
+    while (n < WR_BLOB_RECORDS_MAX && (op = fs_list_take(&s->creating)))
+        ops[n++] = op;
+    pthread_mutex_unlock(&s->lock);
+    atomic_fetch_sub(&s->jobs, (unsigned)n);
+    create_all(s, ops, n);
+    pthread_mutex_lock(&s->lock);
+    c->is_busy = s->creating.head != NULL;
+    bool again = c->is_busy;
+    pthread_mutex_unlock(&s->lock);
+    if (again)
+        fs_pool_add(&s->creates, &c->job);
+}
+
+void fs_creators_init(struct fs_store *s)
+{
+    fs_list_init(&s->creating);
+    for (unsigned i = 0; i < FS_CREATORS; i++)
+        s->creators[i] = (struct fs_creator){.job.run = turn_create, .store = s};
+}
+
+/* Under s->lock. */
+static void enqueue(struct fs_store *s, struct fs_op *op)
+{
+    fs_list_add(&s->creating, op);
+    for (unsigned i = 0; i < FS_CREATORS; i++) {
+        struct fs_creator *c = &s->creators[i];
+        if (c->is_busy)
+            continue;
+        c->is_busy = true;
+        fs_pool_add(&s->creates, &c->job);
+        return;
+    }
+}
+
+/* ---- the door --------------------------------------------------------------------------------------------------------- */
 
 void fs_create(struct fs_store *s, struct fs_op *op)
 {
@@ -157,8 +251,7 @@ void fs_create(struct fs_store *s, struct fs_op *op)
         return;
     }
     struct fs_upload *fresh = upload_from(s, op->create);
-    bool full = atomic_load(&s->unfinished) >= FS_UNFINISHED_MAX ||
-                atomic_load(&s->jobs) >= FS_JOBS_MAX;
+    bool full = atomic_load(&s->jobs) >= FS_JOBS_MAX;
     pthread_mutex_lock(&s->lock);
     struct fs_upload *u = wr_map_get(&s->uploads, wr_slice_str(op->create->id));
     bool made = !u && fresh && !full && fs_upload_put(s, fresh);
@@ -166,18 +259,17 @@ void fs_create(struct fs_store *s, struct fs_op *op)
         u = fresh;
     if (u)
         op->u = fs_upload_ref(u);
-    pthread_mutex_unlock(&s->lock);
     if (made) {
-        atomic_fetch_add(&s->unfinished, 1);
         atomic_fetch_add(&s->jobs, 1);
-        op->job.run = run_create;
-        fs_pool_add(&s->creates, &op->job);
-        return;
+        enqueue(s, op);
     }
+    pthread_mutex_unlock(&s->lock);
+    if (made)
+        return;
     if (fresh)
         fs_upload_unref(fresh);
     if (!u) {
-        fs_op_finish(op, WR_ERR_BUSY, "the filestore has too many unfinished uploads: try later");
+        fs_op_finish(op, WR_ERR_BUSY, "the disk is behind with new uploads: try again in a moment");
     } else if (!is_same(u, op->create)) {
         fs_op_finish(op, WR_ERR_CONFLICT, "that id belongs to another upload");
     } else {

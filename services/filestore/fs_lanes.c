@@ -298,6 +298,8 @@ static void turn_write(struct fs_job *job)
     pthread_mutex_lock(&u->lock);
     u->written += written;
     if (written)
+        fs_room_use(u, u->length - u->written);
+    if (written)
         u->touched_ms = wr_age_now_ms();
     for (; i < num && (e == WR_OK || ops[i]->data.n <= written); i++) {
         written -= ops[i]->data.n;
@@ -446,6 +448,7 @@ static void fail_upload(struct fs_upload *u, const char *why)
     u->state = FS_FAILED;
     u->fence = 0;
     pthread_mutex_unlock(&u->lock);
+    fs_room_use(u, 0);
     if (fs_record_put(u, 0, 0, &err) != WR_OK)
         wr_error("files.record_failed", "id=%s %s", u->id, err.text);
 }
@@ -498,7 +501,7 @@ static wr_err commit(struct fs_upload *u, uint64_t target, bool completes, struc
             u->state = FS_COMPLETE;
             u->completed_ms = completed_ms;
             u->fence = 0;
-            atomic_fetch_sub(&u->store->unfinished, 1);
+            fs_room_leave(u);
         }
     } else if (completes) {
         /* The bytes are safe, only the record is not: it stays unfinished until somebody asks again. The digest is done,

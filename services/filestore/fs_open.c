@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fs_priv.h"
+#include "wr_clock.h"
 #include "wr_log.h"
 
 static void run_open(struct fs_job *job)
@@ -17,7 +18,15 @@ static void run_open(struct fs_job *job)
     struct stat st;
     int fd;
     atomic_fetch_sub(&s->jobs, 1);
+    if (op->deadline_us <= wr_mono_us()) {
+        fs_op_finish(op, WR_ERR_TIMEOUT, "the disk is behind: nobody waits for this any more");
+        return;
+    }
     wr_err e = s->opts.blob->fd(s->blob_state, u->id, &fd, &op->text);
+    if (e == WR_ERR_NOT_FOUND) { /* its record says that it is there */
+        wr_error("files.lost", "id=%s %s", u->id, op->text.text);
+        e = WR_ERR_INTERNAL;
+    }
     if (e == WR_OK && (fstat(fd, &st) < 0 || (uint64_t)st.st_size < u->length)) {
         wr_error("files.shorter_than_told", "id=%s length=%llu end=%llu", u->id,
                  (unsigned long long)u->length, (unsigned long long)st.st_size);

@@ -32,8 +32,12 @@
 /* Bytes of all uploads' writes in memory: a buffer each of three gateways' uploads. */
 #define FS_QUEUED_MAX (128u << 20)
 #define FS_UNFINISHED_MAX 100000u /* uploads */
-#define FS_JOBS_MAX 4096u         /* creates, reads and opens that wait for a worker */
-#define FS_FLUSH_STEP (8u << 20)  /* bytes */
+#define FS_UNFINISHED_SHARE 2000u /* of them one owner's */
+/* Nobody went on with it for so long: its room, and with too many its place, is others' when they need it. */
+#define FS_IDLE_MS 60000
+#define FS_OWNER_ROOM 64u        /* bytes with the NUL */
+#define FS_JOBS_MAX 4096u        /* creates, reads and opens that wait for a worker */
+#define FS_FLUSH_STEP (8u << 20) /* bytes */
 #define FS_TEXT_MAX \
     4096u /* bytes of a file name, type, ...; the metadata header has FS_METADATA_MAX */
 #define FS_METADATA_MAX 16384u
@@ -154,7 +158,10 @@ struct fs_upload {
     char id[FS_ID_MAX + 1];
     uint64_t length;
     char *filename, *filetype, *room, *name, *metadata;
+    char owner[FS_OWNER_ROOM];
     int64_t created_ms;
+    uint64_t reserved; /* bytes, guarded by the lock of store->room */
+    bool is_counted;   /* so is this: among the unfinished */
 
     pthread_mutex_t
         lock; /* guards what follows; never held across disk work; store->lock is never taken under it */
@@ -203,6 +210,23 @@ struct fs_upload {
     struct fs_upload *announce_next;
 };
 
+/* What unfinished uploads hold: places, and room on the disk for what is still to come of them (fs_room.c). */
+struct fs_room {
+    pthread_mutex_t lock; /* guards what follows, and the uploads' fields that say so; taken last */
+    uint64_t reserved;    /* bytes */
+    unsigned unfinished;  /* uploads */
+    struct wr_map owners; /* name -> struct fs_owner */
+    int64_t made_way_us;  /* when it was last looked for some that may go */
+};
+
+/* A worker that makes uploads: all that were asked for meanwhile are one batch. */
+struct fs_creator {
+    struct fs_job job;
+    struct fs_store *store;
+    bool is_busy; /* guarded by store->lock */
+};
+#define FS_CREATORS 2u
+
 struct fs_store_opts {
     const struct wr_blob_plugin *blob;
     const char *path;
@@ -223,11 +247,13 @@ struct fs_store {
     struct fs_pool reads;   /* so these have threads of their own: of files, */
     struct fs_pool creates; /* and of new uploads */
     char boot_id[40];
-    pthread_mutex_t lock;  /* guards uploads */
+    struct fs_room room;
+    struct fs_creator creators[FS_CREATORS];
+    pthread_mutex_t lock;  /* guards uploads, creating and the creators */
     struct wr_map uploads; /* id -> struct fs_upload, one reference each */
-    atomic_size_t queued;  /* bytes */
+    struct fs_list creating;
+    atomic_size_t queued; /* bytes */
     atomic_uint jobs;
-    atomic_uint unfinished;
 };
 
 /* Opens the blob plugin, loads all records. Errors with text as the plugin's open. */
@@ -253,11 +279,16 @@ void fs_upload_tell(struct fs_upload *u, Watchroom__V1__Upload *out, uint8_t sha
 
 /* Whom the door gives an operation to. fs_read, fs_open: op->u is the upload. */
 void fs_create(struct fs_store *s, struct fs_op *op);
+void fs_creators_init(struct fs_store *s);
 void fs_read(struct fs_upload *u, struct fs_op *op);
 /* False: there is no descriptor to be had, and the operation is as one that asks for the offset. */
 WR_MUST_USE bool fs_open(struct fs_upload *u, struct fs_op *op);
 
 struct fs_upload *fs_upload_new(struct fs_store *s, const char *id);
+/* References to all uploads, so that no lock is held while they are looked at; to be freed. NULL: no memory, *n is 0. */
+struct fs_upload **fs_uploads_all(struct fs_store *s, size_t *n);
+/* Does something with an upload of our own accord; nobody waits for it. False: no memory. */
+bool fs_upload_do(struct fs_upload *u, enum fs_op_kind kind, uint64_t offset);
 /* Under s->lock: into the table, which takes over the reference; false when there is no memory for it. */
 WR_MUST_USE bool fs_upload_put(struct fs_store *s, struct fs_upload *u);
 /* Out of the table, and the table's reference is let go. */
@@ -288,9 +319,29 @@ void fs_alone_run(struct fs_upload *u, struct fs_op *op);
  * commit lane or alone. */
 WR_MUST_USE wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
                                  struct wr_errmsg *err);
+/* The same record as bytes, for several at once (put_all): freed by fs_record_free, which takes zeroed ones. */
+WR_MUST_USE wr_err fs_record_pack(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
+                                  struct wr_slice *out);
+void fs_record_free(struct wr_slice *packed);
 /* Makes an upload of a record; NULL with text when it is damaged. */
 struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct wr_slice record,
                                  uint64_t size, struct wr_errmsg *err);
+
+/* ---- fs_room.c: places and room of the unfinished ---- */
+
+void fs_room_init(struct fs_room *r);
+void fs_room_fini(struct fs_room *r);
+/* Takes a place for a new one. NO_SPACE with text: its owner has his share, or all are taken, by uploads that are gone on
+ * with. May let go of others. Never under a lock. */
+WR_MUST_USE wr_err fs_room_enter(struct fs_upload *u, struct wr_errmsg *err);
+/* One that was there at the start: it has its place, whoever else has. */
+void fs_room_enter_old(struct fs_upload *u);
+/* It is finished or gone: place and room are others'. Once is enough, twice is fine. Any lock may be held. */
+void fs_room_leave(struct fs_upload *u);
+/* Keeps room for what is still to come of it. NO_SPACE with text. Asks the disk; never under a lock. */
+WR_MUST_USE wr_err fs_room_reserve(struct fs_upload *u, uint64_t bytes, struct wr_errmsg *err);
+/* So much is still to come, no more: what was written takes the room that was kept for it. u->lock may be held. */
+void fs_room_use(struct fs_upload *u, uint64_t left);
 
 /* Points in the code where a test may make the process die: WATCHROOM_FAILPOINT=name[:count]. Costs a load when unset. */
 void fs_failpoint(const char *name);

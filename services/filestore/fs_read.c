@@ -15,6 +15,10 @@ static wr_err open_reader(struct fs_upload *u, struct wr_errmsg *err)
     pthread_mutex_lock(&u->read_lock);
     if (!u->reader)
         e = s->opts.blob->blob_open(s->blob_state, u->id, WR_BLOB_READ, &u->reader, err);
+    if (e == WR_ERR_NOT_FOUND) { /* its record says that it is there */
+        wr_error("files.lost", "id=%s %s", u->id, err->text);
+        e = WR_ERR_INTERNAL;
+    }
     if (e == WR_OK)
         u->reading++;
     pthread_mutex_unlock(&u->read_lock);
@@ -27,6 +31,10 @@ static void run_read(struct fs_job *job)
     struct fs_upload *u = op->u;
     struct fs_store *s = u->store;
     atomic_fetch_sub(&s->jobs, 1);
+    if (op->deadline_us <= wr_mono_us()) {
+        fs_op_finish(op, WR_ERR_TIMEOUT, "the disk is behind: nobody waits for this any more");
+        return;
+    }
     uint32_t want = op->offset < u->length ? (uint32_t)WR_MIN(op->length, u->length - op->offset)
                                            : 0;
     struct wr_msg *m = wr_msg_new(READ_HEAD, want);
@@ -35,6 +43,8 @@ static void run_read(struct fs_job *job)
         size_t got;
         e = s->opts.blob->read(s->blob_state, u->reader, op->offset, m->data, want, &got,
                                &op->text);
+        if (e != WR_OK)
+            wr_error("files.read_failed", "id=%s %s", u->id, op->text.text);
         if (e == WR_OK && got < want) {
             wr_error("files.shorter_than_told", "id=%s length=%llu end=%llu", u->id,
                      (unsigned long long)u->length, (unsigned long long)(op->offset + got));

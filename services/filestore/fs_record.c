@@ -2,6 +2,7 @@
  *
  * An upload's state at rest: eight bytes that name the format, the first eight bytes of the SHA-256 of what follows, then
  * an UploadRecord. It is replaced as a whole, so a wrong sum means a damaged disk, never a crash in between. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fs_priv.h"
@@ -21,8 +22,8 @@ static bool sum(const uint8_t *p, size_t n, uint8_t out[8])
     return true;
 }
 
-wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
-                     struct wr_errmsg *err)
+wr_err fs_record_pack(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
+                      struct wr_slice *out)
 {
     Watchroom__V1__Upload up = WATCHROOM__V1__UPLOAD__INIT;
     Watchroom__V1__UploadRecord rec = WATCHROOM__V1__UPLOAD_RECORD__INIT;
@@ -39,21 +40,40 @@ wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms
     rec.touched_ms = u->touched_ms;
     rec.announced = u->announced;
     rec.failed = u->state == FS_FAILED;
+    if (!up.complete)
+        rec.owner = u->owner; /* no longer than it matters */
     pthread_mutex_unlock(&u->lock);
     rec.upload = &up;
     rec.boot_id = u->store->boot_id;
 
     size_t n = watchroom__v1__upload_record__get_packed_size(&rec);
     uint8_t *buf = malloc(HEAD + n);
-    wr_err e = WR_ERR_BUSY;
-    if (buf) {
-        memcpy(buf, MAGIC, 8);
-        watchroom__v1__upload_record__pack(&rec, buf + HEAD);
-        e = sum(buf + HEAD, n, buf + 8) ? u->store->opts.blob->put(u->store->blob_state, u->id,
-                                                                   wr_slice_of(buf, HEAD + n), err)
-                                        : WR_ERR_INTERNAL;
+    if (!buf)
+        return WR_ERR_BUSY;
+    memcpy(buf, MAGIC, 8);
+    watchroom__v1__upload_record__pack(&rec, buf + HEAD);
+    if (!sum(buf + HEAD, n, buf + 8)) {
+        free(buf);
+        return WR_ERR_INTERNAL;
     }
-    free(buf);
+    *out = wr_slice_of(buf, HEAD + n);
+    return WR_OK;
+}
+
+void fs_record_free(struct wr_slice *packed)
+{
+    free((void *)(uintptr_t)packed->p);
+    *packed = (struct wr_slice){0};
+}
+
+wr_err fs_record_put(struct fs_upload *u, uint64_t durable, int64_t completed_ms,
+                     struct wr_errmsg *err)
+{
+    struct wr_slice packed = {0};
+    wr_err e = fs_record_pack(u, durable, completed_ms, &packed);
+    if (e == WR_OK)
+        e = u->store->opts.blob->put(u->store->blob_state, u->id, packed, err);
+    fs_record_free(&packed);
     return e;
 }
 
@@ -105,6 +125,7 @@ struct fs_upload *fs_record_load(struct fs_store *s, struct wr_slice id, struct 
     u->room = strdup(up->room);
     u->name = strdup(up->name);
     u->metadata = strdup(up->metadata);
+    snprintf(u->owner, sizeof u->owner, "%s", rec->owner);
     u->created_ms = up->created_ms;
     u->completed_ms = up->completed_ms;
     u->touched_ms = rec->touched_ms;

@@ -13,7 +13,7 @@
 
 #define LANE_WORKERS 8u
 #define READ_WORKERS 4u
-#define CREATE_WORKERS 2u
+#define CREATE_WORKERS FS_CREATORS
 #define WORKERS (LANE_WORKERS + READ_WORKERS + CREATE_WORKERS)
 
 /* ---- the door ------------------------------------------------------------------------------------------------------- */
@@ -92,9 +92,11 @@ static void load_one(void *ctx, struct wr_slice id, struct wr_slice record, uint
         return;
     }
     if (u->state != FS_COMPLETE)
-        atomic_fetch_add(&s->unfinished, 1);
-    if (!fs_upload_put(s, u))
+        fs_room_enter_old(u);
+    if (!fs_upload_put(s, u)) {
+        fs_room_leave(u);
         fs_upload_unref(u);
+    }
 }
 
 static void read_boot_id(char out[40])
@@ -121,11 +123,14 @@ wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struc
 {
     *s = (struct fs_store){.opts = *opts};
     pthread_mutex_init(&s->lock, NULL);
+    fs_room_init(&s->room);
+    fs_creators_init(s);
     read_boot_id(s->boot_id);
     fs_failpoint_read();
-    if (!(s->blob_state = wr_plugin_state(&opts->blob->base)))
-        return WR_ERR_BUSY;
-    wr_err e = opts->blob->open(s->blob_state, &(struct wr_blob_opts){.path = opts->path}, err);
+    s->blob_state = wr_plugin_state(&opts->blob->base);
+    wr_err e = s->blob_state ? opts->blob->open(s->blob_state,
+                                                &(struct wr_blob_opts){.path = opts->path}, err)
+                             : WR_ERR_BUSY;
     if (e != WR_OK)
         goto out;
     e = opts->blob->each(s->blob_state, load_one, s, err);
@@ -142,6 +147,7 @@ wr_err fs_store_init(struct fs_store *s, const struct fs_store_opts *opts, struc
 out:
     free(s->blob_state);
     s->blob_state = NULL;
+    fs_room_fini(&s->room);
     pthread_mutex_destroy(&s->lock);
     return e;
 }
@@ -159,5 +165,6 @@ void fs_store_fini(struct fs_store *s)
     s->opts.blob->close(s->blob_state);
     free(s->blob_state);
     s->blob_state = NULL;
+    fs_room_fini(&s->room);
     pthread_mutex_destroy(&s->lock);
 }

@@ -9,24 +9,6 @@
 
 #define REST_US 30000000 /* a blob that nobody uses is closed after it */
 
-static void free_op(struct fs_op *op)
-{
-    free(op);
-}
-
-/* An operation of our own, whose result nobody waits for. */
-static void do_own(struct fs_upload *u, enum fs_op_kind kind, uint64_t offset)
-{
-    struct fs_op *op = calloc(1, sizeof *op);
-    if (!op)
-        return; /* the next tick tries again */
-    op->kind = kind;
-    op->offset = offset;
-    op->done = free_op;
-    op->u = fs_upload_ref(u);
-    fs_store_do(u->store, op);
-}
-
 static void drop_late(struct fs_upload *u, int64_t now_us)
 {
     struct fs_list late, keep;
@@ -74,29 +56,15 @@ static void look_after(struct fs_upload *u, int64_t now_ms)
     int64_t touched = u->touched_ms;
     pthread_mutex_unlock(&u->lock);
     if (old)
-        do_own(u, FS_OP_EXPIRE, (uint64_t)touched);
+        (void)fs_upload_do(u, FS_OP_EXPIRE, (uint64_t)touched);
     else if (rest)
-        do_own(u, FS_OP_REST, 0);
-}
-
-/* References to all uploads, so that no lock is held while they are looked after. */
-static struct fs_upload **all_uploads(struct fs_store *s, size_t *n)
-{
-    *n = 0;
-    pthread_mutex_lock(&s->lock);
-    struct fs_upload **all = malloc((s->uploads.used + 1) * sizeof(struct fs_upload *));
-    size_t at = 0;
-    void *v;
-    while (all && wr_map_next(&s->uploads, &at, NULL, &v))
-        all[(*n)++] = fs_upload_ref(v);
-    pthread_mutex_unlock(&s->lock);
-    return all;
+        (void)fs_upload_do(u, FS_OP_REST, 0);
 }
 
 void fs_store_tick(struct fs_store *s, int64_t now_ms)
 {
     size_t n;
-    struct fs_upload **all = all_uploads(s, &n);
+    struct fs_upload **all = fs_uploads_all(s, &n);
     for (size_t i = 0; i < n; i++) {
         look_after(all[i], now_ms);
         fs_upload_unref(all[i]);
@@ -107,7 +75,7 @@ void fs_store_tick(struct fs_store *s, int64_t now_ms)
 void fs_store_announce_all(struct fs_store *s)
 {
     size_t n;
-    struct fs_upload **all = all_uploads(s, &n);
+    struct fs_upload **all = fs_uploads_all(s, &n);
     for (size_t i = 0; i < n; i++) {
         struct fs_upload *u = all[i];
         pthread_mutex_lock(&u->lock);

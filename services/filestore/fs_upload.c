@@ -82,6 +82,37 @@ void fs_upload_forget(struct fs_upload *u)
     }
 }
 
+struct fs_upload **fs_uploads_all(struct fs_store *s, size_t *n)
+{
+    *n = 0;
+    pthread_mutex_lock(&s->lock);
+    struct fs_upload **all = malloc((s->uploads.used + 1) * sizeof(struct fs_upload *));
+    size_t at = 0;
+    void *v;
+    while (all && wr_map_next(&s->uploads, &at, NULL, &v))
+        all[(*n)++] = fs_upload_ref(v);
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+static void free_op(struct fs_op *op)
+{
+    free(op);
+}
+
+bool fs_upload_do(struct fs_upload *u, enum fs_op_kind kind, uint64_t offset)
+{
+    struct fs_op *op = calloc(1, sizeof *op);
+    if (!op)
+        return false;
+    op->kind = kind;
+    op->offset = offset;
+    op->done = free_op;
+    op->u = fs_upload_ref(u);
+    fs_store_do(u->store, op);
+    return true;
+}
+
 static void close_waiting(struct fs_upload *u)
 {
     struct fs_list left;
@@ -101,6 +132,7 @@ void fs_uploads_free(struct fs_store *s)
     while (wr_map_next(&s->uploads, &at, NULL, &v)) {
         struct fs_upload *u = v;
         close_waiting(u);
+        fs_room_leave(u);
         wr_gauge_add(&uploads_known, -1);
         fs_upload_unref(u);
     }

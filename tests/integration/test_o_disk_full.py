@@ -127,3 +127,18 @@ def test_it_starts_on_a_full_disk_and_reads(small_disk):
     assert requests.get(url, timeout=10 * SLOW).content == b"kept"
     assert [x["offset"] for x in r.gateway.api("rooms") if x["room"] == "kept"] == [1]
     (disk / "ballast").unlink()
+
+
+def test_uploads_that_cannot_both_end_are_not_both_begun(small_disk):
+    """Room for an announced length is kept: the second one hears it before it has sent anything, and when to ask again."""
+    r, disk = small_disk
+    g = r.gateway
+    length = 14 << 20
+    data = os.urandom(length)
+    first = url_of(g, create(g, length))
+    assert patch(first, 0, data[:5 << 20]).status_code == 204
+    refused = create(g, length)
+    assert refused.status_code == 507 and int(refused.headers["Retry-After"]) >= 30, (refused.status_code, refused.headers)
+    assert create(g, 1 << 20).status_code == 201, "what fits is taken"
+    assert patch(first, 5 << 20, data[5 << 20:]).status_code == 204
+    assert requests.get(first, timeout=20 * SLOW).content == data

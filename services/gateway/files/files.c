@@ -15,24 +15,35 @@ bool files_is_id(const char *id)
     return n >= 16 && n < FILES_ID_ROOM && id[n] == 0;
 }
 
-/* Whether the same request may succeed soon: what is said in Retry-After. */
-static bool is_passing(wr_err code)
+/* When the same request may succeed: a crowd passes in a moment, a disk that does not follow needs longer, and room on it is
+ * made by uploads that end, or that nobody went on with for a minute (fs_room.c). */
+static const char *retry_after(wr_err code)
 {
-    return code == WR_ERR_BUSY || code == WR_ERR_UNAVAILABLE || code == WR_ERR_TIMEOUT ||
-           code == WR_ERR_CLOSED || code == WR_ERR_NO_SPACE;
+    switch (code) {
+    case WR_ERR_BUSY:
+    case WR_ERR_UNAVAILABLE:
+    case WR_ERR_CLOSED:
+        return "Retry-After: 2\r\n";
+    case WR_ERR_TIMEOUT:
+        return "Retry-After: 10\r\n";
+    case WR_ERR_NO_SPACE:
+        return "Retry-After: 60\r\n";
+    default:
+        return "";
+    }
 }
 
 void files_fail(struct wr_http_req *r, const char *lines, wr_err code, const char *text)
 {
     char all[FILES_LINES_ROOM];
-    snprintf(all, sizeof all, "%s%s", lines, is_passing(code) ? "Retry-After: 2\r\n" : "");
+    snprintf(all, sizeof all, "%s%s", lines, retry_after(code));
     wr_http_error_with(r, wr_err_http(code), all, "%s", text[0] ? text : wr_err_text(code));
 }
 
 void files_fail_later(struct wr_http_later **l, const char *lines, wr_err code, const char *text)
 {
     char all[FILES_LINES_ROOM];
-    snprintf(all, sizeof all, "%s%s", lines, is_passing(code) ? "Retry-After: 2\r\n" : "");
+    snprintf(all, sizeof all, "%s%s", lines, retry_after(code));
     wr_http_later_error(l, wr_err_http(code), all, "%s", text[0] ? text : wr_err_text(code));
 }
 

@@ -48,8 +48,8 @@ struct wr_files {
 #define FILES_LINES_ROOM 1400 /* of a char array for these and a few more */
 
 bool files_is_id(const char *id);
-/* Answers an error of the filestore or of our own with its status; lines as in wr_http_reply. 503 gets Retry-After. text may
- * be "". */
+/* Answers an error of the filestore or of our own with its status; lines as in wr_http_reply. What may
+ * succeed later gets Retry-After. text may be "". */
 void files_fail(struct wr_http_req *r, const char *lines, wr_err code, const char *text);
 void files_fail_later(struct wr_http_later **l, const char *lines, wr_err code, const char *text);
 

@@ -2,6 +2,7 @@
  *
  * The tus 1.0 protocol: OPTIONS, POST, HEAD, PATCH, DELETE under /files/. What makes or fills one is
  * upload.c's; the others wait for one answer of the filestore. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -50,8 +51,20 @@ static bool is_version(struct wr_http_req *r)
 
 /* ---- creation ------------------------------------------------------------------------------------------------------- */
 
+/* Whom an upload counts against: the client's address; of an IPv6 one its /64, which is what one client has. */
+static void owner_of(const struct wr_http_req *r, char out[INET6_ADDRSTRLEN])
+{
+    struct in6_addr a;
+    snprintf(out, INET6_ADDRSTRLEN, "%.*s", INET6_ADDRSTRLEN - 1, r->client);
+    if (inet_pton(AF_INET6, r->client, &a) != 1 || IN6_IS_ADDR_V4MAPPED(&a))
+        return;
+    memset(a.s6_addr + 8, 0, 8);
+    if (!inet_ntop(AF_INET6, &a, out, INET6_ADDRSTRLEN))
+        out[0] = 0;
+}
+
 static struct wr_msg *pack_create(const char *id, uint64_t length, struct tus_metadata *m,
-                                  const char *header)
+                                  const char *header, char *owner)
 {
     Watchroom__V1__CreateRequest q = WATCHROOM__V1__CREATE_REQUEST__INIT;
     struct wr_buf copies = {0}; /* protobuf-c's strings are not const */
@@ -69,6 +82,7 @@ static struct wr_msg *pack_create(const char *id, uint64_t length, struct tus_me
         q.room = m->room;
         q.name = m->name;
         q.metadata = (char *)copies.p + at;
+        q.owner = owner;
         body = wr_msg_pack(&q.base);
     }
     wr_buf_free(&copies);
@@ -118,7 +132,7 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r, struct wr_i
     struct wr_errmsg err = {{0}};
     struct tus_metadata m;
     uint64_t length;
-    char id[FILES_ID_LEN + 1];
+    char id[FILES_ID_LEN + 1], owner[INET6_ADDRSTRLEN];
     bool with_upload = tus_is_offset_type(wr_http_header(r, "Content-Type"));
     const char *header = wr_http_header(r, "Upload-Metadata");
     header = header ? header : "";
@@ -143,7 +157,8 @@ static void handle_create(struct wr_files *f, struct wr_http_req *r, struct wr_i
         return;
     }
     wr_id_random(id, FILES_ID_LEN);
-    struct wr_msg *request = pack_create(id, length, &m, header);
+    owner_of(r, owner);
+    struct wr_msg *request = pack_create(id, length, &m, header, owner);
     if (request)
         upload_start(f, r,
                      &(struct upload_request){.id = id,
