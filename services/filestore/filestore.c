@@ -19,6 +19,7 @@
 #include "wr_thread.h"
 
 #define LOOK_AFTER_US 5000000
+#define LOOK_US 1000000
 
 struct filestore {
     struct wr_bus *bus;
@@ -70,10 +71,16 @@ static void announce(void *ctx, struct fs_upload *u)
     pthread_mutex_unlock(&f->lock);
 }
 
+static void tell_well(void *ctx, const char *why)
+{
+    struct filestore *f = ctx;
+    wr_bus_set_reason(f->bus, why);
+}
+
 static void *tick(void *arg)
 {
     struct filestore *f = arg;
-    int64_t look_us = wr_mono_us();
+    int64_t look_us = wr_mono_us(), well_us = 0;
     (void)wr_age_now_ms(); /* believed from the start: a step is one from here */
     fs_store_announce_all(&f->store);
     pthread_mutex_lock(&f->lock);
@@ -83,6 +90,10 @@ static void *tick(void *arg)
         f->announce = false;
         pthread_mutex_unlock(&f->lock);
         fs_announcer_run(&f->announcer);
+        if (wr_mono_us() - well_us >= LOOK_US) {
+            well_us = wr_mono_us();
+            fs_store_look(&f->store);
+        }
         if (wr_mono_us() - look_us >= LOOK_AFTER_US) {
             look_us = wr_mono_us();
             wr_fd_expire();
@@ -156,6 +167,7 @@ static wr_err open_store(struct filestore *f, const struct wr_service_env *env,
                               .expire_ms = (int64_t)c->filestore.expire_hours * 3600000,
                               .changed = publish_change,
                               .announce = announce,
+                              .well = tell_well,
                               .ctx = f};
     wr_err e = fs_store_init(&f->store, &o, err);
     f->has_store = e == WR_OK;

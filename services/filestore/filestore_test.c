@@ -33,8 +33,9 @@ static char root[64];
 
 static const struct wr_blob_plugin *real;
 static struct {
-    atomic_int writes_left;                /* < 0: for ever */
-    atomic_int fail_sync, fail_put, syncs; /* fail_sync: the wr_err it fails with */
+    atomic_int writes_left; /* < 0: for ever */
+    atomic_int fail_sync, fail_put, syncs,
+        fail_look; /* fail_sync, fail_look: the wr_err they fail with */
     atomic_ullong space;
     sem_t in_sync;             /* posted when a sync began */
     pthread_mutex_t sync_gate; /* whoever holds it holds all syncs */
@@ -95,6 +96,14 @@ static void faulty_put_all(void *state, const char *const *ids, const struct wr_
     for (size_t i = 0; i < num; i++)
         codes[i] = faulty_put(state, ids[i], records[i], err);
 }
+static wr_err faulty_look(void *state, struct wr_errmsg *err)
+{
+    (void)state;
+    wr_err e = (wr_err)atomic_load(&disk.fail_look);
+    if (e != WR_OK)
+        wr_errmsg_set(err, "the folder is gone");
+    return e;
+}
 static wr_err faulty_space(void *state, uint64_t *bytes, struct wr_errmsg *err)
 {
     (void)state;
@@ -117,6 +126,12 @@ static void count_change(void *ctx, struct fs_upload *u, bool deleted)
     (void)deleted;
     atomic_fetch_add(&changes, 1);
 }
+static char told_well[256];
+static void keep_well(void *ctx, const char *why)
+{
+    (void)ctx;
+    snprintf(told_well, sizeof told_well, "%s", why);
+}
 static void count_announcement(void *ctx, struct fs_upload *u)
 {
     (void)ctx;
@@ -132,7 +147,8 @@ static void open_store(const struct wr_blob_plugin *p)
                               .min_free_bytes = 1000,
                               .expire_ms = 3600000,
                               .changed = count_change,
-                              .announce = count_announcement};
+                              .announce = count_announcement,
+                              .well = keep_well};
     if (fs_store_init(&store, &o, &err) != WR_OK)
         fail_msg("%s", err.text);
 }
@@ -143,6 +159,7 @@ static int with_memory(void **s)
     atomic_store(&disk.writes_left, -1);
     atomic_store(&disk.fail_sync, 0);
     atomic_store(&disk.fail_put, 0);
+    atomic_store(&disk.fail_look, 0);
     atomic_store(&disk.syncs, 0);
     atomic_store(&disk.space, 1ull << 40);
     sem_init(&disk.in_sync, 0, 0);
@@ -445,6 +462,36 @@ static void test_creations_that_come_together_share_their_syncs(void **s)
     wait_for_unfinished(N - 1);
     assert_int_equal(stat_of("abcdefghij0123456789many01", false, &st), WR_ERR_NOT_FOUND);
     assert_int_equal(stat_of("abcdefghij0123456789many02", false, &st), WR_OK);
+}
+
+static void test_an_unwell_store_says_so_and_takes_nothing(void **s)
+{
+    (void)s;
+    struct seen st;
+    uint64_t f = create_and_acquire(11, "");
+    assert_int_equal(write_text(ID, f, 0, "hello ", true), WR_OK);
+    fs_store_look(&store);
+    assert_string_equal(told_well, "");
+    atomic_store(&disk.space,
+                 900); /* below the floor: it says so, and what is asked is answered NO_SPACE */
+    fs_store_look(&store);
+    assert_non_null(strstr(told_well, "min_free_bytes"));
+    assert_int_equal(create("abcdefghij0123456789abcdez", 1, ""), WR_ERR_NO_SPACE);
+    atomic_store(&disk.space, 1ull << 40);
+    atomic_store(&disk.fail_look, WR_ERR_UNAVAILABLE);
+    fs_store_look(&store);
+    assert_string_equal(told_well, "the folder is gone");
+    assert_int_equal(create("abcdefghij0123456789abcdez", 1, ""), WR_ERR_UNAVAILABLE);
+    assert_int_equal(acquire(ID, 6, "m", &f), WR_ERR_UNAVAILABLE);
+    assert_int_equal(stat_of(ID, false, &st), WR_OK);
+    atomic_store(&disk.fail_look, 0);
+    fs_store_look(&store);
+    assert_string_equal(told_well, "");
+    assert_int_equal(acquire(ID, 6, "m", &f), WR_OK);
+    fs_store_damaged(&store);
+    fs_store_look(&store);
+    assert_non_null(strstr(told_well, "damaged"));
+    assert_int_equal(create("abcdefghij0123456789abcdez", 1, ""), WR_OK);
 }
 
 #define OTHER "abcdefghij0123456789abcdez"
@@ -1120,6 +1167,7 @@ static int load(void **s)
     faulty.put = faulty_put;
     faulty.put_all = faulty_put_all;
     faulty.space = faulty_space;
+    faulty.look = faulty_look;
     return 0;
 }
 static int unload(void **s)
@@ -1167,6 +1215,7 @@ int main(void)
         MEMORY(test_a_plugin_without_files_opens_none),
         MEMORY(test_a_creation_that_nobody_waits_for_is_dropped),
         MEMORY(test_creations_that_come_together_share_their_syncs),
+        MEMORY(test_an_unwell_store_says_so_and_takes_nothing),
         MEMORY(test_what_cannot_both_end_is_not_both_begun),
         MEMORY(test_room_that_nobody_uses_is_others),
         MEMORY(test_one_address_has_a_share_of_the_places),

@@ -54,7 +54,8 @@ static wr_err room_for_rest(struct fs_upload *u, struct fs_op *op)
     bool goes_on = u->state == FS_OPEN && op->offset == u->written;
     uint64_t left = u->length - u->written;
     pthread_mutex_unlock(&u->lock);
-    return goes_on && left ? fs_room_reserve(u, left, &op->text) : WR_OK;
+    wr_err e = goes_on && left ? fs_store_may_write(u->store, &op->text) : WR_OK;
+    return e == WR_OK && goes_on && left ? fs_room_reserve(u, left, &op->text) : e;
 }
 
 static void run_acquire(struct fs_upload *u, struct fs_op *op)

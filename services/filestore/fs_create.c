@@ -145,7 +145,9 @@ static wr_err admit(struct fs_op *op, struct wr_slice *record)
         wr_errmsg_set(&op->text, "the disk is behind: nobody waits for this upload any more");
         return WR_ERR_TIMEOUT;
     }
-    wr_err e = fs_room_enter(u, &op->text);
+    wr_err e = fs_store_may_write(u->store, &op->text);
+    if (e == WR_OK)
+        e = fs_room_enter(u, &op->text);
     if (e == WR_OK)
         e = fs_room_reserve(u, u->length, &op->text);
     return e == WR_OK ? fs_record_pack(u, 0, 0, record) : e;

@@ -25,6 +25,7 @@ static void run_open(struct fs_job *job)
     wr_err e = s->opts.blob->fd(s->blob_state, u->id, &fd, &op->text);
     if (e == WR_ERR_NOT_FOUND) { /* its record says that it is there */
         wr_error("files.lost", "id=%s %s", u->id, op->text.text);
+        fs_store_damaged(s);
         e = WR_ERR_INTERNAL;
     }
     if (e == WR_OK && (fstat(fd, &st) < 0 || (uint64_t)st.st_size < u->length)) {

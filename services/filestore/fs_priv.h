@@ -236,6 +236,8 @@ struct fs_store_opts {
     void (*changed)(void *ctx, struct fs_upload *u, bool deleted);
     /* An upload is complete and its room does not know yet. */
     void (*announce)(void *ctx, struct fs_upload *u);
+    /* The store is well ("") or not, and why; when that changes, from fs_store_look. May be NULL. */
+    void (*well)(void *ctx, const char *why);
     void *ctx;
 };
 
@@ -249,11 +251,14 @@ struct fs_store {
     char boot_id[40];
     struct fs_room room;
     struct fs_creator creators[FS_CREATORS];
-    pthread_mutex_t lock;  /* guards uploads, creating and the creators */
+    pthread_mutex_t lock;  /* guards uploads, creating, the creators, unwell and refuses */
     struct wr_map uploads; /* id -> struct fs_upload, one reference each */
     struct fs_list creating;
-    atomic_size_t queued; /* bytes */
+    struct wr_errmsg unwell; /* "": it is well */
+    bool refuses;            /* it is so unwell that nothing new is taken */
+    atomic_size_t queued;    /* bytes */
     atomic_uint jobs;
+    atomic_uint damaged; /* files and uploads that were found so */
 };
 
 /* Opens the blob plugin, loads all records. Errors with text as the plugin's open. */
@@ -265,6 +270,12 @@ void fs_store_fini(struct fs_store *s);
 void fs_store_do(struct fs_store *s, struct fs_op *op);
 /* Expires, closes idle blobs, drops writes whose hole was not filled in time. now_ms is the age clock (wr_age_now_ms). */
 void fs_store_tick(struct fs_store *s, int64_t now_ms);
+/* Looks how the disk is: about once a second, by one thread. May wait for the disk. */
+void fs_store_look(struct fs_store *s);
+/* UNAVAILABLE with the operator's sentence while the store takes nothing. */
+WR_MUST_USE wr_err fs_store_may_write(struct fs_store *s, struct wr_errmsg *why);
+/* A file or an upload was found damaged or lost, and that was logged. */
+void fs_store_damaged(struct fs_store *s);
 /* Every complete upload with a room that was not announced is given to opts.announce. */
 void fs_store_announce_all(struct fs_store *s);
 

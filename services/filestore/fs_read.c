@@ -17,6 +17,7 @@ static wr_err open_reader(struct fs_upload *u, struct wr_errmsg *err)
         e = s->opts.blob->blob_open(s->blob_state, u->id, WR_BLOB_READ, &u->reader, err);
     if (e == WR_ERR_NOT_FOUND) { /* its record says that it is there */
         wr_error("files.lost", "id=%s %s", u->id, err->text);
+        fs_store_damaged(s);
         e = WR_ERR_INTERNAL;
     }
     if (e == WR_OK)

@@ -86,6 +86,7 @@ static void settle_size(struct fs_upload *u, uint64_t told, uint64_t size, bool 
                  "id=%s told=%llu found=%llu: bytes that were acknowledged are gone; the disk "
                  "or somebody else lost them",
                  u->id, (unsigned long long)told, (unsigned long long)size);
+        fs_store_damaged(u->store);
         u->durable = u->written = size;
         if (u->state == FS_COMPLETE)
             u->state = FS_FAILED;

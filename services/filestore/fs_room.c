@@ -157,7 +157,7 @@ static struct idle *find_idle(struct fs_store *s, const char *whose, size_t *num
     size_t n;
     struct fs_upload **all = fs_uploads_all(s, &n);
     struct idle *found = all ? malloc((n + 1) * sizeof *found) : NULL;
-    int64_t now_ms = wr_wall_ms();
+    int64_t now_ms = wr_age_now_ms();
     *num = 0;
     for (size_t i = 0; i < n; i++) {
         struct fs_upload *u = all[i];
@@ -202,7 +202,7 @@ static void make_room(struct fs_store *s)
 {
     size_t num = 0;
     struct idle *found = may_look(&s->room) ? find_idle(s, NULL, &num) : NULL;
-    int64_t now_ms = wr_wall_ms();
+    int64_t now_ms = wr_age_now_ms();
     for (size_t i = 0; i < num; i++) {
         struct fs_upload *u = found[i].u;
         pthread_mutex_lock(&s->room.lock);

@@ -89,6 +89,7 @@ static void load_one(void *ctx, struct wr_slice id, struct wr_slice record, uint
     if (!u) {
         wr_error("files.record_damaged", "id=%.*s %s; it is left as it is, and not served",
                  (int)id.n, (const char *)id.p, why.text);
+        fs_store_damaged(s);
         return;
     }
     if (u->state != FS_COMPLETE)

@@ -4,6 +4,7 @@ and what becomes of them when the filestore dies in the middle."""
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import time
 
@@ -265,3 +266,30 @@ def test_what_came_before_a_pause_is_written_without_being_asked_for(room):
         if other is g:
             until(lambda: g.metrics()[count] >= before + len(data), 10, "the bytes are written")
         kept_by([other.http + path_of(g, url)], len(data))
+
+
+def test_a_folder_that_is_removed_under_it_is_noticed(fresh, shape):
+    """rm -r of the files under a running filestore: nothing is acknowledged any more, and everybody is told in the right words."""
+    r = fresh()
+    g = r.gateway
+    data = os.urandom(300_000)
+    done, half = upload(g, data), url_of(g, create(g, len(data)))
+    assert patch(half, 0, data[:100_000]).status_code == 204
+    shutil.rmtree(r.data / "files")
+    answer = patch(half, 100_000, data[100_000:])
+    assert answer.status_code in (410, 503), answer.text  # 410: send it anew
+    lost = requests.get(done, timeout=20 * SLOW)
+    assert lost.status_code in (500, 503), lost.text
+
+    def health():
+        return requests.get(f"http://127.0.0.1:{g.health}/healthz", timeout=10 * SLOW)
+
+    until(lambda: "degraded: filestore" in health().text, 20, "the health says so")
+    assert health().status_code == 200 and str(r.data) not in health().text
+    (r.data / "files").mkdir()  # another folder is not that one
+    refused = create(g, 1000)
+    assert refused.status_code == 503, refused.text
+    assert "files.unwell" in (r.dir / f"{'all' if shape == 'all' else 'filestore'}.log").read_text()
+    with g.text("goes-on") as talk:
+        talk.send("on")
+        assert talk.line() == "on"

@@ -288,6 +288,26 @@ static void handle_services(void *ctx, struct wr_http_req *req)
 
 /* ---- operators ---- */
 
+static void look_if_unwell(void *ctx, const struct wr_instance *i)
+{
+    bool *unwell = ctx;
+    Watchroom__V1__NodeInfo *info = i->state == WR_INSTANCE_UP && i->info
+                                        ? watchroom__v1__node_info__unpack(NULL, i->info->len,
+                                                                           i->info->data)
+                                        : NULL;
+    *unwell |= info && *info->reason;
+    if (info)
+        watchroom__v1__node_info__free_unpacked(info, NULL);
+}
+
+/* Does one of its instances say that it is not well? What is wrong is the operator's to know, not everybody's who asks. */
+static bool is_unwell(struct wr_bus_service *s)
+{
+    bool unwell = false;
+    wr_bus_service_each(s, look_if_unwell, &unwell);
+    return unwell;
+}
+
 /* A gateway without a hub can do nothing for a client; one without ingest or filestore still carries the talk, so a
  * load balancer must not take it out: those are only told. Anybody may ask: a balancer has no name. */
 static void handle_health(void *ctx, struct wr_http_req *req)
@@ -298,18 +318,22 @@ static void handle_health(void *ctx, struct wr_http_req *req)
     const struct {
         struct wr_bus_service *s;
         const char *name, *address;
-    } others[] = {{api->env.ingest, "ingest", api->env.config->bus.ingest},
-                  {api->env.filestore, "filestore", api->env.config->bus.filestore}};
-    if (hub && !draining)
-        wr_buf_str(&b, "ok\n");
+    } all[] = {{api->env.hub, "hub", api->env.config->bus.hub},
+               {api->env.ingest, "ingest", api->env.config->bus.ingest},
+               {api->env.filestore, "filestore", api->env.config->bus.filestore}};
     if (draining)
         wr_buf_str(&b, "shutting down\n");
-    if (!hub)
-        wr_buf_fmt(&b, "hub: no instance answers at %s\n", api->env.config->bus.hub);
-    for (size_t i = 0; i < WR_ARRAY_LEN(others); i++)
-        if (!wr_bus_service_is_up(others[i].s))
-            wr_buf_fmt(&b, "degraded: %s: no instance answers at %s\n", others[i].name,
-                       others[i].address);
+    for (size_t i = 0; i < WR_ARRAY_LEN(all); i++) {
+        if (!wr_bus_service_is_up(all[i].s))
+            wr_buf_fmt(&b, "%s%s: no instance answers at %s\n",
+                       i == 0 ? "" : "degraded: ", all[i].name, all[i].address);
+        else if (is_unwell(all[i].s))
+            wr_buf_fmt(&b,
+                       "degraded: %s: it is not well; its log and `watchroom health %s` say why\n",
+                       all[i].name, all[i].name);
+    }
+    if (!b.n)
+        wr_buf_str(&b, "ok\n");
     wr_http_reply(req, hub && !draining ? 200 : 503, "text/plain; charset=utf-8",
                   "Cache-Control: no-store\r\n", wr_slice_of(b.p, b.n));
     wr_buf_free(&b);
