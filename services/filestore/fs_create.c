@@ -11,6 +11,8 @@
 #include "wr_log.h"
 #include "wr_id.h"
 
+#define REFUSED_LINE_US 1000000
+
 static bool is_id(const char *id)
 {
     size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789");
@@ -168,8 +170,21 @@ static void put_all(struct fs_store *s, struct fs_op *const *ops, const struct w
         codes[i] = p->put(s->blob_state, ids[i], records[i], err);
 }
 
-static void create_all(struct fs_store *s, struct fs_op **ops, size_t num)
+/* A line a second: a storm of refusals is not one of lines. */
+static void say_refused(struct fs_creator *c, size_t num, const char *why)
 {
+    int64_t now = wr_mono_us();
+    c->refused += num;
+    if (!num || now - c->said_us < REFUSED_LINE_US)
+        return;
+    wr_warn("files.create_refused", "uploads=%zu %s", c->refused, why);
+    c->said_us = now;
+    c->refused = 0;
+}
+
+static void create_all(struct fs_creator *c, struct fs_op **ops, size_t num)
+{
+    struct fs_store *s = c->store;
     struct wr_slice records[WR_BLOB_RECORDS_MAX];
     wr_err codes[WR_BLOB_RECORDS_MAX];
     struct wr_errmsg err = {{0}};
@@ -184,8 +199,7 @@ static void create_all(struct fs_store *s, struct fs_op **ops, size_t num)
             err = ops[i]->text;
         refuse(ops[i], e);
     }
-    if (refused) /* one line a batch: a storm of them is not one of lines */
-        wr_warn("files.create_refused", "uploads=%zu %s", refused, err.text);
+    say_refused(c, refused, err.text);
     err.text[0] = 0;
     if (n)
         put_all(s, ops, records, n, codes, &err);
@@ -214,7 +228,7 @@ static void turn_create(struct fs_job *job)
         ops[n++] = op;
     pthread_mutex_unlock(&s->lock);
     atomic_fetch_sub(&s->jobs, (unsigned)n);
-    create_all(s, ops, n);
+    create_all(c, ops, n);
     pthread_mutex_lock(&s->lock);
     c->is_busy = s->creating.head != NULL;
     bool again = c->is_busy;
@@ -227,7 +241,8 @@ void fs_creators_init(struct fs_store *s)
 {
     fs_list_init(&s->creating);
     for (unsigned i = 0; i < FS_CREATORS; i++)
-        s->creators[i] = (struct fs_creator){.job.run = turn_create, .store = s};
+        s->creators[i] = (struct fs_creator){
+            .job.run = turn_create, .store = s, .said_us = INT64_MIN / 2};
 }
 
 /* Under s->lock. */

@@ -224,6 +224,9 @@ struct fs_creator {
     struct fs_job job;
     struct fs_store *store;
     bool is_busy; /* guarded by store->lock */
+    /* its turn's: */
+    size_t refused; /* uploads, since a line said so */
+    int64_t said_us;
 };
 #define FS_CREATORS 2u
 
