@@ -159,7 +159,7 @@ static struct idle *find_idle(struct fs_store *s, const char *whose, size_t *num
     struct idle *found = all ? malloc((n + 1) * sizeof *found) : NULL;
     int64_t now_ms = wr_age_now_ms();
     *num = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; all && i < n; i++) {
         struct fs_upload *u = all[i];
         bool is_whose = !whose || !strcmp(u->owner, whose);
         pthread_mutex_lock(&u->lock);
