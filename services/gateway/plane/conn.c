@@ -320,14 +320,26 @@ void wr_conn_send(struct wr_conn *c, struct wr_frame *f)
         conn__enqueue(c, f);
 }
 
-void wr_conn_send_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes)
+static void send_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes, uint32_t flags)
 {
     struct wr_frame *f = wr_frame_copy(op, bytes);
-    if (f)
+    if (f) {
+        f->flags |= flags;
         wr_conn_send(c, f);
-    else
+    } else {
         conn__begin_close(c, 1011, "out of memory", NULL);
+    }
     wr_frame_unref(f);
+}
+
+void wr_conn_send_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes)
+{
+    send_bytes(c, op, bytes, 0);
+}
+
+void wr_conn_answer_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes)
+{
+    send_bytes(c, op, bytes, WR_FRAME_ASKED);
 }
 
 void wr_conn_close(struct wr_conn *c, uint16_t code, const char *reason)

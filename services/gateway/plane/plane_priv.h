@@ -55,6 +55,7 @@ struct plane__queue {
     struct plane__slot *v; /* ring; cap is 0 or a power of two */
     uint32_t head, n, cap;
     size_t bytes; /* still to write, and what the frames take beside it */
+    size_t asked; /* of frames that the client asked for, until they are written whole */
     size_t
         off; /* bytes of the first frame that are written (a raw transport begins behind the head) */
 };

@@ -512,6 +512,48 @@ static void test_a_slow_chat_client_is_closed_with_3008(void **state)
     seen_fini(&s);
 }
 
+/* What it asked for makes nobody slow; what comes beside it still does. */
+static void test_answers_do_not_make_a_chat_client_slow(void **state)
+{
+    (void)state;
+    struct wr_plane *p = plane_new();
+    struct wr_fanout *g = wr_fanout_new(p);
+    struct seen s;
+    char reason[126];
+    uint64_t slow = plane__m_slow.value;
+    seen_init(&s);
+    s.fanout = g;
+    s.classes = 1;
+    int fd = adopt(p, &s, &(struct wr_conn_opts){.queue_bytes = 200000});
+    uint8_t *bytes = calloc(1, 1u << 20);
+    struct wr_buf b = {0};
+    struct wr_frame *asked = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, 1u << 20)),
+                    *told = wr_frame_copy(WR_WS_BINARY, wr_slice_of(bytes, 50000));
+    asked->flags |= WR_FRAME_ASKED;
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(wr_fanout_send(g, &asked, 1, 1), WR_OK);
+    assert_int_equal(wr_fanout_send(g, &told, 1, 1), WR_OK);
+    for (unsigned i = 0; i < 11; i++) {
+        assert_int_equal(frame_get(fd, &b), 2);
+        assert_int_equal(b.n, i < 10 ? 1u << 20 : 50000);
+    }
+    assert_int_equal(plane__m_slow.value, slow);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(wr_fanout_send(g, &asked, 1, 1), WR_OK);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(wr_fanout_send(g, &told, 1, 1), WR_OK);
+    assert_int_equal(close_get(fd, reason), 3008);
+    close(fd);
+    AWAIT(&s, s.closed);
+    wr_frame_unref(asked);
+    wr_frame_unref(told);
+    wr_buf_free(&b);
+    free(bytes);
+    wr_fanout_unref(&g);
+    wr_plane_close(&p);
+    seen_fini(&s);
+}
+
 /* A thousandth of the bound on the wire, and more than it in memory. */
 static void test_small_frames_count_what_they_take_in_memory(void **state)
 {
@@ -810,6 +852,7 @@ int main(void)
         cmocka_unit_test(test_echo_keeps_order_and_lengths),
         cmocka_unit_test(test_a_group_frame_reaches_all_of_its_class_in_order),
         cmocka_unit_test(test_a_slow_chat_client_is_closed_with_3008),
+        cmocka_unit_test(test_answers_do_not_make_a_chat_client_slow),
         cmocka_unit_test(test_small_frames_count_what_they_take_in_memory),
         cmocka_unit_test(test_a_burst_over_the_bound_is_not_slow),
         cmocka_unit_test(test_what_waits_for_a_thread_is_bounded_in_bytes),

@@ -2,7 +2,8 @@
  *
  * A connection's queue of frames and its two policies. The bound is in bytes (and in age for media), because that is
  * what a slow client costs: the bytes that are still to be written, and what each frame takes beside them, which for a pong is
- * fifty times as much. A frame that others wait for as well counts in full for each: it is there as long as the slowest. */
+ * fifty times as much. A frame that others wait for as well counts in full for each: it is there as long as the slowest. What
+ * the client asked for does not count: who answers it asks for no more while that waits. */
 #include "plane_priv.h"
 #include <stdlib.h>
 
@@ -48,14 +49,19 @@ static bool push(struct wr_conn *c, struct wr_frame *f)
     }
     *slot_at(q, q->n++) = (struct plane__slot){wr_frame_ref(f), (uint32_t)c->t->now_ms};
     q->bytes += cost(c, f);
+    if (f->flags & WR_FRAME_ASKED)
+        q->asked += cost(c, f);
     return true;
 }
 
 void queue__pop(struct wr_conn *c)
 {
     struct plane__queue *q = &c->q;
-    q->bytes -= plane__frame_overhead(slot_at(q, 0)->frame);
-    wr_frame_unref(slot_at(q, 0)->frame);
+    struct wr_frame *f = slot_at(q, 0)->frame;
+    q->bytes -= plane__frame_overhead(f);
+    if (f->flags & WR_FRAME_ASKED)
+        q->asked -= cost(c, f);
+    wr_frame_unref(f);
     q->head = (q->head + 1) & (q->cap - 1);
     q->n--;
     q->off = q->n ? first_off(c, slot_at(q, 0)->frame) : 0;
@@ -81,6 +87,8 @@ static size_t drop_waiting(struct wr_conn *c, bool keep)
             continue;
         }
         q->bytes -= cost(c, s.frame);
+        if (s.frame->flags & WR_FRAME_ASKED)
+            q->asked -= cost(c, s.frame);
         wr_frame_unref(s.frame);
         dropped++;
     }
@@ -129,7 +137,8 @@ static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
 
 static bool chat_fits(const struct wr_conn *c, const struct wr_frame *f)
 {
-    return c->q.n == 0 || c->q.bytes + cost(c, f) <= c->queue_bytes;
+    size_t bytes = c->q.bytes - WR_MIN(c->q.bytes, c->q.asked);
+    return c->q.n == 0 || (f->flags & WR_FRAME_ASKED) || bytes + cost(c, f) <= c->queue_bytes;
 }
 
 /* What is queued may only wait for the thread's next round of writing: slow is a client whose socket takes no more. */

@@ -43,6 +43,9 @@ enum wr_ws_op {
 enum wr_frame_flags {
     WR_FRAME_KEY = 1u << 0,  /* media: decoding can begin here */
     WR_FRAME_KEEP = 1u << 1, /* media: never dropped (init segment, MIME line) */
+    WR_FRAME_ASKED =
+        1u
+        << 2, /* chat: the client asked for it: it makes nobody slow, and who answers bounds it */
 };
 
 /* A piece of a frame. With msg: bytes lie within that message, which the frame references instead of copying them.
@@ -185,6 +188,8 @@ WR_MUST_USE wr_err wr_plane_adopt(struct wr_plane *p, int fd, struct wr_slice ea
 void wr_conn_send(struct wr_conn *c, struct wr_frame *f);
 /* Copies bytes into a frame of its own. [own] */
 void wr_conn_send_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes);
+/* The same with WR_FRAME_ASKED. [own] */
+void wr_conn_answer_bytes(struct wr_conn *c, enum wr_ws_op op, struct wr_slice bytes);
 /* The connection becomes what opts says (another transport, policy, owner): the old owner is forgotten without its close,
  * ops->open of the new one runs, and then `early`, bytes that came already, are taken as the first ones (not for STREAM).
  * What is queued goes out first. From inside of a callback of a STREAM's owner, or of wr_plane_post. [own] */
