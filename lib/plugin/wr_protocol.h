@@ -224,7 +224,7 @@ struct wr_protocol_plugin {
      * Required. */
     void (*encode_publications)(uint32_t variant, struct wr_slice room,
                                 const struct wr_protocol_pub *pubs, size_t n, struct wr_buf *out);
-    /* Appends one message that says who came and who left. Optional. */
+    /* Appends one message that says who left and who came; who is in both left first, and came again. Optional. */
     void (*encode_members)(uint32_t variant, struct wr_slice room,
                            const struct wr_protocol_info *joined, size_t n_joined,
                            const struct wr_protocol_info *left, size_t n_left, struct wr_buf *out);

@@ -9,7 +9,7 @@ from centrifuge.handlers import (PublicationContext, SubscribedContext)
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from harness import SLOW, node
+from harness import SANITIZER, SLOW, memory_kb, node
 
 
 def test_the_npm_package_chats(room, name):
@@ -121,6 +121,14 @@ class Json:
         while i not in self.replies:
             self.pump()
         return self.replies.pop(i)
+
+    def hear(self, channel, count):
+        """The data of so many publications of a channel."""
+        while True:
+            heard = [p["pub"]["data"] for p in self.pushes if p.get("channel") == channel and "pub" in p]
+            if len(heard) >= count:
+                return heard
+            self.pump()
 
     def closed_with(self):
         try:
@@ -281,3 +289,74 @@ def test_a_limit_of_null_is_none_and_an_unknown_command_is_an_error(room, name):
         assert h["offset"] == 1 and not h.get("publications")
         c.command({"id": 4, "dance": {}})
         assert "error" in c.reply(4)
+
+
+# ---- in order ----
+
+def test_what_one_frame_says_takes_effect_in_its_order(room, name):
+    """Of rooms that nobody was in: the subscription comes first, and what is said behind it is heard; a read sees what was
+    said before it, and a count him who counts."""
+    with Json(room.gateway) as c:
+        for i in range(0, 200, 10):
+            channel = f"{name}-{i}"
+            c.command({"id": i + 2, "subscribe": {"channel": channel}}, {"id": i + 3, "publish": {"channel": channel, "data": {"n": i}}},
+                      {"id": i + 4, "history": {"channel": channel, "limit": 5}}, {"id": i + 5, "presence_stats": {"channel": channel}},
+                      {"id": i + 6, "publish": {"channel": channel, "data": {"n": -i}}})
+            assert c.reply(i + 2)["subscribe"]["offset"] == 0
+            assert c.reply(i + 3)["publish"] == {}
+            assert [p["data"] for p in c.reply(i + 4)["history"]["publications"]] == [{"n": i}]
+            assert c.reply(i + 5)["presence_stats"]["num_clients"] == 1
+            assert c.reply(i + 6)["publish"] == {}
+            assert c.hear(channel, 2) == [{"n": i}, {"n": -i}]
+
+
+def test_who_subscribes_and_publishes_without_waiting_hears_himself(room, name):
+    assert node("centrifuge_order.mjs", room.gateway.centrifuge, name, "20") == {"plain": 20, "batched": 20}
+
+
+def test_who_leaves_and_comes_again_was_away_before_he_came(room, name):
+    with Json(room.gateway) as watcher, Json(room.gateway, connect_first=False) as c:
+        watcher.command({"id": 2, "subscribe": {"channel": name, "join_leave": True}})
+        watcher.reply(2)
+        c.command({"id": 1, "connect": {}})
+        who = c.reply(1)["connect"]["client"]
+
+        def see(count):
+            """The first that the watcher is told of him."""
+            while True:
+                told = [kind for p in watcher.pushes if p["channel"] == name for kind in ("join", "leave")
+                        if kind in p and p[kind]["info"]["client"] == who]
+                if len(told) >= count:
+                    return told
+                watcher.pump()
+
+        c.command({"id": 2, "subscribe": {"channel": name}})
+        assert see(1) == ["join"]
+        c.command({"id": 3, "unsubscribe": {"channel": name}}, {"id": 4, "subscribe": {"channel": name}})
+        assert see(3) == ["join", "leave", "join"]
+
+
+def test_a_long_pipeline_waits_and_is_not_refused(room, name):
+    with Json(room.gateway) as c:
+        for first in range(10, 3010, 500):
+            c.command(*({"id": i, "publish": {"channel": name, "data": {"n": i}}} for i in range(first, first + 500)))
+        for i in range(10, 3010):
+            assert c.reply(i).get("publish") == {}
+
+
+def test_who_asks_for_much_at_once_hurts_nobody(room, name):
+    """A thousand histories in two frames: a few are read at a time, and who speaks meanwhile is heard."""
+    pids = [p.pid for p in room.processes.values()]
+    with Json(room.gateway) as c, Json(room.gateway) as other:
+        c.command(*({"id": i, "publish": {"channel": name, "data": {"text": "x" * 900}}} for i in range(10, 60)))
+        for i in range(10, 60):
+            c.reply(i)
+        before = sum(memory_kb(p) for p in pids)
+        for first in range(100, 1100, 500):
+            c.command(*({"id": i, "history": {"channel": name, "limit": 300}} for i in range(first, first + 500)))
+        other.command({"id": 2, "publish": {"channel": f"{name}-2", "data": {}}}, {"id": 3, "history": {"channel": name, "limit": 300}})
+        assert other.reply(2).get("publish") == {} and len(other.reply(3)["history"]["publications"]) == 50
+        for i in range(100, 1100):
+            assert len(c.reply(i)["history"]["publications"]) == 50
+        if not SANITIZER:
+            assert sum(memory_kb(p) for p in pids) - before < 60_000

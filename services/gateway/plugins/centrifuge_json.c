@@ -241,10 +241,10 @@ static void encode_members(uint32_t variant, struct wr_slice room,
                            const struct wr_protocol_info *left, size_t n_left, struct wr_buf *out)
 {
     (void)variant;
-    for (size_t i = 0; i < n_joined; i++)
-        encode_member(room, "join", &joined[i], out);
     for (size_t i = 0; i < n_left; i++)
         encode_member(room, "leave", &left[i], out);
+    for (size_t i = 0; i < n_joined; i++)
+        encode_member(room, "join", &joined[i], out);
 }
 
 /* ---- commands ---- */

@@ -362,8 +362,8 @@ static void test_centrifuge_tells_insufficient_state_and_members(void **state)
     wr_buf_char(&b, 0);
     assert_string_equal(
         (char *)b.p,
-        "{\"push\":{\"channel\":\"r\",\"join\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}\n"
-        "{\"push\":{\"channel\":\"r\",\"leave\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}");
+        "{\"push\":{\"channel\":\"r\",\"leave\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}\n"
+        "{\"push\":{\"channel\":\"r\",\"join\":{\"info\":{\"user\":\"\",\"client\":\"c\"}}}}");
     wr_buf_free(&b);
 }
 

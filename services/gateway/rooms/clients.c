@@ -2,8 +2,8 @@
  *
  * Clients: a connection of the plane, its protocol, and its memberships. What a protocol asks for becomes work for the rooms
  * thread (or a call to the hub); the answer comes back as a reply posted to the connection's thread. */
+#include "line.h"
 #include "wr_json.h"
-#include "rooms_priv.h"
 #include "wr_buf.h"
 #include "wr_id.h"
 #include "wr_pb.h"
@@ -27,10 +27,13 @@ struct wr_protocol_conn {
     struct rooms__person *who;    /* what others see of it; NULL before identify */
     struct rooms__sub *subs;
     uint32_t nsubs;
-    uint64_t from; /* his address, in a few bytes (publish_key) */
-    bool is_ended; /* TCP: the peer ended its half, and waits for answers */
-    char *query;   /* until open */
-    char *addr;    /* until identify */
+    struct line line;
+    bool is_paused, is_full; /* reading stops: the protocol wants it, too much is unanswered */
+    bool is_answering;       /* what is sent now it asked for */
+    uint64_t from;           /* his address, in a few bytes (publish_key) */
+    bool is_ended;           /* TCP: the peer ended its half, and waits for answers */
+    char *query;             /* until open */
+    char *addr;              /* until identify */
     uint8_t cs[] __attribute__((aligned(16)));
 };
 
@@ -52,6 +55,7 @@ static struct rooms__sub **sub_find(struct wr_protocol_conn *cl, struct wr_slice
 static void sub_remove(struct wr_protocol_conn *cl, struct rooms__sub **at)
 {
     struct rooms__sub *s = *at;
+    line__hurry(cl->protocol->rooms, &cl->line, s);
     *at = s->client_next;
     cl->nsubs--;
     s->gone = true;
@@ -182,6 +186,29 @@ static void end_answered(struct wr_protocol_conn *cl)
         wr_conn_close(cl->conn, 1000, "the client ended");
 }
 
+static void pause_reading(struct wr_protocol_conn *cl)
+{
+    wr_conn_pause(cl->conn, cl->is_paused || cl->is_full);
+}
+
+/* Reading goes on when half of what was too much is answered. */
+static void look_at_pending(struct wr_protocol_conn *cl)
+{
+    bool is_full = cl->is_full ? cl->pending >= ROOMS__PENDING_PER_CLIENT / 2
+                               : cl->pending >= ROOMS__PENDING_PER_CLIENT;
+    if (is_full == cl->is_full)
+        return;
+    cl->is_full = is_full;
+    pause_reading(cl);
+}
+
+static enum line_kind kind_of(enum wr_protocol_op op)
+{
+    if (op == WR_PROTOCOL_SUBSCRIBE)
+        return LINE_SUBSCRIBE;
+    return op == WR_PROTOCOL_PUBLISH || op == WR_PROTOCOL_CALL ? LINE_PUBLISH : LINE_READ;
+}
+
 static void run_reply(struct wr_conn *c, void *arg)
 {
     struct rooms__reply *p = arg;
@@ -192,9 +219,15 @@ static void run_reply(struct wr_conn *c, void *arg)
         p->r.epoch = p->epoch[0] ? wr_slice_str(p->epoch) : p->r.epoch;
         if (p->finish && p->r.code == WR_OK)
             p->finish(p);
+        cl->is_answering = kind_of(p->r.op) != LINE_PUBLISH;
         cl->protocol->plugin->result(cl->cs, &p->r);
+        cl->is_answering = false;
         if (p->r.op == WR_PROTOCOL_SUBSCRIBE)
             after_subscribed(cl, p);
+        cl->line.is_full = wr_conn_queued(c) > LINE_LOW_BYTES;
+        if (p->lane)
+            line__done(cl->protocol->rooms, &cl->line, p->lane, kind_of(p->r.op));
+        look_at_pending(cl);
         if (cl->is_ended)
             end_answered(cl);
     }
@@ -213,7 +246,11 @@ void rooms__reply_post(struct wr_rooms *rs, struct wr_conn_id conn, struct rooms
 
 static void api_send(struct wr_protocol_conn *cl, struct wr_slice message, bool binary)
 {
-    wr_conn_send_bytes(cl->conn, binary ? WR_WS_BINARY : WR_WS_TEXT, message);
+    enum wr_ws_op op = binary ? WR_WS_BINARY : WR_WS_TEXT;
+    if (cl->is_answering)
+        wr_conn_answer_bytes(cl->conn, op, message);
+    else
+        wr_conn_send_bytes(cl->conn, op, message);
 }
 
 static void api_close(struct wr_protocol_conn *cl, uint16_t code, const char *reason)
@@ -287,6 +324,7 @@ static struct rooms__sub *sub_new(struct wr_protocol_conn *cl,
     s->who = rooms__person_ref(cl->who);
     s->name_len = (uint16_t)req->room.n;
     memcpy(s->name, req->room.p, req->room.n);
+    s->lane = line__lane(&cl->line, req->room);
     s->client_next = cl->subs;
     cl->subs = s;
     cl->nsubs++;
@@ -302,7 +340,7 @@ static wr_err api_subscribe(struct wr_protocol_conn *cl, const struct wr_protoco
         return WR_ERR_CONFLICT;
     if (cl->nsubs >= ROOMS__SUBS_PER_CLIENT)
         return WR_ERR_TOO_BIG;
-    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+    if (cl->pending >= ROOMS__PENDING_MAX)
         return WR_ERR_BUSY;
     struct wr_errmsg why;
     if (may(cl, WR_VERB_SEE, req->room, &why) != WR_OK)
@@ -316,7 +354,8 @@ static wr_err api_subscribe(struct wr_protocol_conn *cl, const struct wr_protoco
     cl->pending++;
     struct rooms__job *j = rooms__job_new(JOB_SUBSCRIBE);
     j->u.sub = s;
-    rooms__job_post(cl->protocol->rooms, j);
+    line__add(cl->protocol->rooms, &cl->line, s->lane,
+              &(struct line_work){.kind = LINE_SUBSCRIBE, .job = j, .sub = s});
     return WR_OK;
 }
 
@@ -402,7 +441,7 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
         return WR_ERR_INVALID;
     if (data.n > atomic_load(&rs->max_message))
         return WR_ERR_TOO_BIG;
-    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+    if (cl->pending >= ROOMS__PENDING_MAX)
         return WR_ERR_BUSY;
     struct wr_errmsg why;
     if (may(cl, WR_VERB_TALK, room, &why) != WR_OK)
@@ -428,7 +467,8 @@ wr_err clients__publish(struct wr_protocol_conn *cl, const struct wr_protocol_pu
     cl->pending++;
     struct rooms__job *j = rooms__job_new(JOB_PUBLISH);
     j->u.publish = p;
-    rooms__job_post(rs, j);
+    p->lane = line__lane(&cl->line, room);
+    line__add(rs, &cl->line, p->lane, &(struct line_work){.kind = LINE_PUBLISH, .job = j});
     return WR_OK;
 }
 
@@ -470,13 +510,19 @@ static void on_history(void *ctx, const struct wr_answer *a)
     atomic_fetch_sub(&rs->calls, 1);
 }
 
+void clients__ask_history(struct wr_rooms *rs, struct wr_msg *body, struct rooms__reply *p)
+{
+    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", body, ROOMS__PUBLISH_MS,
+                on_history, p);
+}
+
 static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_history *q,
                           uint64_t cookie)
 {
     struct wr_rooms *rs = cl->protocol->rooms;
     if (!wr_name_valid(q->room))
         return WR_ERR_INVALID;
-    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+    if (cl->pending >= ROOMS__PENDING_MAX)
         return WR_ERR_BUSY;
     struct wr_errmsg why;
     if (may(cl, WR_VERB_HEAR_PAST, q->room, &why) != WR_OK)
@@ -498,10 +544,10 @@ static wr_err api_history(struct wr_protocol_conn *cl, const struct wr_protocol_
     p->conn = wr_conn_id(cl->conn);
     memcpy(p->room, q->room.p, q->room.n);
     p->r.room = wr_slice_of(p->room, q->room.n);
+    p->lane = line__lane(&cl->line, q->room);
     cl->pending++;
-    atomic_fetch_add(&rs->calls, 1);
-    wr_bus_call(rs->env->hub, p->room, "watchroom.v1.Hub/History", m, ROOMS__PUBLISH_MS, on_history,
-                p);
+    line__add(rs, &cl->line, p->lane,
+              &(struct line_work){.kind = LINE_READ, .history = m, .reply = p});
     return WR_OK;
 }
 
@@ -511,7 +557,7 @@ static wr_err api_presence(struct wr_protocol_conn *cl, struct wr_slice room, bo
     struct wr_rooms *rs = cl->protocol->rooms;
     if (!wr_name_valid(room))
         return WR_ERR_INVALID;
-    if (cl->pending >= ROOMS__PENDING_PER_CLIENT)
+    if (cl->pending >= ROOMS__PENDING_MAX)
         return WR_ERR_BUSY;
     enum wr_protocol_op op = stats_only ? WR_PROTOCOL_PRESENCE_STATS : WR_PROTOCOL_PRESENCE;
     struct wr_errmsg why;
@@ -525,8 +571,9 @@ static wr_err api_presence(struct wr_protocol_conn *cl, struct wr_slice room, bo
     p->r.room = wr_slice_of(p->room, room.n);
     memcpy(j->u.presence.room, room.p, room.n);
     j->u.presence.reply = p;
+    p->lane = line__lane(&cl->line, room);
     cl->pending++;
-    rooms__job_post(rs, j);
+    line__add(rs, &cl->line, p->lane, &(struct line_work){.kind = LINE_READ, .job = j, .reply = p});
     return WR_OK;
 }
 
@@ -537,7 +584,8 @@ static uint32_t api_pending(struct wr_protocol_conn *cl)
 
 static void api_pause(struct wr_protocol_conn *cl, bool pause)
 {
-    wr_conn_pause(cl->conn, pause);
+    cl->is_paused = pause;
+    pause_reading(cl);
 }
 
 static const struct wr_protocol_api api = {
@@ -585,9 +633,17 @@ static void on_open(struct wr_conn *c, void *user)
 
 static void on_message(struct wr_conn *c, void *user, enum wr_ws_op op, struct wr_slice bytes)
 {
-    (void)c;
     struct wr_protocol_conn *cl = user;
+    cl->line.is_full = wr_conn_queued(c) > LINE_LOW_BYTES;
     cl->protocol->plugin->message(cl->cs, bytes, op == WR_WS_BINARY);
+    look_at_pending(cl);
+}
+
+static void on_drained(struct wr_conn *c, void *user)
+{
+    struct wr_protocol_conn *cl = user;
+    (void)c;
+    line__resume(cl->protocol->rooms, &cl->line);
 }
 
 static void on_wake(struct wr_conn *c, void *user)
@@ -615,6 +671,7 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
     struct wr_protocol_conn *cl = user;
     bool was_open = cl->conn != NULL;
     cl->conn = NULL; /* its fanouts were left already */
+    line__end(cl->protocol->rooms, &cl->line);
     while (cl->subs)
         sub_remove(cl, &cl->subs);
     if (was_open && WR_PLUGIN_HAS(cl->protocol->plugin, close))
@@ -622,8 +679,11 @@ static void on_close(struct wr_conn *c, void *user, const struct wr_conn_closed 
     client_free(cl);
 }
 
-static const struct wr_conn_ops ops = {
-    .open = on_open, .message = on_message, .wake = on_wake, .close = on_close};
+static const struct wr_conn_ops ops = {.open = on_open,
+                                       .message = on_message,
+                                       .drained = on_drained,
+                                       .wake = on_wake,
+                                       .close = on_close};
 
 static const char *subprotocol(const struct wr_protocol_endpoint *e, const struct wr_http_req *req)
 {
@@ -715,6 +775,7 @@ static const struct wr_conn_ops tcp_ops = {.open = on_open,
                                            .message = on_message,
                                            .split = on_split,
                                            .half_closed = on_half_closed,
+                                           .drained = on_drained,
                                            .wake = on_wake,
                                            .close = on_close};
 

@@ -77,6 +77,7 @@ static void answer(struct wr_rooms *rs, struct rooms__publish *p, wr_err code, s
     struct rooms__reply *r = rooms__reply_new(p->finish ? WR_PROTOCOL_CALL : WR_PROTOCOL_PUBLISH,
                                               p->cookie);
     r->finish = p->finish;
+    r->lane = p->lane;
     if (stored) {
         r->r.offset = stored->offset;
         r->r.time_ms = stored->time_ms;

@@ -44,6 +44,7 @@ static void attach(struct rooms__sub *s, struct rooms__reply *p)
 static struct rooms__reply *sub_reply(struct rooms__sub *s)
 {
     struct rooms__reply *p = rooms__reply_new(WR_PROTOCOL_SUBSCRIBE, s->cookie);
+    p->lane = s->lane;
     p->r.room = rooms__sub_room(s);
     p->r.offset = s->room->last;
     return p;

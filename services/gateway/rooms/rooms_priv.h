@@ -20,7 +20,9 @@
     5u /* of one recovery, when fills go out between the log and its answer */
 #define ROOMS__TYPE_BYTES 127u /* of a media type */
 #define ROOMS__SUBS_PER_CLIENT 128u
-#define ROOMS__PENDING_PER_CLIENT 1024u
+#define ROOMS__PENDING_PER_CLIENT \
+    1024u                         /* with more of its requests unanswered nothing is read of it */
+#define ROOMS__PENDING_MAX 16384u /* what one message may make of them: more are refused */
 #define ROOMS__MAX_MESSAGE 65536u /* until a hub has told it */
 #define ROOMS__OUTBOX_ITEMS 20000u
 #define ROOMS__OUTBOX_BYTES (32u << 20) /* of memory, as all bounds in bytes */
@@ -61,6 +63,7 @@ struct rooms__sub {
     uint64_t cookie, since;
     char since_epoch[32];
     struct rooms__person *who;
+    uint32_t lane; /* of the connection's order (line.h), like the others below */
     /* the client's: [plane] */
     struct rooms__sub *client_next;
     struct wr_fanout *fanout; /* set when live */
@@ -115,6 +118,7 @@ struct rooms__reply {
     size_t nmsgs;
     struct wr_rooms *rooms;
     struct wr_conn_id conn;
+    uint32_t lane;  /* 0: it was in no one's way */
     char room[256]; /* when there is no sub */
 };
 struct rooms__reply *rooms__reply_new(enum wr_protocol_op op, uint64_t cookie);
@@ -143,6 +147,7 @@ struct rooms__publish {
     struct wr_conn_id conn;
     uint64_t cookie;
     int64_t deadline_us;
+    uint32_t lane;
     struct rooms__person *who;
     void (*finish)(struct rooms__reply *p); /* NULL: a plain publish, no call */
     uint8_t key[16];
@@ -390,6 +395,8 @@ wr_err clients__routes(struct wr_rooms *rs, struct rooms__protocol *protocol,
 /* Who came to a door on TCP: fills *o, or false when he may not come in (or memory is out). [plane] */
 bool clients__accept(const struct rooms__door *d, const struct wr_addr *peer,
                      struct wr_conn_opts *o);
+/* Calls Hub/History; its answer is posted as p. Moves both; counts in rs->calls already. [plane] */
+void clients__ask_history(struct wr_rooms *rs, struct wr_msg *body, struct rooms__reply *p);
 void clients__insufficient(struct wr_conn *c, const struct wr_msg *room);
 void clients__ask_again(struct wr_conn *c, const struct wr_msg *room);
 /* calls.c: the methods of `call`. */
