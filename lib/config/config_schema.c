@@ -31,6 +31,8 @@ const struct config_key config__keys[] = {
     {"gateway.media_queue_bytes", CONFIG_BYTES, AT(gateway.media_queue_bytes), 262144, 1024 * MIB,
      "4MiB", NULL},
     {"gateway.media_queue_ms", CONFIG_MS, AT(gateway.media_queue_ms), 100, 60000, "3s", NULL},
+    {"gateway.ping_ms", CONFIG_MS, AT(gateway.ping_ms), 100, 3600000, "25s", NULL},
+    {"gateway.pong_ms", CONFIG_MS, AT(gateway.pong_ms), 100, 3600000, "10s", NULL},
     {"gateway.max_upload_bytes", CONFIG_BYTES64, AT(gateway.max_upload_bytes), 0, NO_MAX, "0",
      NULL},
     {"gateway.max_uploads", CONFIG_COUNT, AT(gateway.max_uploads), 1, 65536, "2000", NULL},

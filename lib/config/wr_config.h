@@ -42,8 +42,12 @@ struct wr_config {
         uint32_t chat_queue_bytes;        /* default 1 MiB */
         uint32_t media_queue_bytes;       /* default 4 MiB */
         uint32_t media_queue_ms;          /* default 3,000 */
-        uint64_t max_upload_bytes;        /* default 0 = no limit but the disk */
-        uint32_t max_uploads;             /* bodies of uploads in progress at once, default 2,000 */
+        uint32_t
+            ping_ms; /* WebSocket pings after so long without a byte from the client; default 25,000 */
+        uint32_t
+            pong_ms; /* the client is gone when nothing came for so long after a ping; default 10,000 */
+        uint64_t max_upload_bytes; /* default 0 = no limit but the disk */
+        uint32_t max_uploads;      /* bodies of uploads in progress at once, default 2,000 */
         char *
             trusted_proxies; /* addresses or CIDR blocks, comma-separated, whose X-Forwarded-For is believed */
         char

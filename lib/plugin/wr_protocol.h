@@ -52,7 +52,8 @@ struct wr_protocol_endpoint {
     const char *at; /* a path: "/ws"; of TCP a name in gateway.ports: "stt" */
     const char *const
         *subprotocols; /* WebSocket: accepted Sec-WebSocket-Protocol names, NULL-ended; or NULL */
-    uint32_t ping_ms, pong_ms;  /* WebSocket: pings by the gateway; 0 = its defaults */
+    uint32_t ping_ms,
+        pong_ms; /* WebSocket: pings by the gateway; 0 = gateway.ping_ms, gateway.pong_ms */
     wr_protocol_split_fn split; /* TCP: required */
 };
 

@@ -62,6 +62,11 @@ def test_http_answers_as_a_live_body(room):
             assert len(r.raw.read(20000)) == 20000
 
 
+def test_an_extension_in_capitals_is_the_same(room):
+    with room.gateway.get("/live/demo.FLV", stream=True) as r:
+        assert r.status_code == 200 and r.raw.read(3) == b"FLV"
+
+
 def test_players_in_pages_of_allowed_origins_may_read_it(fresh):
     origin = {"Origin": "http://elsewhere.example"}
     room = fresh(config="gateway: { origins: [http://elsewhere.example] }\n")

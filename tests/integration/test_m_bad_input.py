@@ -318,3 +318,18 @@ def test_thousands_of_subscriptions_are_refused_by_106(room):
         c.command(*[{"id": i, "subscribe": {"channel": f"many{i}"}} for i in range(2, 202)])
         codes = [c.reply(i).get("error", {}).get("code") for i in range(2, 202)]
         assert codes[:120] == [None] * 120 and codes[-1] == 106
+
+
+def test_silence_is_pinged_as_the_configuration_says_and_who_does_not_answer_goes(fresh):
+    r = fresh(config="gateway: { ping_ms: 200, pong_ms: 400 }\n")
+    with RawWebSocket(r.gateway, "/ws") as w:
+        for _ in range(2):
+            op, payload = w.recv()
+            assert op == PING
+            w.send(PONG, payload)
+        while True:  # and now nothing: the end comes, with or without a close frame
+            try:
+                op, _ = w.recv()
+            except (EOFError, ConnectionError):
+                break
+            assert op in (PING, CLOSE)

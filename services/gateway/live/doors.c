@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* ---- /live/ ------------------------------------------------------------------------------------------------------- */
@@ -16,7 +17,7 @@
 static const struct wr_muxer_plugin *find_format(const struct wr_live *l, const char *extension)
 {
     for (size_t i = 0; i < l->num_muxers; i++)
-        if (strcmp(l->muxers[i]->extension, extension) == 0)
+        if (strcasecmp(l->muxers[i]->extension, extension) == 0) /* players write .FLV too */
             return l->muxers[i];
     return NULL;
 }
@@ -146,6 +147,8 @@ static void let_in(struct live_stream *s, struct wr_http_req *r, struct wr_ident
                                       .user = v,
                                       .queue_bytes = l->env.config->gateway.media_queue_bytes,
                                       .queue_ms = l->env.config->gateway.media_queue_ms,
+                                      .ping_ms = l->env.config->gateway.ping_ms,
+                                      .pong_ms = l->env.config->gateway.pong_ms,
                                       .max_message = 4096};
     /* On an error the client was answered and close ran. */
     if (r->is_upgrade)

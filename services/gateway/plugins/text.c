@@ -268,7 +268,7 @@ static void encode_publications(uint32_t variant, struct wr_slice room,
 }
 
 static const struct wr_protocol_endpoint endpoints[] = {
-    {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/ws", .ping_ms = 54000, .pong_ms = 10000}, {0}};
+    {.transport = WR_PROTOCOL_WEBSOCKET, .at = "/ws"}, {0}};
 
 WR_PLUGIN_EXPORT const struct wr_protocol_plugin wr_plugin_table = {
     .base = WR_PLUGIN_BASE(

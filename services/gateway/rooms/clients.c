@@ -717,6 +717,11 @@ static struct wr_protocol_conn *client_new(const struct rooms__door *d, const ch
     return NULL;
 }
 
+static uint32_t or_default(uint32_t ms, uint32_t by_default)
+{
+    return ms ? ms : by_default;
+}
+
 /* An HTTP worker. */
 static void handle_upgrade(void *ctx, struct wr_http_req *req)
 {
@@ -743,14 +748,15 @@ static void handle_upgrade(void *ctx, struct wr_http_req *req)
         return;
     }
     cl->subprotocol = asked.subprotocol;
-    struct wr_conn_opts o = {.transport = WR_TRANSPORT_WS,
-                             .policy = WR_QUEUE_CHAT,
-                             .ops = &ops,
-                             .user = cl,
-                             .queue_bytes = env->config->gateway.chat_queue_bytes,
-                             .ping_ms = d->endpoint->ping_ms,
-                             .pong_ms = d->endpoint->pong_ms,
-                             .max_message = atomic_load(&d->protocol->rooms->max_message)};
+    struct wr_conn_opts o = {
+        .transport = WR_TRANSPORT_WS,
+        .policy = WR_QUEUE_CHAT,
+        .ops = &ops,
+        .user = cl,
+        .queue_bytes = env->config->gateway.chat_queue_bytes,
+        .ping_ms = or_default(d->endpoint->ping_ms, env->config->gateway.ping_ms),
+        .pong_ms = or_default(d->endpoint->pong_ms, env->config->gateway.pong_ms),
+        .max_message = atomic_load(&d->protocol->rooms->max_message)};
     (void)wr_http_upgrade(req, agreed, &o); /* on an error the client was told, and on_close ran */
 }
 
