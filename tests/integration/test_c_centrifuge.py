@@ -194,6 +194,16 @@ def test_a_command_is_answered_by_the_protocols_codes(room, command, member, cod
             assert r["error"]["code"] == code
 
 
+@pytest.mark.parametrize("offset", ["3", -1, 2**64, 1.5, True])
+def test_an_offset_that_is_none_is_error_107(room, name, offset):
+    with Json(room.gateway) as c:
+        c.command({"id": 2, "subscribe": {"channel": name, "recover": True, "offset": offset}},
+                  {"id": 3, "history": {"channel": name, "limit": 1, "since": {"offset": offset}}},
+                  {"id": 4, "history": {"channel": name, "limit": 1, "since": {"offset": None}}})
+        assert c.reply(2)["error"]["code"] == 107 and c.reply(3)["error"]["code"] == 107
+        assert "history" in c.reply(4)
+
+
 def test_subscribing_twice_is_error_105(room, name):
     with Json(room.gateway) as c:
         c.command({"id": 2, "subscribe": {"channel": name}}, {"id": 3, "subscribe": {"channel": name}})

@@ -356,6 +356,19 @@ static uint64_t u64_of(struct wr_slice o, const char *name)
     return wr_json_get(o, name, &v) && wr_json_u64(v, &n) ? n : 0;
 }
 
+/* An offset that is none ("3", -1, 2^64) must not mean the beginning: false, and answered. */
+static bool offset_of(struct cf_conn *t, const struct command *cmd, struct wr_slice o,
+                      uint64_t *offset)
+{
+    struct wr_slice v;
+    *offset = 0;
+    if (!wr_json_get(o, "offset", &v) || wr_slice_is(v, "null") || wr_json_u64(v, offset))
+        return true;
+    reply_error(t, cmd->id, ERR_BAD_REQUEST,
+                "bad request: offset is not a whole number of up to 19 digits", false);
+    return false;
+}
+
 static bool text_of(struct wr_slice o, const char *name, struct wr_buf *out)
 {
     struct wr_slice v;
@@ -377,6 +390,9 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
         reply_not_available(t, cmd->id);
         goto out;
     }
+    uint64_t since;
+    if (!offset_of(t, cmd, cmd->body, &since))
+        goto out;
     (void)text_of(cmd->body, "epoch", &epoch);
     bool recover = flag_of(cmd->body, "recover");
     uint64_t bits = (recover ? BIT_RECOVER : 0u) |
@@ -388,7 +404,7 @@ static void do_subscribe(struct cf_conn *t, const struct command *cmd)
                  (recover ? WR_SUB_RECOVER : 0u) |
                  (u64_of(cmd->body, "flag") & 2u ? WR_SUB_REJECT : 0u) |
                  (flag_of(cmd->body, "join_leave") ? WR_SUB_JOIN_LEAVE : 0u),
-        .since_offset = u64_of(cmd->body, "offset"),
+        .since_offset = since,
         .since_epoch = wr_slice_of(epoch.p, epoch.n),
     };
     wr_err e = t->api->subscribe(t->c, &req, bits << 32 | cmd->id);
@@ -444,7 +460,8 @@ static void do_history(struct cf_conn *t, const struct command *cmd)
     }
     if (wr_json_get(cmd->body, "since", &since) && wr_json_is_object(since)) {
         q.has_since = true;
-        q.since_offset = u64_of(since, "offset");
+        if (!offset_of(t, cmd, since, &q.since_offset))
+            goto out;
         (void)text_of(since, "epoch", &epoch);
         q.since_epoch = wr_slice_of(epoch.p, epoch.n);
     }
