@@ -135,10 +135,21 @@ static bool media_admits(struct wr_conn *c, const struct wr_frame *f)
     return true;
 }
 
-static bool chat_fits(const struct wr_conn *c, const struct wr_frame *f)
+/* Bytes that wait without having been asked for. */
+static size_t told_bytes(struct wr_conn *c)
 {
-    size_t bytes = c->q.bytes - WR_MIN(c->q.bytes, c->q.asked);
-    return c->q.n == 0 || (f->flags & WR_FRAME_ASKED) || bytes + cost(c, f) <= c->queue_bytes;
+    struct plane__queue *q = &c->q;
+    const struct wr_frame *first = q->n ? slot_at(q, 0)->frame : NULL;
+    bool is_asked = first && (first->flags & WR_FRAME_ASKED);
+    size_t written = is_asked ? q->off - first_off(c, first)
+                              : 0; /* it is out of bytes, not of asked */
+    return q->bytes - (q->asked - written);
+}
+
+static bool chat_fits(struct wr_conn *c, const struct wr_frame *f)
+{
+    return c->q.n == 0 || (f->flags & WR_FRAME_ASKED) ||
+           told_bytes(c) + cost(c, f) <= c->queue_bytes;
 }
 
 /* What is queued may only wait for the thread's next round of writing: slow is a client whose socket takes no more. */
