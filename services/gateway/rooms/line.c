@@ -24,6 +24,8 @@ static struct line_room **lane_at(struct line *l, uint32_t id)
     struct line_room **at = &l->rooms;
     while (*at && (*at)->id != id)
         at = &(*at)->next;
+    if (!*at)
+        abort(); /* who has the number has a request there */
     return at;
 }
 
