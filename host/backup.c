@@ -311,6 +311,18 @@ static wr_err make_folder(const struct store *s, struct wr_errmsg *err)
     return wr_err_from_errno(errno);
 }
 
+/* What is wrong with its bytes is said with the file's name; what a sink or a read says has its own. */
+static wr_err read_backup(struct file *from, const struct backup_sink *sink, void *ctx,
+                          struct backup_facts *facts, struct wr_errmsg *err)
+{
+    wr_err e = backup_read(read_file, from, sink, ctx, facts, err);
+    if (e == WR_ERR_INVALID) {
+        struct wr_errmsg why = *err;
+        wr_errmsg_set(err, "%s: %s", from->name, why.text);
+    }
+    return e;
+}
+
 static wr_err load_all(struct store *s, struct file *from, struct backup_facts *facts,
                        struct wr_errmsg *err)
 {
@@ -321,7 +333,7 @@ static wr_err load_all(struct store *s, struct file *from, struct backup_facts *
         e = s->plugin->load_begin(s->state, &s->opts, err);
     if (e != WR_OK)
         return e;
-    e = backup_read(read_file, from, &sink, s, facts, err);
+    e = read_backup(from, &sink, s, facts, err);
     wr_err ended = s->plugin->load_end(s->state, e == WR_OK, e == WR_OK ? err : &ignored);
     return e == WR_OK ? ended : e;
 }
@@ -374,7 +386,7 @@ int host_verify(const struct host_options *o)
     struct wr_errmsg err = {""};
     wr_err e = open_source(o, &from, &err);
     if (e == WR_OK)
-        e = backup_read(read_file, &from, NULL, NULL, &facts, &err);
+        e = read_backup(&from, NULL, NULL, &facts, &err);
     close_source(o, &from);
     if (e != WR_OK)
         host_say("verify: %s", err.text);

@@ -208,7 +208,7 @@ static wr_err take_head(struct reader *r, uint8_t head[HEAD_BYTES], size_t *head
     if (e != WR_OK || none)
         return e;
     if ((head[0] & 7) != 2 || head[0] >> 3 == 0 || head[0] & 0x80)
-        return broken(r, "what is there is no field of it");
+        return broken(r, "these bytes are not of one");
     *number = head[0] >> 3;
     size_t i = 1;
     do {

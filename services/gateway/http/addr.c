@@ -71,17 +71,12 @@ bool http__addr_in(const struct http__block *b, size_t n, const struct in6_addr 
     return false;
 }
 
-bool wr_http_is_proxy(const struct wr_http *h, const struct wr_addr *a)
-{
-    return http__is_proxy(h, a);
-}
-
 uint32_t wr_http_per_address(const struct wr_http *h)
 {
     return h->per_address;
 }
 
-bool http__is_proxy(const struct wr_http *h, const struct wr_addr *a)
+bool wr_http_is_proxy(const struct wr_http *h, const struct wr_addr *a)
 {
     struct in6_addr addr;
     memcpy(&addr, a->ip, sizeof addr);

@@ -549,7 +549,7 @@ static bool on_accept(void *ctx, const struct wr_addr *peer, struct wr_conn_opts
 
 static bool is_exempt(void *ctx, const struct wr_addr *peer)
 {
-    return http__is_proxy(ctx, peer);
+    return wr_http_is_proxy(ctx, peer);
 }
 
 #define REFUSAL(length, text)                                                               \

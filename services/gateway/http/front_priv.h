@@ -63,7 +63,6 @@ void front__answered(struct http__front *f, bool keep);
 /* The requests that are here already, until one of them has to wait for something. */
 void front__go_on(struct http__front *f);
 void front__stop_waiting(struct http__front *f); /* what was parked is answered */
-void front__submit(struct http__front *f);       /* asks the worker */
 
 /* ---- front_send.c ---- */
 void front__file(struct http__front *f, struct http__verdict *v);   /* moves v */
@@ -76,6 +75,7 @@ void front__sending_look(struct http__front *f, int64_t now_ms);
 void front__sending_end(struct http__front *f, bool is_whole); /* when something is being sent */
 
 /* ---- front_body.c ---- */
+void front__submit(struct http__front *f); /* asks the worker */
 /* Begins the body of the current request. False: no memory, and the connection is cut. */
 bool front__body_begin(struct http__front *f, const struct wr_http_body_ops *ops, void *user);
 /* A body to be collected in f->collected, or read and dropped when that is NULL; then the worker is asked. */

@@ -216,7 +216,6 @@ bool http__origin_is_valid(const char *text);
 bool http__blocks_parse(const char *text, struct http__block *out, size_t max, size_t *n);
 bool http__addr_parse(const char *text, struct in6_addr *out);
 bool http__addr_in(const struct http__block *b, size_t n, const struct in6_addr *a);
-bool http__is_proxy(const struct wr_http *h, const struct wr_addr *a);
 /* handshake.c */
 void http__accept_key(const char *key, char out[29]);
 

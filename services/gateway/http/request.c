@@ -172,7 +172,7 @@ static bool client_parse(const struct wr_http *h, const struct mg_request_info *
 {
     const char *v = NULL;
     (void)wr_addr_text(&req->ask->peer, req->client);
-    if (!http__is_proxy(h, &req->ask->peer))
+    if (!wr_http_is_proxy(h, &req->ask->peer))
         return false;
     if (header_count(ri, "X-Forwarded-For", &v) == 1)
         forwarded_for(h, v, req->client, sizeof req->client);

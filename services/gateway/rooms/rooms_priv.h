@@ -391,12 +391,12 @@ struct wr_rooms {
 /* Adds a route for each of the protocol's endpoints. Errors with text. */
 wr_err clients__routes(struct wr_rooms *rs, struct rooms__protocol *protocol,
                        struct wr_errmsg *err);
-/* [plane], wr_member_fn: a positioned member can no longer trust what it has; a member is asked about again. */
 /* Who came to a door on TCP: fills *o, or false when he may not come in (or memory is out). [plane] */
 bool clients__accept(const struct rooms__door *d, const struct wr_addr *peer,
                      struct wr_conn_opts *o);
 /* Calls Hub/History; its answer is posted as p. Moves both; counts in rs->calls already. [plane] */
 void clients__ask_history(struct wr_rooms *rs, struct wr_msg *body, struct rooms__reply *p);
+/* [plane], wr_member_fn: a positioned member can no longer trust what it has; a member is asked about again. */
 void clients__insufficient(struct wr_conn *c, const struct wr_msg *room);
 void clients__ask_again(struct wr_conn *c, const struct wr_msg *room);
 /* calls.c: the methods of `call`. */
